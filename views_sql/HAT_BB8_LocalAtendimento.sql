@@ -1,0 +1,26 @@
+-- HAT_BB8_LocalAtendimento: source of HAT attendance_locations, a single location of a provider at an insurer per row.
+SELECT
+    a.R_E_C_N_O_ AS Recno,
+    CASE WHEN a.D_E_L_E_T_ = '*' THEN 1 ELSE 0 END AS Excluido,
+    a.S_T_A_M_P_ AS Carimbo,
+    a.BB8_CODIGO AS CodigoPrestador,
+    a.BB8_CODINT AS Operadora,
+    a.BB8_CODLOC AS CodigoLocal,
+    a.BB8_LOCAL AS TipoLocal,
+    a.BB8_DESLOC AS DescricaoLocal,
+    a.BB8_CEP AS CEP,
+    a.BB8_TIPLOG AS TipoLogradouro,
+    a.BB8_END AS Endereco,
+    a.BB8_NR_END AS NumeroEndereco,
+    a.BB8_COMEND AS Complemento,
+    a.BB8_CODMUN AS CodigoMunicipio,
+    a.BB8_MUN AS Municipio,
+    a.BB8_EST AS UF,
+    a.BB8_BAIRRO AS Bairro,
+    a.BB8_DDD AS DDD,
+    a.BB8_TEL AS Telefone,
+    a.BB8_CONTAT AS Contato,
+    a.BB8_CNES AS CNES,
+    a.BB8_REGMUN AS Regiao,
+    a.BB8_DATBLO AS DataBloqueio
+FROM {BB8} a

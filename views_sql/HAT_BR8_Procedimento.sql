@@ -1,0 +1,27 @@
+-- HAT_BR8_Procedimento: source of HAT procedures, a single procedure code of a table type per row, including the groups of the procedure tree.
+SELECT
+    a.R_E_C_N_O_ AS Recno,
+    CASE WHEN a.D_E_L_E_T_ = '*' THEN 1 ELSE 0 END AS Excluido,
+    a.S_T_A_M_P_ AS Carimbo,
+    a.BR8_CODPAD AS TabelaProcedimento,
+    a.BR8_CODPSA AS Procedimento,
+    a.BR8_DESCRI AS Descricao,
+    a.BR8_TPPROC AS TipoProcedimento,
+    a.BR8_ANASIN AS Analitico,
+    a.BR8_BENUTL AS Ativo,
+    a.BR8_AUTORI AS Autorizacao,
+    a.BR8_NIVEL AS Nivel,
+    a.BR8_REGATD AS RegimeAtendimento,
+    a.BR8_CARENC AS Carencia,
+    a.BR8_UNCAR AS UnidadeCarencia,
+    a.BR8_CLACAR AS ClasseCarencia,
+    a.BR8_QTD AS Quantidade,
+    a.BR8_UNCA AS UnidadeQuantidade,
+    a.BR8_PERIOD AS Periodicidade,
+    a.BR8_UNPERI AS UnidadePeriodicidade,
+    a.BR8_SEXO AS Sexo,
+    a.BR8_IDAMIN AS IdadeMinima,
+    a.BR8_IDAMAX AS IdadeMaxima,
+    a.BR8_UNIMIN AS UnidadeIdadeMinima,
+    a.BR8_UNIMAX AS UnidadeIdadeMaxima
+FROM {BR8} a

@@ -1,0 +1,28 @@
+-- HAT_BVM_CopartBeneficiario: source of HAT beneficiary_copayment_rules, a single combination of beneficiary, table type, procedure, purpose and validity start per row.
+SELECT
+    a.R_E_C_N_O_ AS Recno,
+    CASE WHEN a.D_E_L_E_T_ = '*' THEN 1 ELSE 0 END AS Excluido,
+    a.S_T_A_M_P_ AS Carimbo,
+    a.BVM_CODINT AS Operadora,
+    a.BVM_CODEMP AS Empresa,
+    a.BVM_MATRIC AS MatriculaFamilia,
+    a.BVM_TIPREG AS TipoRegistro,
+    a.BVM_CODPAD AS TabelaProcedimento,
+    a.BVM_CODPSA AS Procedimento,
+    CASE WHEN LENGTH(TRIM(a.BVM_FINATE)) > 0 THEN a.BVM_FINATE ELSE '-' END AS Finalidade,
+    CASE WHEN LENGTH(TRIM(REPLACE(a.BVM_VIGDE, '0', ' '))) > 0 THEN a.BVM_VIGDE ELSE '19000101' END AS VigenciaInicial,
+    a.BVM_VIGATE AS VigenciaFinal,
+    a.BVM_PERCOP AS PercentualCopart,
+    a.BVM_VALCOP AS ValorCopart,
+    a.BVM_LIMFRA AS ValorFranquia,
+    a.BVM_VALUS AS ValorUS,
+    a.BVM_TXADM AS TaxaAdministrativa,
+    a.BVM_CODTAB AS TabelaCoparticipacao,
+    a.BVM_SOMCOM AS SomaNaCompra,
+    a.BVM_PAGATO AS PagamentoNoAto,
+    a.BVM_NIVEL AS Nivel,
+    a.BVM_CDNV01 AS CodigoNivel01,
+    a.BVM_CDNV02 AS CodigoNivel02,
+    a.BVM_CDNV03 AS CodigoNivel03,
+    a.BVM_CDNV04 AS CodigoNivel04
+FROM {BVM} a
