@@ -1,0 +1,122 @@
+"""``hat-etl status``, ``runs`` and ``rejects``: what the ledger in the tenant database says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hat_etl.cli.main import print_json
+from hat_etl.cli.tables import print_table
+from hat_etl.target.database import TenantDatabase
+from hat_etl.target.ledger import LedgerReader
+from hat_etl.tenants import store
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+_COUNTS = ("read", "loaded", "updated", "deleted", "rejected", "held", "warnings")
+
+
+def _ledger(tenant: str) -> LedgerReader:
+    return LedgerReader(TenantDatabase(store.load(tenant)))
+
+
+@click.command()
+@click.argument("tenant", required=False)
+@_JSON
+def status(tenant: str | None, as_json: bool) -> None:
+    """Show where TENANT stands: last run, tables, moment of the ERP they show. Without TENANT: all tenants in short."""
+    names = [tenant] if tenant else store.names()
+    latest: list[dict[str, Any]] = []
+    for name in names:
+        ledger = _ledger(name)
+        runs = ledger.runs(limit=1)
+        latest.append({"tenant": name, "last_run": runs[0] if runs else None, "watermarks": ledger.watermarks()})
+    if as_json:
+        print_json(latest[0] if tenant else latest)
+        return
+    print_table(
+        "Tenants",
+        ("tenant", "run", "mode", "state", "started", "finished", "error"),
+        [(entry["tenant"], *_summary(entry["last_run"])) for entry in latest],
+    )
+    if tenant and latest[0]["last_run"]:
+        _print_tables(latest[0]["last_run"], latest[0]["watermarks"])
+
+
+@click.command()
+@click.argument("tenant")
+@click.option("--limit", default=20, show_default=True, help="How many runs, newest first.")
+@_JSON
+def runs(tenant: str, limit: int, as_json: bool) -> None:
+    """Show the latest runs of TENANT and what each did."""
+    found = _ledger(tenant).runs(limit)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        f"Runs of {tenant}",
+        ("run", "mode", "state", "started", "finished", *_COUNTS, "error"),
+        [
+            (*_summary(run)[:5], *(sum(t[count] for t in run["tables"]) for count in _COUNTS), run["error"])
+            for run in found
+        ],
+    )
+
+
+@click.command()
+@click.argument("tenant")
+@click.option("--table", help="Only rows of this HAT table.")
+@click.option("--xlsx", type=click.Path(dir_okay=False, path_type=Path), help="Write them to this Excel file, too.")
+@_JSON
+def rejects(tenant: str, table: str | None, xlsx: Path | None, as_json: bool) -> None:
+    """Show the rows of TENANT that are not in HAT (rejected, held) and the warnings, as of the last run."""
+    found = _ledger(tenant).rejects(table)
+    if xlsx is not None:
+        from hat_etl.reports.rejects import write_xlsx
+
+        write_xlsx(tenant, found, xlsx)
+        click.echo(f"{len(found)} entries written to {xlsx}", err=True)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        f"Rejected, held and warned rows of {tenant}",
+        ("table", "recno", "key", "column", "rule", "severity", "reason"),
+        [tuple(_plain(entry[name]) for name in ("table", "recno", "key", "column", "rule", "severity", "reason"))
+         for entry in found],
+        f"{len(found)} entries.",
+    )  # fmt: skip
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _summary(run: dict[str, Any] | None) -> tuple[Any, ...]:
+    if run is None:
+        return ("", "", "never loaded", "", "", "")
+    return (
+        run["run"],
+        run["mode"],
+        run["state"],
+        _moment(run["started_at"]),
+        _moment(run["finished_at"]),
+        run["error"],
+    )
+
+
+def _moment(value: Any) -> str:
+    return "" if value is None else f"{value:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _print_tables(run: dict[str, Any], watermarks: dict[str, Any]) -> None:
+    print_table(
+        f"Run {run['run']}",
+        ("table", "strategy", *_COUNTS, "seconds", "shows the ERP of"),
+        [
+            (t["table"], t["strategy"], *(t[count] for count in _COUNTS), t["seconds"],
+             _moment(watermarks.get(t["table"])))
+            for t in run["tables"]
+        ],
+    )  # fmt: skip

@@ -1,0 +1,78 @@
+"""``hat-etl plan`` and ``hat-etl load``."""
+
+from __future__ import annotations
+
+import click
+
+from hat_etl.cli.main import print_json
+from hat_etl.cli.progress import watching
+from hat_etl.cli.tables import print_table
+from hat_etl.sync import load as use_case
+from hat_etl.sync import plan as planning
+from hat_etl.tenants import store
+
+_ONLY = click.option("--only", multiple=True, metavar="TABLE", help="Only this HAT table; may be given several times.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+@click.command()
+@click.argument("tenant")
+@_ONLY
+@_JSON
+def plan(tenant: str, only: tuple[str, ...], as_json: bool) -> None:
+    """Show what a load of TENANT would read, and how. Touches nothing."""
+    tables = planning.plan(store.load(tenant), only)
+    if as_json:
+        print_json(
+            [
+                {"table": t.table, "view": t.view, "strategy": t.strategy, "rows": t.estimated_rows,
+                 "remarks": list(t.remarks)}
+                for t in tables
+            ]
+        )  # fmt: skip
+        return
+    print_table(
+        f"Plan of a load of {tenant}",
+        ("table", "view", "strategy", "rows", "remarks"),
+        [(t.table, t.view, t.strategy, t.estimated_rows, "; ".join(t.remarks)) for t in tables],
+        f"About {sum(t.estimated_rows for t in tables):,} rows, by the ERP's own estimate.",
+    )
+
+
+@click.command()
+@click.argument("tenant")
+@_ONLY
+@click.option("--resume", is_flag=True, help="Go on with a load that was broken off.")
+@click.option("--restart", is_flag=True, help="Throw away what a broken load staged and begin anew.")
+@click.option("--accept-shrink", is_flag=True, help="Load views that show less than half of the rows of the last load.")
+@_JSON
+def load(tenant: str, only: tuple[str, ...], resume: bool, restart: bool, accept_shrink: bool, as_json: bool) -> None:
+    """Load the HAT database of TENANT from its ERP: all tables are replaced at once, or none."""
+    if resume and restart:
+        raise click.UsageError("Give --resume or --restart, not both.")
+    settings = store.load(tenant)
+    request = use_case.LoadRequest(only=only, resume=resume, restart=restart, accept_shrink=accept_shrink)
+    with watching(quiet=as_json) as progress:
+        report = use_case.load(settings, request, progress)
+    if as_json:
+        print_json(report.as_dict())
+        return
+    print_report(report)
+
+
+def print_report(report: use_case.RunReport) -> None:
+    """A run's outcome as a table."""
+    columns = ("table", "strategy", "read", "loaded", "rejected", "held", "deleted", "warnings", "seconds")
+    print_table(
+        f"Run {report.run} of {report.tenant}: {report.state}",
+        columns,
+        [tuple(getattr(table, column) for column in columns) for table in report.tables],
+        f"{sum(t.read for t in report.tables):,} rows read = {sum(t.loaded for t in report.tables):,} loaded"
+        f" + {sum(t.rejected for t in report.tables):,} rejected + {sum(t.held for t in report.tables):,} held"
+        f" + {sum(t.deleted for t in report.tables):,} deleted, in {report.seconds:.1f} s,"
+        f" peak memory {report.peak_mib:.0f} MiB.",
+    )
+    if report.rewritten:
+        click.echo("Rewritten in place, because other objects depend on them: " + ", ".join(report.rewritten) + ".")
+    if any(t.rejected or t.held or t.warnings for t in report.tables):
+        click.echo(f"See what was rejected, and why: hat-etl rejects {report.tenant}")

@@ -1,0 +1,96 @@
+"""The command ``hat-etl``: groups the commands and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from hat_etl import __version__
+from hat_etl.errors import HatEtlError
+
+
+class HatEtlGroup(click.Group):
+    """A group whose commands may raise HatEtlError: printed to stderr, and to stdout as JSON when asked.
+
+    An error that nobody foresaw is printed as its type and the places it went through, without its text, which may
+    quote values of the data.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HatEtlError as error:
+            _report(error)
+            sys.exit(error.exit_code)
+        except (click.exceptions.Exit, click.ClickException, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            click.echo("Broken off. Nothing in HAT was changed; a load can be resumed.", err=True)
+            sys.exit(130)
+        except Exception as error:  # noqa: BLE001 - the last door: whatever comes is reported without values
+            click.echo(f"Unexpected {type(error).__name__}. Please report these lines:", err=True)
+            for frame in traceback.extract_tb(error.__traceback__):
+                click.echo(f"  {frame.filename}:{frame.lineno} {frame.name}", err=True)
+            sys.exit(1)
+
+
+def _report(error: HatEtlError) -> None:
+    where = " / ".join(part for part in (error.tenant, error.table) if part)
+    click.echo(f"Error ({error.kind}){': ' + where if where else ''}", err=True)
+    click.echo(f"  {error.cause}", err=True)
+    click.echo(f"  Next step: {error.next_step}", err=True)
+    if "--json" in sys.argv:
+        state = "stopped" if error.kind == "decision" else "failed"
+        print_json({"tenant": error.tenant, "state": state, "error": error.as_dict()})
+
+
+def print_json(document: object) -> None:
+    """One JSON document to stdout; dates in ISO form."""
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+
+
+class LazyGroup(HatEtlGroup):
+    """Imports a command's module when the command is called: help and quick commands stay quick."""
+
+    modules = {  # noqa: RUF012 - click's classes are not generic over this
+        "tenant": ("hat_etl.cli.tenant", "tenant"),
+        "doctor": ("hat_etl.cli.doctor", "doctor"),
+        "views": ("hat_etl.cli.views", "views"),
+        "plan": ("hat_etl.cli.load", "plan"),
+        "load": ("hat_etl.cli.load", "load"),
+        "status": ("hat_etl.cli.ledger", "status"),
+        "runs": ("hat_etl.cli.ledger", "runs"),
+        "rejects": ("hat_etl.cli.ledger", "rejects"),
+        "sandbox": ("hat_etl.cli.sandbox", "sandbox"),
+        "demo": ("hat_etl.cli.demo", "demo"),
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.modules:
+            return None
+        from importlib import import_module
+
+        module, name = self.modules[cmd_name]
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+@click.group(cls=LazyGroup)
+@click.version_option(__version__)
+def main() -> None:
+    """Bring a health operator's data from Protheus PLS into its HAT database.
+
+    Exit codes: 0 done, 1 unexpected, 2 usage, 3 configuration, 4 ERP (source), 5 tenant database (target),
+    6 data or views not as the contract says, 7 a person has to decide, 8 another run is going on.
+    """
+
+
+if __name__ == "__main__":
+    main()

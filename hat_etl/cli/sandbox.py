@@ -1,0 +1,55 @@
+"""``hat-etl sandbox``: a PLS and a HAT database on this machine, to try everything on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hat_etl.cli.main import print_json
+
+_FOLDER = click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="HAT_ETL_SANDBOX",
+    default=Path(".sandbox"),
+    show_default=True,
+    help="Where the servers keep their data.",
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+@click.group()
+def sandbox() -> None:
+    """An embedded PostgreSQL with a PLS as Protheus has it, an empty HAT database, and the tenant file `demo`."""
+
+
+@sandbox.command()
+@_FOLDER
+@click.option("--beneficiaries", default=20_000, show_default=True, help="Size of the operator.")
+@click.option("--dirt", is_flag=True, help="Plant faults of every kind, with known counts.")
+@click.option("--seed", default=1, show_default=True, help="Same seed, same operator.")
+@_JSON
+def up(folder: Path, beneficiaries: int, dirt: bool, seed: int, as_json: bool) -> None:
+    """Start the sandbox, and make its data when they are not there yet."""
+    from hat_etl.sandbox import command
+
+    manifest = command.up(folder, beneficiaries=beneficiaries, dirt=dirt, seed=seed)
+    if as_json:
+        print_json(manifest)
+    else:
+        click.echo(f"The sandbox is up in {folder}. Tenant: demo. Next: hat-etl views install demo")
+
+
+@sandbox.command()
+@_FOLDER
+@_JSON
+def down(folder: Path, as_json: bool) -> None:
+    """Stop the sandbox; its data stay."""
+    from hat_etl.sandbox import command
+
+    command.down(folder)
+    if as_json:
+        print_json({"folder": str(folder), "state": "down"})
+    else:
+        click.echo("The sandbox is down.")

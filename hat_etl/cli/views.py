@@ -1,0 +1,96 @@
+"""``hat-etl views``: render, install and check the extraction views."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import get_args
+
+import click
+
+from hat_etl.errors import DataError
+from hat_etl.source import view_live
+from hat_etl.source import views as view_texts
+from hat_etl.tenants import store
+from hat_etl.tenants.config import Dialect
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+_dialect = click.option("--dialect", type=click.Choice(get_args(Dialect)), help="[default: the tenant's]")
+_reader = click.option(
+    "--reader", help="User who reads the views.  [default: the user of the ERP URL, else HAT_READER]"
+)
+
+
+@click.group()
+def views() -> None:
+    """Extraction views: one for each HAT table, made in the ERP."""
+
+
+@views.command()
+@click.argument("tenant")
+@_dialect
+@_reader
+@click.option(
+    "--stamps",
+    type=click.Choice(["auto", "all", "none"]),
+    default="auto",
+    show_default=True,
+    help="Which tables have S_T_A_M_P_: ask the database, all, or none.",
+)
+@_json
+def render(tenant: str, dialect: Dialect | None, reader: str | None, stamps: str, as_json: bool) -> None:
+    """Print the script with which a DBA makes the views of TENANT."""
+    loaded = store.load(tenant)
+    dialect = dialect or loaded.erp.dialect
+    reader = view_texts.reading_user(loaded, dialect, reader)
+    known = view_live.stamps(loaded, dialect, stamps)
+    script = view_texts.script(loaded, dialect, reader=reader, stampless=known.stampless, stamps_note=known.note)
+    if as_json:
+        document = {
+            "tenant": tenant, "dialect": dialect, "reader": reader, "stampless": sorted(known.stampless),
+            "note": known.note, "script": script,
+        }  # fmt: skip
+        click.echo(json.dumps(document))
+    else:
+        click.echo(script, nl=False)
+
+
+@views.command()
+@click.argument("tenant")
+@_reader
+@_json
+def install(tenant: str, reader: str | None, as_json: bool) -> None:
+    """Make or replace the views of TENANT in its ERP (PostgreSQL), all or none."""
+    done = view_live.install(store.load(tenant), reader)
+    if as_json:
+        click.echo(json.dumps({"tenant": tenant, **asdict(done)}))
+        return
+    click.echo(f"{len(done.views)} views are installed for {tenant}.")
+    if done.remade:
+        click.echo(f"Dropped and made anew, since their columns had changed: {', '.join(done.remade)}.")
+    if done.stampless:
+        click.echo(f"Tables without S_T_A_M_P_, whose views show no Carimbo: {', '.join(done.stampless)}.")
+
+
+@views.command()
+@click.argument("tenant")
+@_dialect
+@click.option("--offline", is_flag=True, help="Check the texts only, not the live database.")
+@_json
+@click.pass_context
+def check(context: click.Context, tenant: str, dialect: Dialect | None, offline: bool, as_json: bool) -> None:
+    """Check the views of TENANT: their texts, and what the live database says of them."""
+    loaded = store.load(tenant)
+    dialect = dialect or loaded.erp.dialect
+    result = view_live.check(loaded, dialect, offline)
+    if as_json:
+        findings = [asdict(finding) for finding in result.findings]
+        click.echo(json.dumps({"tenant": tenant, "dialect": dialect, "live": result.live, "findings": findings}))
+    else:
+        for finding in result.findings:
+            click.echo(f"{finding.level}: {finding.view}: {finding.message} Next step: {finding.next_step}")
+        checked = "texts and live views" if result.live else "texts only"
+        verdict = "wrong" if result.failed else "good"
+        click.echo(f"The views of {tenant} are {verdict} ({checked}).")
+    if result.failed:
+        context.exit(DataError.exit_code)

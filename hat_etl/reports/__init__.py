@@ -1,0 +1,1 @@
+"""What people take away: spreadsheets and, later, certificates."""

@@ -1,0 +1,1 @@
+"""The ERP: reading it, and the views it is read through."""

@@ -1,0 +1,294 @@
+"""Reading PLS on PostgreSQL: one exported snapshot for all connections, batches through ADBC (binary COPY).
+
+The first connection exports its snapshot, the others import it, so that every table shows the same moment. The
+number of connections is the tenant's cap; each serves one range at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+from adbc_driver_manager import Error as AdbcError
+from adbc_driver_postgresql import dbapi
+from psycopg.conninfo import make_conninfo
+
+from hat_etl.entities.model import DELETED, RECNO, STAMP, Column, Entity
+from hat_etl.errors import SourceError
+from hat_etl.source.encoding import from_cp1252
+from hat_etl.source.reader import Fingerprint, Range, SourceHealth, ViewShape
+from hat_etl.source.view_check import LiveColumn
+from hat_etl.tenants.config import Tenant
+
+BATCH_BYTES = 4 << 20
+"""Size hint of one batch on the wire, in bytes."""
+
+SAMPLE_ROWS = 10_000
+"""Rows whose stamps the doctor looks at, per view."""
+
+_UNTRUSTED_ENCODINGS = frozenset({"SQL_ASCII", "LATIN1"})
+_DESCRIBE = """
+SELECT n.nspname, c.relname, a.attname, t.typname,
+       CASE WHEN t.typname IN ('bpchar', 'varchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 END
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_type t ON t.oid = a.atttypid
+WHERE lower(c.relname) = lower(%s) AND c.relkind IN ('v', 'm', 'r', 'p', 'f')
+  AND CASE WHEN %s::text IS NULL THEN n.nspname = ANY (current_schemas(false)) ELSE lower(n.nspname) = lower(%s) END
+ORDER BY n.nspname, c.relname, a.attnum
+"""
+
+
+def quote(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def connection_failed(tenant: str, error: Exception) -> SourceError:
+    """The error for a connection that could not be had: libpq's own words, which hold host and user, no password."""
+    lines = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    return SourceError(
+        f"The ERP database cannot be reached: {lines}.",
+        "Check host, port, database, user and password behind [erp] url, and that the ERP lets this machine in "
+        f"(pg_hba.conf). Then run: hat-etl doctor {tenant}",
+        tenant=tenant,
+    )
+
+
+class PostgresSource:
+    """A PLS on PostgreSQL, as one tenant's file describes it."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        self._tenant = tenant
+        self._dsn = make_conninfo(
+            tenant.erp.url.resolve(),
+            application_name=f"hat_etl {tenant.name}",
+            options="-c timezone=UTC -c statement_timeout=0 -c idle_in_transaction_session_timeout=0",
+            client_encoding="UTF8",
+            connect_timeout=15,
+        )
+        self._control: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def control(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """A plain connection for questions to the catalogue; closed before the snapshot's connections open."""
+        if self._control is None:
+            try:
+                self._control = psycopg.connect(self._dsn, autocommit=True)
+            except psycopg.OperationalError as error:
+                raise connection_failed(self._tenant.name, error) from None
+        return self._control
+
+    def close(self) -> None:
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+
+    def describe(self, entity: Entity) -> ViewShape:
+        schema = self._tenant.erp.views_schema or self._tenant.erp.schema_name
+        rows = self.control().execute(_DESCRIBE, (entity.view, schema, schema)).fetchall()
+        if not rows:
+            raise SourceError(
+                f"The view {entity.view} is not in the ERP"
+                + (f" (schema {schema})." if schema else ", in no schema of the login's search path."),
+                f"Create it: hat-etl views install {self._tenant.name}, or give the DBA the output of "
+                f"hat-etl views render {self._tenant.name}",
+                tenant=self._tenant.name,
+                table=entity.table,
+            )
+        relation = (str(rows[0][0]), str(rows[0][1]))
+        columns = tuple(LiveColumn(str(r[2]), str(r[3]), r[4]) for r in rows if (r[0], r[1]) == relation)
+        name = ".".join(quote(part) for part in relation)
+        try:
+            plan = self.control().execute(f"EXPLAIN (FORMAT JSON) SELECT * FROM {name}").fetchone()
+        except psycopg.errors.InsufficientPrivilege:
+            raise SourceError(
+                f"The ERP login may not read the view {entity.view}.",
+                f"Let the DBA run the GRANT lines of: hat-etl views render {self._tenant.name}",
+                tenant=self._tenant.name,
+                table=entity.table,
+            ) from None
+        except psycopg.Error as error:
+            raise SourceError(
+                f"The view {entity.view} cannot be read (SQLSTATE {error.sqlstate}).",
+                f"Make the view anew: hat-etl views install {self._tenant.name}",
+                tenant=self._tenant.name,
+                table=entity.table,
+            ) from None
+        assert plan is not None
+        tree = plan[0] if isinstance(plan[0], list) else json.loads(str(plan[0]))
+        return ViewShape(entity, columns, int(tree[0]["Plan"]["Plan Rows"]), relation)
+
+    def health(self) -> SourceHealth:
+        control = self.control()
+        now, free = control.execute(
+            "SELECT clock_timestamp(),"
+            " current_setting('max_connections')::int - (SELECT count(*) FROM pg_stat_activity)"
+        ).fetchall()[0]
+        info = control.info
+        version = info.parameter_status("server_version") or ""
+        return SourceHealth(f"PostgreSQL {version}", info.user, self._encoding(), now, free)
+
+    def sample_stamps(self, shape: ViewShape) -> tuple[int, int]:
+        stamp = _stamp(shape)
+        query = f"SELECT count(*), count(s) FROM (SELECT {stamp} AS s FROM {_relation(shape)} LIMIT {SAMPLE_ROWS}) t"
+        seen, stamped = self.control().execute(query).fetchall()[0]
+        return int(seen), int(stamped)
+
+    def _encoding(self) -> str:
+        return self.control().info.parameter_status("server_encoding") or "UTF8"
+
+    @contextmanager
+    def snapshot(self) -> Iterator[PostgresSnapshot]:
+        encoding = self._encoding()
+        self.close()
+        connections: list[dbapi.Connection] = []
+        try:
+            first = self._reader(connections)
+            with first.cursor() as cursor:
+                cursor.execute("SELECT pg_export_snapshot(), (extract(epoch FROM clock_timestamp()) * 1000000)::int8")
+                exported, micros = cursor.fetchone()
+            horizon = datetime.fromtimestamp(micros / 1_000_000, UTC)
+            for _ in range(self._tenant.erp.connections - 1):
+                with self._reader(connections).cursor() as cursor:
+                    cursor.execute(f"SET TRANSACTION SNAPSHOT '{exported}'")
+            yield PostgresSnapshot(self._tenant.name, horizon, connections, encoding)
+        except AdbcError as error:
+            raise self._failed(error) from None
+        finally:
+            for connection in reversed(connections):
+                with suppress(AdbcError):
+                    connection.close()
+
+    def _reader(self, connections: list[dbapi.Connection]) -> dbapi.Connection:
+        connection = dbapi.connect(self._dsn)
+        connections.append(connection)
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return connection
+
+    def _failed(self, error: AdbcError) -> SourceError:
+        return read_failed(self._tenant.name, None, error)
+
+
+def read_failed(tenant: str, table: str | None, error: AdbcError) -> SourceError:
+    """The error for a read that broke: the SQLSTATE and kind only, for a driver's text may quote values."""
+    state = getattr(error, "sqlstate", None)
+    return SourceError(
+        f"Reading the ERP failed ({type(error).__name__}{f', SQLSTATE {state}' if state else ''}).",
+        f"See that the ERP database is up and the views are readable (hat-etl doctor {tenant}), then go on with: "
+        f"hat-etl load {tenant} --resume",
+        tenant=tenant,
+        table=table,
+    )
+
+
+@dataclass
+class PostgresSnapshot:
+    """The exported snapshot and its connections, lent to one range at a time."""
+
+    tenant: str
+    horizon: datetime
+    connections: list[dbapi.Connection]
+    encoding: str
+
+    def __post_init__(self) -> None:
+        self._free: queue.SimpleQueue[dbapi.Connection] = queue.SimpleQueue()
+        for connection in self.connections:
+            self._free.put(connection)
+
+    @contextmanager
+    def _cursor(self, table: str) -> Iterator[dbapi.Cursor]:
+        connection = self._free.get()
+        try:
+            with connection.cursor(
+                adbc_stmt_kwargs={"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)}
+            ) as cursor:
+                yield cursor
+        except AdbcError as error:
+            raise read_failed(self.tenant, table, error) from None
+        finally:
+            self._free.put(connection)
+
+    def bounds(self, shape: ViewShape) -> Range | None:
+        recno = _name(shape, RECNO)
+        with self._cursor(shape.entity.table) as cursor:
+            cursor.execute(f"SELECT min({recno})::int8, max({recno})::int8 FROM {_relation(shape)}")
+            low, high = cursor.fetchone()
+        return None if low is None else Range(low, high)
+
+    def fingerprint(self, shape: ViewShape, range_: Range) -> Fingerprint:
+        recno, stamp = _name(shape, RECNO), _stamp(shape)
+        micros = (
+            f"(extract(epoch FROM date_trunc('second', {stamp}))::int8 * 1000000"
+            f" + extract(microseconds FROM {stamp})::int8 % 1000000)::numeric"
+        )
+        with self._cursor(shape.entity.table) as cursor:
+            cursor.execute(
+                f"SELECT count(*)::text, coalesce(sum({recno}), 0)::text, coalesce(sum({micros}), 0)::text,"
+                f" (count(*) - count({stamp}))::text"
+                f" FROM {_relation(shape)} WHERE {recno} BETWEEN {range_.low} AND {range_.high}"
+            )
+            rows, recnos, stamps, unstamped = (int(value) for value in cursor.fetchone())
+        return Fingerprint(rows, 0, 0, unstamped) + Fingerprint(0, recnos, stamps, 0)
+
+    def stream(self, shape: ViewShape, range_: Range) -> Iterator[pa.RecordBatch]:
+        decode = self._decoder(shape)
+        select = ", ".join(
+            [
+                f"{_name(shape, RECNO)}::int8 AS source_recno",
+                f"{_name(shape, DELETED)}::int4 AS deleted" if shape.named(DELETED) else "0::int4 AS deleted",
+                f"{_stamp(shape)} AS source_stamp",
+                *(f"{self._cast(shape, column)} AS {quote(column.name)}" for column in shape.entity.columns),
+            ]
+        )
+        where = f"{_name(shape, RECNO)} BETWEEN {range_.low} AND {range_.high}"
+        with self._cursor(shape.entity.table) as cursor:
+            cursor.execute(f"SELECT {select} FROM {_relation(shape)} WHERE {where}")
+            for batch in cursor.fetch_record_batch():
+                yield decode(batch)
+
+    def _cast(self, shape: ViewShape, column: Column) -> str:
+        live = shape.named(column.alias)
+        assert live is not None, "views are compared with the contract before they are read"
+        name = quote(live.name)
+        if not column.numeric_source:
+            # The cast drops the blanks that pad a char(n), on the server: less to send and to trim.
+            text = f"{name}::text"
+            return f"convert_to({text}, '{self.encoding}')" if self.encoding in _UNTRUSTED_ENCODINGS else text
+        if live.type_name in ("float4", "float8"):
+            return f"{name}::float8"
+        return f"{name}::int8" if live.type_name.startswith("int") else f"{name}::text"
+
+    def _decoder(self, shape: ViewShape) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+        if self.encoding not in _UNTRUSTED_ENCODINGS:
+            return lambda batch: batch
+
+        def decode(batch: pa.RecordBatch) -> pa.RecordBatch:
+            columns = [from_cp1252(c) if pa.types.is_binary(c.type) else c for c in batch.columns]
+            return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+        return decode
+
+
+def _relation(shape: ViewShape) -> str:
+    return ".".join(quote(part) for part in shape.relation)
+
+
+def _name(shape: ViewShape, alias: str) -> str:
+    live = shape.named(alias)
+    assert live is not None, "views are compared with the contract before they are read"
+    return quote(live.name)
+
+
+def _stamp(shape: ViewShape) -> str:
+    live = shape.named(STAMP)
+    if live is None:
+        return "NULL::timestamp"
+    return f"({quote(live.name)} AT TIME ZONE 'UTC')" if live.type_name == "timestamptz" else quote(live.name)

@@ -1,0 +1,136 @@
+"""What every ERP reader offers, whatever the database behind it: describe, snapshot, bounds, stream.
+
+A snapshot is one moment of the ERP. All tables and all connections of a run read that moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Protocol
+
+import pyarrow as pa
+
+from hat_etl.entities.model import Entity
+from hat_etl.source.view_check import LiveColumn
+
+_WORD = 1 << 64
+
+
+@dataclass(frozen=True)
+class Range:
+    """Rows whose Recno lies between ``low`` and ``high``, both included."""
+
+    low: int
+    high: int
+
+    def split(self, parts: int) -> list[Range]:
+        """At most ``parts`` ranges of about the same breadth that cover this one."""
+        breadth = self.high - self.low + 1
+        parts = max(1, min(parts, breadth))
+        edges = [self.low + breadth * i // parts for i in range(parts + 1)]
+        return [Range(low, high - 1) for low, high in pairwise(edges)]
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a range held when it was read: equal fingerprints mean that no row came, went or changed.
+
+    It rests on stamps, which only grow: sums of Recno and of Carimbo in microseconds (both modulo 2**64). A range
+    with a row that has no stamp proves nothing.
+    """
+
+    rows: int = 0
+    recnos: int = 0
+    stamps: int = 0
+    unstamped: int = 0
+
+    def __add__(self, other: Fingerprint) -> Fingerprint:
+        return Fingerprint(
+            self.rows + other.rows,
+            (self.recnos + other.recnos) % _WORD,
+            (self.stamps + other.stamps) % _WORD,
+            self.unstamped + other.unstamped,
+        )
+
+    def proves_unchanged(self, now: Fingerprint) -> bool:
+        return self.unstamped == 0 and self == now
+
+    @classmethod
+    def of(cls, batch: pa.RecordBatch) -> Fingerprint:
+        """Fingerprint of one raw batch as the source yields it."""
+        recnos = batch.column("source_recno").to_numpy(zero_copy_only=False)
+        stamps = batch.column("source_stamp").cast(pa.timestamp("us"))
+        known = stamps.drop_null().cast(pa.int64()).to_numpy(zero_copy_only=False)
+        return cls(batch.num_rows, int(recnos.sum()) % _WORD, int(known.sum()) % _WORD, stamps.null_count)
+
+
+@dataclass(frozen=True)
+class ViewShape:
+    """A view as the ERP describes it."""
+
+    entity: Entity
+    columns: tuple[LiveColumn, ...]
+    estimated_rows: int
+    relation: tuple[str, str]
+    """Schema and name as the database spells them."""
+
+    def named(self, alias: str) -> LiveColumn | None:
+        """The live column of an alias, whatever its case."""
+        return next((column for column in self.columns if column.name.lower() == alias.lower()), None)
+
+
+@dataclass(frozen=True)
+class SourceHealth:
+    """What the doctor asks of an ERP server."""
+
+    server: str
+    login: str
+    encoding: str
+    now: datetime
+    """The server's clock, with its zone."""
+    free_connections: int | None
+    """None where the server does not tell."""
+
+
+class Snapshot(Protocol):
+    """One moment of the ERP; safe to use from several threads at once."""
+
+    horizon: datetime
+    """The moment, by the ERP's clock, in UTC."""
+
+    def bounds(self, shape: ViewShape) -> Range | None:
+        """Lowest and highest Recno that the view shows, or None when it is empty."""
+
+    def fingerprint(self, shape: ViewShape, range_: Range) -> Fingerprint:
+        """Fingerprint of a range as it is at this moment, counted by the ERP."""
+
+    def stream(self, shape: ViewShape, range_: Range) -> Iterator[pa.RecordBatch]:
+        """The rows of a range as raw batches of bounded size.
+
+        A raw batch holds ``source_recno`` (int64), ``deleted`` (int32, 1 = deleted), ``source_stamp`` (timestamp in
+        UTC, may be null), then one column per column of the entity under the entity's name: text, or for numbers
+        float64, int64 or exact decimal text.
+        """
+
+
+class Source(Protocol):
+    """An ERP that can be read."""
+
+    def describe(self, entity: Entity) -> ViewShape:
+        """The view of ``entity`` as it is now. Raises SourceError when it is not there."""
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Fix one moment, with as many connections as the tenant allows. Raises SourceError."""
+
+    def health(self) -> SourceHealth:
+        """Facts about the server. Raises SourceError."""
+
+    def sample_stamps(self, shape: ViewShape) -> tuple[int, int]:
+        """Rows looked at (some thousands at the most), and how many of them have a Carimbo."""
+
+    def close(self) -> None:
+        """Give back what the questions above used."""

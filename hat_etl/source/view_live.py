@@ -1,0 +1,279 @@
+"""The views in a live ERP on PostgreSQL: what its catalogue says of the tables below them, installing, checking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg import Connection, errors
+
+from hat_etl.entities import ENTITIES
+from hat_etl.entities.model import Entity
+from hat_etl.errors import ConfigurationError, SourceError
+from hat_etl.protheus.dictionary import physical_name
+from hat_etl.source import views
+from hat_etl.source.postgresql import PostgresSource
+from hat_etl.source.view_check import Finding, check_text, compare, compare_fields
+from hat_etl.tenants.config import Dialect, Tenant
+
+ALIASES: tuple[str, ...] = tuple(sorted({alias for entity in ENTITIES for alias in entity.reads}))
+"""Every Protheus table that the views read."""
+
+_TABLES = """
+SELECT c.relname, upper(a.attname),
+       CASE WHEN t.typname IN ('bpchar', 'varchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 END
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_type t ON t.oid = a.atttypid
+WHERE c.relname = ANY (%(tables)s) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  AND CASE WHEN %(schema)s::text IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = %(schema)s END
+ORDER BY c.relname, a.attnum
+"""
+_DEPENDENTS = """
+SELECT DISTINCT r.ev_class::regclass::text
+FROM pg_depend d
+JOIN pg_rewrite r ON r.oid = d.objid
+WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
+  AND d.refobjid = to_regclass(%s) AND r.ev_class <> d.refobjid
+ORDER BY 1
+"""
+_GRANTS = """
+SELECT privilege_type, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END,
+       CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+FROM pg_class, aclexplode(relacl)
+WHERE pg_class.oid = to_regclass(%s) AND grantee <> relowner
+"""
+_LOCK_TIMEOUT = "15s"
+"""A view that somebody reads cannot be remade; waiting longer would make other readers queue behind us."""
+
+Tables = Mapping[str, Mapping[str, int | None]]
+"""Alias to its fields in upper case, each with its width where its type has one."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What ``install`` did."""
+
+    views: tuple[str, ...]
+    remade: tuple[str, ...]
+    """Views whose columns had changed: dropped and created again, with the grants that others had on them."""
+    stampless: tuple[str, ...]
+    """Aliases without S_T_A_M_P_: their views show no Carimbo."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Findings of ``check``, and whether the live database was asked as well."""
+
+    live: bool
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        return any(finding.level == "error" for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """Which tables have no S_T_A_M_P_, and how that is known."""
+
+    stampless: frozenset[str]
+    note: str
+
+
+def tables(connection: Connection[Any], tenant: Tenant) -> Tables:
+    """The PLS tables that are there, with their fields."""
+    by_name = {physical_name(alias, tenant.erp.company): alias for alias in ALIASES}
+    schema = tenant.erp.schema_name
+    found: dict[str, dict[str, int | None]] = {}
+    for table, name, width in connection.execute(
+        _TABLES, {"tables": list(by_name), "schema": schema.lower() if schema else None}
+    ):
+        found.setdefault(by_name[table], {})[name] = width
+    return found
+
+
+def stampless(found: Tables) -> frozenset[str]:
+    """Aliases of the tables that have no S_T_A_M_P_."""
+    return frozenset(alias for alias, fields in found.items() if views.STAMP_FIELD not in fields)
+
+
+def stamps(tenant: Tenant, dialect: Dialect, choice: str) -> Stamps:
+    """For rendering: ``all`` or ``none`` have the stamp; ``auto`` asks the database, if it can be reached."""
+    if choice == "all":
+        return Stamps(frozenset(), "Every table has the column S_T_A_M_P_, as asked.")
+    if choice == "none":
+        return Stamps(frozenset(ALIASES), "No view shows a Carimbo, as asked: every synchronisation reads all rows.")
+    try:
+        if tenant.erp.dialect == dialect == "postgresql":
+            with _connected(tenant) as connection:
+                without = stampless(tables(connection, tenant))
+            listed = ", ".join(sorted(without)) or "none"
+            return Stamps(without, f"As the database says, tables without the column S_T_A_M_P_: {listed}.")
+    except (ConfigurationError, SourceError):
+        pass  # Rendering works offline; the note says what was not asked.
+    return Stamps(
+        frozenset(),
+        "The database was not asked: every table is taken to have the column S_T_A_M_P_. "
+        "Where some have not, render with --stamps none.",
+    )
+
+
+def install(tenant: Tenant, reader: str | None = None) -> Installation:
+    """Make or replace all views in one transaction, so that either all are new or nothing has changed."""
+    if tenant.erp.dialect != "postgresql":
+        raise ConfigurationError(
+            "Views are installed by hat_etl on PostgreSQL only.",
+            f"Give the DBA the output of: hat-etl views render {tenant.name}",
+            tenant=tenant.name,
+        )
+    with _connected(tenant) as connection:
+        found = tables(connection, tenant)
+        _require_tables(tenant, found)
+        without = stampless(found)
+        user = views.reading_user(tenant, "postgresql", reader)
+        remade = []
+        with _reported(tenant, None), connection.transaction():
+            _run(connection, f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+            _prepare_schema(connection, tenant, user)
+            for entity in ENTITIES:
+                with _reported(tenant, entity):
+                    if _make(connection, entity, tenant, without):
+                        remade.append(entity.view)
+                    _run(connection, views.comment_view(entity, tenant, "postgresql"))
+                    if user != connection.info.user:
+                        _run(connection, views.grant_view(entity, tenant, "postgresql", user))
+    return Installation(tuple(entity.view for entity in ENTITIES), tuple(remade), tuple(sorted(without)))
+
+
+def check(tenant: Tenant, dialect: Dialect, offline: bool = False) -> Check:
+    """The texts for ``dialect``; then, unless ``offline``, the live views when they are PostgreSQL's."""
+    findings = [finding for entity in ENTITIES for finding in check_text(entity, tenant, dialect)]
+    if offline or tenant.erp.dialect != "postgresql":
+        return Check(False, findings)
+    try:
+        tenant.erp.url.resolve()
+    except ConfigurationError as error:
+        findings.append(
+            Finding("all", None, "info", f"The live views were not checked. {error.cause}", error.next_step)
+        )
+        return Check(False, findings)
+    with closing(PostgresSource(tenant)) as source:
+        found = tables(source.control(), tenant)
+        for entity in ENTITIES:
+            widths = {name: width for alias in entity.reads for name, width in found.get(alias, {}).items()}
+            findings.extend(compare_fields(entity, widths))
+            try:
+                shape = source.describe(entity)
+            except SourceError as error:
+                findings.append(Finding(entity.view, None, "error", error.cause, error.next_step))
+            else:
+                findings.extend(compare(entity, shape.columns))
+    return Check(True, findings)
+
+
+@contextmanager
+def _connected(tenant: Tenant) -> Iterator[Connection[Any]]:
+    with closing(PostgresSource(tenant)) as source:
+        yield source.control()
+
+
+def _run(connection: Connection[Any], statement: str) -> None:
+    connection.execute(statement.encode())
+
+
+def _require_tables(tenant: Tenant, found: Tables) -> None:
+    """Everything that is missing at once, rather than one table for each attempt."""
+    missing = []
+    table = None
+    for entity in ENTITIES:
+        absent = [alias for alias in entity.reads if alias not in found]
+        fields = [name for name in views.fields_read(entity) if name[:3] in found and name not in found[name[:3]]]
+        if absent:
+            names = ", ".join(views.table_name(alias, tenant, "postgresql") for alias in absent)
+            missing.append(f"{entity.view} needs table {names}")
+        if fields:
+            missing.append(f"{entity.view} needs column {', '.join(fields)}")
+        if absent or fields:
+            table = table or entity.table
+    if missing:
+        raise SourceError(
+            f"The ERP lacks what these views read: {'; '.join(missing)}. No view was made.",
+            "See that [erp] schema and company name the right tables and that the login may see them. Where the "
+            "operator's PLS has no such table or column, correct the view's text in views_sql.",
+            tenant=tenant.name,
+            table=table,
+        )
+
+
+def _prepare_schema(connection: Connection[Any], tenant: Tenant, user: str) -> None:
+    schema = tenant.erp.view_owner
+    if schema is None:
+        return
+    # Only if it is not there: IF NOT EXISTS would still ask for the right to create one.
+    if connection.execute("SELECT to_regnamespace(%s) IS NULL", (schema,)).fetchone() == (True,):
+        _run(connection, f"CREATE SCHEMA {schema}")
+    if user != connection.info.user:
+        _run(connection, f"GRANT USAGE ON SCHEMA {schema} TO {views.identifier(user, 'postgresql')}")
+
+
+def _make(connection: Connection[Any], entity: Entity, tenant: Tenant, without: frozenset[str]) -> bool:
+    """Create or replace one view; True when it had to be dropped, since PostgreSQL replaces only like by like."""
+    try:
+        with connection.transaction():
+            _run(connection, views.create_view(entity, tenant, "postgresql", without, replace=True))
+        return False
+    except errors.InvalidTableDefinition:
+        pass
+    name = views.view_name(entity, tenant)
+    dependents = [str(row[0]) for row in connection.execute(_DEPENDENTS, (name,))]
+    if dependents:
+        raise SourceError(
+            f"The columns of view {entity.view} have changed, and it cannot be made anew while others rest on it: "
+            f"{', '.join(dependents)}. No view was changed.",
+            "Ask their owner to drop them, install the views, and have them created again.",
+            tenant=tenant.name,
+            table=entity.table,
+        )
+    grants = connection.execute(_GRANTS, (name,)).fetchall()
+    _run(connection, f"DROP VIEW {name}")
+    _run(connection, views.create_view(entity, tenant, "postgresql", without, replace=False))
+    for privilege, grantee, option in grants:
+        _run(connection, f"GRANT {privilege} ON {name} TO {grantee}{option}")
+    return True
+
+
+@contextmanager
+def _reported(tenant: Tenant, entity: Entity | None) -> Iterator[None]:
+    """Errors of the database as SourceError. Statements that define objects hold no data, nor do their errors."""
+    try:
+        yield
+    except psycopg.Error as error:
+        what = f"View {entity.view}" if entity else "The views"
+        raise SourceError(
+            f"{what} could not be made: {error.diag.message_primary or type(error).__name__} "
+            f"(SQLSTATE {error.sqlstate}). No view was changed.",
+            _mend(error, tenant),
+            tenant=tenant.name,
+            table=entity.table if entity else None,
+        ) from None
+
+
+def _mend(error: psycopg.Error, tenant: Tenant) -> str:
+    match error:
+        case errors.InsufficientPrivilege():
+            return (
+                f"The ERP login has no right to do this. Give the DBA the output of: hat-etl views render {tenant.name}"
+            )
+        case errors.UndefinedObject():
+            return "Name an existing user with --reader."
+        case errors.LockNotAvailable():
+            return "Somebody is reading the views. Install them when no load is running."
+        case errors.WrongObjectType():
+            return "Something else has the view's name. Let [erp] views_schema name another schema."
+        case _:
+            return f"Correct the text in views_sql or the tables, then run: hat-etl views install {tenant.name}"

@@ -1,0 +1,236 @@
+"""The doctor: tries everything that a load needs and says of each failure what causes it and what mends it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+
+from hat_etl.entities import ENTITIES
+from hat_etl.entities.model import STAMP, Entity, Kind
+from hat_etl.errors import HatEtlError
+from hat_etl.source.erp import open_source
+from hat_etl.source.reader import Source, SourceHealth, ViewShape
+from hat_etl.source.view_check import compare
+from hat_etl.target import staging, swap
+from hat_etl.target.database import Connection, TenantDatabase, errors
+from hat_etl.target.schema import STAGE_SCHEMA, TECHNICAL_SCHEMA
+from hat_etl.tenants.config import Tenant
+
+CLOCK_TOLERANCE = 60.0
+"""Seconds by which the ERP's clock may differ from ours before it is worth a word."""
+
+_KNOWN_ENCODINGS = ("UTF8", "WIN1252", "LATIN1", "SQL_ASCII")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing tried: ``detail`` says what was seen; a failure or warning also has a ``mend``."""
+
+    subject: str
+    state: Literal["ok", "warning", "failed"]
+    detail: str
+    mend: str = ""
+
+
+def examine(tenant: Tenant) -> list[Check]:
+    """Every check that can be made; one that cannot, because an earlier one failed, is left out."""
+    checks: list[Check] = []
+    shapes: list[ViewShape] = []
+    try:
+        with closing(open_source(tenant)) as source:
+            for check in _erp(tenant, source, shapes):
+                checks.append(check)
+    except HatEtlError as error:
+        checks.append(Check("ERP", "failed", error.cause, error.next_step))
+    try:
+        database = TenantDatabase(tenant)
+        with database.connect() as connection:
+            checks += _target(database, connection, shapes)
+    except HatEtlError as error:
+        checks.append(Check("tenant database", "failed", error.cause, error.next_step))
+    return checks
+
+
+def _erp(tenant: Tenant, source: Source, shapes: list[ViewShape]) -> Iterator[Check]:
+    health = source.health()
+    yield Check("ERP: reachable, login", "ok", f"{health.server}, as {health.login}")
+    yield _encoding(health)
+    yield _clock(health)
+    yield _connections(tenant, health)
+    for entity in ENTITIES:
+        try:
+            shape = source.describe(entity)
+        except HatEtlError as error:
+            yield Check(f"view {entity.view}", "failed", error.cause, error.next_step)
+            continue
+        shapes.append(shape)
+        findings = [finding for finding in compare(entity, list(shape.columns)) if finding.level != "info"]
+        for finding in findings:
+            state: Literal["failed", "warning"] = "failed" if finding.level == "error" else "warning"
+            yield Check(f"view {entity.view}", state, finding.message, finding.next_step)
+        if any(finding.level == "error" for finding in findings):
+            continue
+        yield Check(f"view {entity.view}", "ok", f"about {shape.estimated_rows:,} rows")
+        yield from _stamps(source, shape, entity)
+
+
+def _encoding(health: SourceHealth) -> Check:
+    subject = "ERP: text encoding"
+    if health.encoding in _KNOWN_ENCODINGS:
+        how = "" if health.encoding in ("UTF8", "WIN1252") else "; its bytes are read as CP1252"
+        return Check(subject, "ok", f"{health.encoding}{how}")
+    return Check(
+        subject,
+        "warning",
+        f"The server is encoded in {health.encoding}, which Protheus does not use.",
+        "Look at names with accents in HAT after the load; ask the DBA which code page Protheus writes.",
+    )
+
+
+def _clock(health: SourceHealth) -> Check:
+    difference = (health.now - datetime.now(UTC)).total_seconds()
+    if abs(difference) <= CLOCK_TOLERANCE:
+        return Check("ERP: clock", "ok", f"{difference:+.1f} s from ours")
+    return Check(
+        "ERP: clock",
+        "warning",
+        f"The ERP's clock differs from this machine's by {difference:+.0f} s.",
+        "Moments in reports follow the ERP's clock. Have both machines set by NTP.",
+    )
+
+
+def _connections(tenant: Tenant, health: SourceHealth) -> Check:
+    subject, wanted = "ERP: connections", tenant.erp.connections
+    if health.free_connections is None or health.free_connections > wanted:
+        return Check(subject, "ok", f"{wanted} allowed by the tenant's file")
+    return Check(
+        subject,
+        "warning",
+        f"The file allows {wanted} connections, the server has {health.free_connections} free.",
+        "Lower connections in [erp], or load when the ERP is quiet.",
+    )
+
+
+def _stamps(source: Source, shape: ViewShape, entity: Entity) -> Iterator[Check]:
+    subject = f"stamps {entity.view}"
+    mend = "A load works without. For quick syncs have S_T_A_M_P_ switched on (UseRowStamp, TCConfig) and filled."
+    if shape.named(STAMP) is None:
+        yield Check(subject, "warning", "The view has no Carimbo.", mend)
+        return
+    seen, stamped = source.sample_stamps(shape)
+    if seen and stamped < seen:
+        yield Check(subject, "warning", f"Of {seen:,} rows looked at, {seen - stamped:,} have no Carimbo.", mend)
+    else:
+        yield Check(subject, "ok", f"{seen:,} rows looked at, all stamped")
+
+
+def _target(database: TenantDatabase, connection: Connection, shapes: Sequence[ViewShape]) -> Iterator[Check]:
+    info = connection.info
+    yield Check(
+        "tenant database: reachable, login",
+        "ok",
+        f"PostgreSQL {info.server_version // 10000}, database {info.dbname}, as {info.user}",
+    )
+    encoding = info.parameter_status("server_encoding")
+    if encoding == "UTF8":
+        yield Check("tenant database: text encoding", "ok", "UTF8")
+    else:
+        yield Check(
+            "tenant database: text encoding",
+            "failed",
+            f"The database is encoded in {encoding}; HAT's text needs UTF8.",
+            "Have the database made anew with ENCODING 'UTF8'.",
+        )
+    yield _identity(database, connection)
+    yield _rights(database, connection)
+    yield _space(connection, shapes)
+    if staging.find(connection) is not None:
+        yield Check(
+            "tenant database: unfinished load",
+            "warning",
+            "A load was broken off; what it staged is still there.",
+            f"hat-etl load {database.tenant.name} --resume, or --restart",
+        )
+    for table in sorted(swap.existing(connection, database.schema)):
+        found = swap.dependents(connection, database.schema, table)
+        if found:
+            yield Check(
+                f"tenant database: {table}",
+                "warning",
+                f"Other objects depend on it ({', '.join(found)}): a load rewrites its rows instead of swapping it.",
+                "Nothing to mend; the load holds its locks for longer. Foreign keys of other tables must be dropped.",
+            )
+
+
+def _identity(database: TenantDatabase, connection: Connection) -> Check:
+    subject, owner = "tenant database: identity", database.owner(connection)
+    mine = (database.tenant.name, database.tenant.ans_registry)
+    if owner is None:
+        return Check(subject, "ok", "nobody's yet; the first load writes the identity row")
+    if owner == mine:
+        return Check(subject, "ok", f"{owner[0]} (ANS {owner[1]})")
+    return Check(
+        subject,
+        "failed",
+        f"The database belongs to tenant {owner[0]} (ANS {owner[1]}), not to {mine[0]} (ANS {mine[1]}).",
+        "Correct [hat] url or ans_registry in the tenant's file.",
+    )
+
+
+def _rights(database: TenantDatabase, connection: Connection) -> Check:
+    subject, user = "tenant database: rights", connection.info.user
+    try:
+        # Tried for real and rolled back: the only answer that counts grants, ownership and limits alike.
+        with connection.transaction(force_rollback=True):
+            for schema in (TECHNICAL_SCHEMA, STAGE_SCHEMA, database.schema):
+                if connection.execute("SELECT to_regnamespace(%s)", (schema,)).fetchone() == (None,):
+                    connection.execute(f"CREATE SCHEMA {schema}")
+                connection.execute(f"CREATE TABLE {schema}.doctor_probe (n int)")
+            for table in sorted(swap.existing(connection, database.schema)):
+                connection.execute(f"LOCK TABLE {database.schema}.{table} IN ROW EXCLUSIVE MODE NOWAIT")
+                connection.execute(f"COMMENT ON TABLE {database.schema}.{table} IS ''")
+    except psycopg.errors.InsufficientPrivilege as error:
+        return Check(
+            subject,
+            "failed",
+            f"The login lacks a right ({error.diag.message_primary}).",
+            f"GRANT CREATE ON DATABASE {connection.info.dbname} TO {user}; existing HAT tables must belong to it.",
+        )
+    except psycopg.Error as error:
+        return Check(
+            subject, "failed", f"A trial failed with SQLSTATE {error.sqlstate}.", "Ask the DBA of the database."
+        )
+    return Check(subject, "ok", "may make schemas, make tables and replace HAT's")
+
+
+def _space(connection: Connection, shapes: Sequence[ViewShape]) -> Check:
+    subject = "tenant database: free space"
+    # Staged rows, their keys and the write-ahead log; the old tables stay until the swap.
+    needed = 3 * sum(shape.estimated_rows * _row_bytes(shape.entity) for shape in shapes)
+    need = f"a load needs about {needed / 2**30:.1f} GiB"
+    try:
+        with errors("doctor"):
+            row = connection.execute("SELECT setting FROM pg_settings WHERE name = 'data_directory'").fetchone()
+    except HatEtlError:
+        row = None
+    folder = Path(str(row[0])) if row and row[0] else None
+    if folder is None or not os.access(folder.parent, os.R_OK) or not folder.exists():
+        return Check(subject, "ok", f"cannot be seen from here; {need}")
+    stat = os.statvfs(folder)
+    free = stat.f_bavail * stat.f_frsize
+    if free > needed:
+        return Check(subject, "ok", f"{free / 2**30:.1f} GiB free; {need}")
+    return Check(subject, "failed", f"{free / 2**30:.1f} GiB free; {need}.", "Free or add space before a load.")
+
+
+def _row_bytes(entity: Entity) -> int:
+    """Rough size of a stored row in bytes: half of each text's width, the rest at full."""
+    fixed = {Kind.DATE: 4, Kind.FLAG: 1, Kind.SMALLINT: 2, Kind.INTEGER: 4, Kind.AMOUNT: 10}
+    return 60 + sum(fixed.get(column.kind, column.width // 2 + 1) for column in entity.columns)

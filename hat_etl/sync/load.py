@@ -1,0 +1,412 @@
+"""The initial load: one snapshot of the ERP into new tables, made coherent, then swapped in all at once.
+
+Phases: ranges are staged in parallel, each committed with its checkpoint; one transaction adds keys and judges
+duplicates and references; one transaction swaps, and writes ledger, watermarks and quarantine. A load that was
+broken off before the swap has changed nothing in HAT and can be resumed.
+"""
+
+from __future__ import annotations
+
+import resource
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from hat_etl.entities.model import Entity
+from hat_etl.errors import ConfigurationError, DataError, DecisionNeeded, HatEtlError
+from hat_etl.source.erp import open_source
+from hat_etl.source.reader import Range, Snapshot, Source, ViewShape
+from hat_etl.sync.plan import INITIAL, describe, select
+from hat_etl.sync.prefetch import prefetch
+from hat_etl.target import integrity, ledger, staging, swap
+from hat_etl.target.database import Connection, TenantDatabase, errors
+from hat_etl.target.ledger import TableOutcome
+from hat_etl.target.staging import Checkpoint, RangeWriter, Stage
+from hat_etl.tenants.config import Tenant
+from hat_etl.transform import Transformer
+
+RANGE_BREADTH = 250_000
+"""Recnos that one range covers at the least: what a broken load repeats at the most, per connection."""
+MAX_RANGES = 400
+
+_SETTLE_MEMORY = ("SET LOCAL maintenance_work_mem = '256MB'", "SET LOCAL work_mem = '64MB'")
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """What a person asks of a load. ``only``: HAT table names, empty for all."""
+
+    only: tuple[str, ...] = ()
+    resume: bool = False
+    restart: bool = False
+    accept_shrink: bool = False
+
+
+class Progress(Protocol):
+    """Told of a load's advance, from several threads."""
+
+    def planned(self, table: str, estimated_rows: int) -> None:
+        """A table will be read; the estimate is the ERP's own."""
+
+    def advanced(self, table: str, rows: int) -> None:
+        """So many more rows are read."""
+
+    def phase(self, name: str) -> None:
+        """What the load does now, in a few words."""
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def planned(self, table: str, estimated_rows: int) -> None: ...
+
+    def advanced(self, table: str, rows: int) -> None: ...
+
+    def phase(self, name: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did: the object that ``--json`` prints."""
+
+    tenant: str
+    run: int
+    mode: str
+    state: str
+    seconds: float
+    peak_mib: float
+    tables: tuple[TableOutcome, ...]
+    rewritten: tuple[str, ...] = ()
+    """Tables whose rows were rewritten in place because other objects depend on them."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "tenant": self.tenant,
+            "run": self.run,
+            "mode": self.mode,
+            "state": self.state,
+            "seconds": round(self.seconds, 3),
+            "peak_mib": round(self.peak_mib, 1),
+            "tables": [table.as_dict() for table in self.tables],
+        }
+
+
+def load(tenant: Tenant, request: LoadRequest, progress: Progress | None = None) -> RunReport:
+    """Load the tenant's HAT database from its ERP.
+
+    Raises ConfigurationError, SourceError, TargetError, DataError, DecisionNeeded (an unfinished load is there and
+    neither resume nor restart was asked; a view has shrunk) or Busy. Whatever it raises, HAT's tables are unchanged.
+    """
+    started = time.monotonic()
+    if request.resume and request.restart:
+        raise ConfigurationError("A load cannot be resumed and restarted at once.", "Give one of the two.")
+    select(request.only)  # refuse unknown names before anything is touched
+    source, database = open_source(tenant), TenantDatabase(tenant)
+    with database.claim() as control:
+        stage = _take_up(control, tenant, request)
+        if stage is None:
+            ledger.abandon_unfinished(control)
+            today = datetime.now(ZoneInfo(tenant.erp.timezone)).date()
+            run = ledger.start(control, "load", today)
+            entities = select(request.only)
+        else:
+            run, today, entities = stage.run, stage.reference_day, stage.entities
+            ledger.resume(control, run)
+        try:
+            with closing(source):
+                work = _Load(tenant, source, database, control, run, today, entities, progress or Silent())
+                outcomes, rewritten = work.carry_out(stage, accept_shrink=request.accept_shrink)
+        except BaseException as error:
+            _close_ledger(control, run, error)
+            raise
+    return RunReport(
+        tenant=tenant.name,
+        run=run,
+        mode="load",
+        state="succeeded",
+        seconds=time.monotonic() - started,
+        peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        tables=tuple(outcomes),
+        rewritten=tuple(rewritten),
+    )
+
+
+def _take_up(control: Connection, tenant: Tenant, request: LoadRequest) -> Stage | None:
+    """The unfinished load to go on with, or None for a new one."""
+    stage = staging.find(control)
+    if stage is None or request.restart:
+        staging.drop(control)
+        return None
+    if not request.resume:
+        raise DecisionNeeded(
+            f"Load {stage.run} of this tenant was broken off; what it staged is still there.",
+            f"Go on with it: hat-etl load {tenant.name} --resume. Or begin anew: hat-etl load {tenant.name} --restart",
+            tenant=tenant.name,
+        )
+    if request.only and set(request.only) != set(stage.tables):
+        raise DecisionNeeded(
+            f"The unfinished load {stage.run} is of other tables: {', '.join(stage.tables)}.",
+            "Resume it without --only, or begin anew with --restart.",
+            tenant=tenant.name,
+        )
+    return stage
+
+
+def _close_ledger(control: Connection, run: int, error: BaseException) -> None:
+    if control.closed or control.broken:
+        return  # the next run marks this one as abandoned
+    state = "stopped" if isinstance(error, DecisionNeeded) else "failed"
+    text = str(error) if isinstance(error, HatEtlError) else f"broken off ({type(error).__name__})"
+    ledger.fail(control, run, state, text)
+
+
+@dataclass
+class _Timing:
+    """Wall-clock seconds in which a table had work going on."""
+
+    first: float | None = None
+    last: float = 0.0
+    settling: float = 0.0
+
+    def touch(self) -> None:
+        now = time.monotonic()
+        self.first, self.last = now if self.first is None else self.first, now
+
+    @property
+    def seconds(self) -> float:
+        return (self.last - self.first if self.first is not None else 0.0) + self.settling
+
+
+@dataclass
+class _Load:
+    tenant: Tenant
+    source: Source
+    database: TenantDatabase
+    control: Connection
+    run: int
+    today: date
+    entities: Sequence[Entity]
+    progress: Progress
+    done: list[Checkpoint] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+    timings: dict[str, _Timing] = field(default_factory=dict)
+
+    def carry_out(self, stage: Stage | None, *, accept_shrink: bool) -> tuple[list[TableOutcome], list[str]]:
+        self.timings = {entity.table: _Timing() for entity in self.entities}
+        self.progress.phase("looking at the views")
+        shapes = describe(self.source, self.tenant, self.entities)
+        with self.source.snapshot() as snapshot:
+            horizon = snapshot.horizon
+            ledger.fix_horizon(self.control, self.run, horizon)
+            with errors(self.tenant.name):
+                stage = self._reconcile_stage(stage, snapshot, shapes)
+                if stage is None:
+                    staging.create(self.control, self.run, self.entities)
+            self.progress.phase("reading")
+            self._stage_ranges(snapshot, shapes)
+        with errors(self.tenant.name):
+            self._check_shrink(accept=accept_shrink)
+            outcomes = self._settle(stage)
+            return outcomes, self._swap(horizon, outcomes)
+
+    # -- staging -----------------------------------------------------------------------------------------------------
+
+    def _reconcile_stage(self, stage: Stage | None, snapshot: Snapshot, shapes: Sequence[ViewShape]) -> Stage | None:
+        """Keep of an unfinished load what still shows the snapshot's moment; None when nothing can be kept."""
+        if stage is None:
+            return None
+        self.progress.phase("checking what is staged")
+        by_table = {shape.entity.table: shape for shape in shapes}
+        for checkpoint in list(staging.checkpoints(self.control, self.run)):
+            now = snapshot.fingerprint(by_table[checkpoint.table], checkpoint.range)
+            if checkpoint.counts.fingerprint.proves_unchanged(now):
+                self.done.append(checkpoint)
+            elif not stage.complete:
+                staging.forget(self.control, self.run, checkpoint)
+        if stage.complete and self._gaps(snapshot, shapes):
+            # Duplicates and orphans are already judged on rows that have changed since: begin anew.
+            self.done.clear()
+            staging.drop(self.control)
+            return None
+        return stage
+
+    def _gaps(self, snapshot: Snapshot, shapes: Iterable[ViewShape]) -> list[tuple[ViewShape, Range]]:
+        """Ranges that are not staged yet, the largest tables first so that no connection idles at the end."""
+        gaps = []
+        for shape in shapes:
+            bounds = snapshot.bounds(shape)
+            staged = sorted((c.range for c in self.done if c.table == shape.entity.table), key=lambda r: r.low)
+            for gap in uncovered(bounds, staged):
+                parts = min(MAX_RANGES, -(-(gap.high - gap.low + 1) // RANGE_BREADTH))
+                gaps += [(shape, part) for part in gap.split(parts)]
+        return sorted(gaps, key=lambda task: -task[0].estimated_rows)
+
+    def _stage_ranges(self, snapshot: Snapshot, shapes: Sequence[ViewShape]) -> None:
+        for shape in shapes:
+            self.progress.planned(shape.entity.table, shape.estimated_rows)
+        for checkpoint in self.done:
+            self.progress.advanced(checkpoint.table, checkpoint.counts.read)
+        tasks = self._gaps(snapshot, shapes)
+        workers = min(self.tenant.erp.connections, max(1, len(tasks)))
+        idle = [self.database.connect() for _ in range(workers)]
+        try:
+            with ThreadPoolExecutor(workers, thread_name_prefix="range") as pool:
+                futures = [pool.submit(self._stage_range, snapshot, shape, part, idle) for shape, part in tasks]
+                try:
+                    self._await(futures)
+                except BaseException:
+                    self.stop.set()
+                    for future in futures:
+                        future.cancel()
+                    raise
+        finally:
+            for connection in idle:
+                connection.close()
+
+    @staticmethod
+    def _await(futures: Sequence[Future[None]]) -> None:
+        finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in finished:
+            future.result()
+
+    def _stage_range(self, snapshot: Snapshot, shape: ViewShape, range_: Range, idle: list[Connection]) -> None:
+        entity, started = shape.entity, time.monotonic()
+        if self.stop.is_set():
+            return
+        transform = Transformer(entity, run=self.run, today=self.today)
+        connection = idle.pop()
+        self.timings[entity.table].touch()
+        try:
+            with errors(self.tenant.name, entity.table), connection.transaction():
+                writer = RangeWriter(connection, entity)
+                try:
+                    with closing(prefetch(lambda: snapshot.stream(shape, range_))) as batches:
+                        for raw in batches:
+                            if self.stop.is_set():
+                                raise _Stopped
+                            writer.write(raw, transform(raw))
+                            self.progress.advanced(entity.table, raw.num_rows)
+                    checkpoint = writer.close(self.run, range_, time.monotonic() - started)
+                except BaseException:
+                    writer.abandon()
+                    raise
+        except _Stopped:
+            return
+        finally:
+            self.timings[entity.table].touch()
+            idle.append(connection)
+        self.done.append(checkpoint)
+
+    # -- judging -----------------------------------------------------------------------------------------------------
+
+    def _counts(self, table: str) -> tuple[int, int, int, int]:
+        counts = [checkpoint.counts for checkpoint in self.done if checkpoint.table == table]
+        return (
+            sum(c.read for c in counts),
+            sum(c.good for c in counts),
+            sum(c.rejected for c in counts),
+            sum(c.deleted for c in counts),
+        )
+
+    def _check_shrink(self, *, accept: bool) -> None:
+        before = ledger.last_loaded(self.control)
+        shrunk = []
+        for entity in self.entities:
+            read, _, _, deleted = self._counts(entity.table)
+            if 2 * (read - deleted) < before.get(entity.table, 0):
+                shrunk.append(
+                    f"{entity.table} ({entity.view}): {before[entity.table]} rows before, {read - deleted} now"
+                )
+        if shrunk and not accept:
+            raise DecisionNeeded(
+                f"Views show less than half of the rows of the last load: {'; '.join(shrunk)}.",
+                "See with the operator whether that is right (wrong company, a view that filters, a restored backup?)."
+                f" If it is: hat-etl load {self.tenant.name} --resume --accept-shrink",
+                tenant=self.tenant.name,
+                table=", ".join(text.partition(" ")[0] for text in shrunk),
+            )
+
+    def _settle(self, stage: Stage | None) -> list[TableOutcome]:
+        """Judge duplicates and references and add the keys, in one transaction; returns the outcome of each table."""
+        self.progress.phase("keys and references")
+        schema = self.database.schema
+        if stage is not None and stage.complete:
+            return staging.outcomes(self.control)
+        outcomes = []
+        with self.control.transaction():
+            for setting in _SETTLE_MEMORY:
+                self.control.execute(setting)
+            places = integrity.Places(
+                schema,
+                staged=frozenset(entity.table for entity in self.entities),
+                live=frozenset(swap.existing(self.control, schema)),
+            )
+            for entity in self.entities:
+                began = time.monotonic()
+                try:
+                    settled = integrity.settle(self.control, entity, self.run, places)
+                except DataError as error:
+                    error.tenant = self.tenant.name
+                    raise
+                self.timings[entity.table].settling = time.monotonic() - began
+                read, good, rejected, deleted = self._counts(entity.table)
+                outcomes.append(
+                    TableOutcome(
+                        entity.table,
+                        INITIAL,
+                        read=read,
+                        loaded=good - settled.duplicates - settled.held,
+                        deleted=deleted,
+                        rejected=rejected + settled.duplicates,
+                        held=settled.held,
+                        kept=settled.kept,
+                        seconds=self.timings[entity.table].seconds,
+                    )
+                )
+            staging.count_warnings(self.control, outcomes)
+            swap.tie_staged(self.control, self.entities)
+            staging.complete(self.control, outcomes)
+        return outcomes
+
+    def _swap(self, horizon: datetime, outcomes: list[TableOutcome]) -> list[str]:
+        self.progress.phase("swapping")
+        schema, loaded = self.database.schema, {entity.table for entity in self.entities}
+        swap.wait_for_old_snapshots(self.control, self.tenant.name)
+        with self.control.transaction():
+            live = swap.existing(self.control, schema)
+            swap.lock(self.control, schema, sorted(live), self.tenant.name)
+            ledger.commit_load(self.control, self.run, horizon, outcomes)
+            rewritten = swap.replace(self.control, self.entities, schema, live)
+            held = swap.hold_orphans(self.control, loaded, schema, self.run)
+            swap.reconnect(self.control, schema)
+            staging.drop(self.control)
+            also = [TableOutcome(table, "parent reloaded", held=rows) for table, rows in held.items()]
+            ledger.record_tables(self.control, self.run, also)
+        outcomes += also
+        return rewritten
+
+
+class _Stopped(Exception):
+    """Another range has failed: this one gives up."""
+
+
+def uncovered(bounds: Range | None, staged: Sequence[Range]) -> list[Range]:
+    """The parts of ``bounds`` outside the ``staged`` ranges, which are sorted and do not overlap."""
+    if bounds is None:
+        return []
+    gaps, low = [], bounds.low
+    for range_ in staged:
+        if range_.low > bounds.high:
+            break
+        if range_.low > low:
+            gaps.append(Range(low, range_.low - 1))
+        low = max(low, range_.high + 1)
+    if low <= bounds.high:
+        gaps.append(Range(low, bounds.high))
+    return gaps

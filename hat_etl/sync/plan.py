@@ -1,0 +1,92 @@
+"""What a run would read: views as they are, compared with what the entities ask for. Touches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hat_etl.entities import BY_TABLE, ENTITIES
+from hat_etl.entities.model import DELETED, STAMP, Entity
+from hat_etl.errors import ConfigurationError, DataError, SourceError
+from hat_etl.source.erp import open_source
+from hat_etl.source.reader import Source, ViewShape
+from hat_etl.source.view_check import compare
+from hat_etl.tenants.config import Tenant
+
+INITIAL = "initial"
+"""Strategy of a load: every row of the view into a new table."""
+
+
+@dataclass(frozen=True)
+class PlannedTable:
+    """One table of a plan; ``remarks`` are sentences about what the view offers."""
+
+    table: str
+    view: str
+    strategy: str
+    estimated_rows: int
+    remarks: tuple[str, ...]
+
+
+def select(only: Sequence[str]) -> tuple[Entity, ...]:
+    """The entities named, in load order; all when none is named. Raises ConfigurationError for an unknown name."""
+    unknown = [table for table in only if table not in BY_TABLE]
+    if unknown:
+        raise ConfigurationError(f"No such HAT table: {', '.join(unknown)}.", f"The tables are: {', '.join(BY_TABLE)}.")
+    return tuple(entity for entity in ENTITIES if not only or entity.table in only)
+
+
+def describe(source: Source, tenant: Tenant, entities: Sequence[Entity]) -> list[ViewShape]:
+    """The views of ``entities`` as they are now.
+
+    Raises SourceError when views are missing and DataError when one does not offer what its table needs: all faults in
+    one message.
+    """
+    shapes, missing, faults = list[ViewShape](), list[SourceError](), list[str]()
+    steps: list[str] = []
+    for entity in entities:
+        try:
+            shape = source.describe(entity)
+        except SourceError as error:
+            if error.table is None:
+                raise
+            missing.append(error)
+            continue
+        shapes.append(shape)
+        for finding in compare(entity, list(shape.columns)):
+            if finding.level == "error":
+                faults.append(f"{finding.view}: {finding.message}")
+                steps.append(finding.next_step)
+    if missing:
+        raise SourceError(
+            " ".join(error.cause for error in missing),
+            missing[0].next_step,
+            tenant=tenant.name,
+            table=", ".join(str(error.table) for error in missing),
+        )
+    if faults:
+        tables = [s.entity.table for s in shapes if any(f.startswith(f"{s.entity.view}:") for f in faults)]
+        raise DataError(" ".join(faults), steps[0], tenant=tenant.name, table=", ".join(tables))
+    return shapes
+
+
+def plan(tenant: Tenant, only: Sequence[str] = ()) -> list[PlannedTable]:
+    """What ``load`` would read. Raises as ``describe`` does."""
+    source = open_source(tenant)
+    try:
+        shapes = describe(source, tenant, select(only))
+    finally:
+        source.close()
+    return [
+        PlannedTable(shape.entity.table, shape.entity.view, INITIAL, shape.estimated_rows, tuple(_remarks(shape)))
+        for shape in shapes
+    ]
+
+
+def _remarks(shape: ViewShape) -> list[str]:
+    remarks = []
+    if shape.named(STAMP) is None:
+        remarks.append("no Carimbo: a resumed load reads the view again, later syncs compare every row")
+    if shape.named(DELETED) is None:
+        remarks.append("no Excluido: every row counts as live")
+    return remarks

@@ -1,0 +1,1 @@
+"""The tenant database: schema, staging, integrity, swap, ledger, rejects."""

@@ -1,0 +1,165 @@
+"""Connections to a tenant's own database: whose it is, who may load it now, and its errors in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import errors as pg
+from psycopg.conninfo import make_conninfo
+
+from hat_etl.errors import Busy, HatEtlError, TargetError
+from hat_etl.target.schema import STAGE_SCHEMA, create_technical
+from hat_etl.tenants.config import Tenant
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+_LOCK = (0x484154, 1)
+"""Key of the advisory lock: one run at a time in one tenant database."""
+
+
+class TenantDatabase:
+    """The database that a tenant's file names under [hat].
+
+    Call ``claim`` before anything else that writes: it takes the tenant's lock and checks whose database this is.
+    """
+
+    def __init__(self, tenant: Tenant) -> None:
+        self.tenant = tenant
+        self.schema = tenant.hat.schema_name
+        self._dsn = make_conninfo(
+            tenant.hat.url.resolve(),
+            application_name=f"hat_etl {tenant.name}",
+            options="-c timezone=UTC -c statement_timeout=0 -c idle_in_transaction_session_timeout=0",
+            client_encoding="UTF8",
+            connect_timeout=15,
+            keepalives_idle=30,
+        )
+
+    def connect(self) -> Connection:
+        """A connection in autocommit mode. Raises TargetError."""
+        try:
+            connection = psycopg.connect(self._dsn, autocommit=True)
+        except psycopg.OperationalError as error:
+            lines = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+            raise TargetError(
+                f"The tenant database cannot be reached: {lines}.",
+                "Check host, port, database, user and password behind [hat] url, and that the server lets this machine"
+                f" in (pg_hba.conf). Then run: hat-etl doctor {self.tenant.name}",
+                tenant=self.tenant.name,
+            ) from None
+        if connection.info.server_version >= 140000:
+            # A session whose client was killed notices within a second, even in the middle of building an index.
+            connection.execute("SET client_connection_check_interval = '1s'")
+        return connection
+
+    @contextmanager
+    def claim(self) -> Iterator[Connection]:
+        """Hold the tenant's lock for as long as the block runs; the lock dies with its connection.
+
+        Makes the technical schema where it is missing and writes or checks the identity row. Raises Busy when another
+        run holds the lock, TargetError when the database belongs to another tenant.
+        """
+        with self.connect() as control, errors(self.tenant.name):
+            # A killed holder's session may take a moment to notice.
+            control.execute("SET lock_timeout = '3s'")
+            try:
+                control.execute("SELECT pg_advisory_lock(%s, %s)", _LOCK)
+            except pg.LockNotAvailable:
+                raise self._busy(control) from None
+            control.execute("RESET lock_timeout")
+            encoding = control.info.parameter_status("server_encoding")
+            if encoding != "UTF8":
+                raise TargetError(
+                    f"The tenant database is encoded in {encoding}; HAT's text needs UTF8.",
+                    "Have the database made anew with ENCODING 'UTF8'.",
+                    tenant=self.tenant.name,
+                )
+            with control.transaction():
+                for statement in create_technical():
+                    control.execute(statement)
+                self._check_identity(control)
+            yield control
+
+    def owner(self, connection: Connection) -> tuple[str, str] | None:
+        """Tenant and ANS registry of the identity row, or None while the database is nobody's."""
+        if connection.execute("SELECT to_regclass('hat_etl.identity')").fetchone() == (None,):
+            return None
+        row = connection.execute("SELECT tenant, ans_registry FROM hat_etl.identity").fetchone()
+        return None if row is None else (str(row[0]), str(row[1]))
+
+    def _check_identity(self, connection: Connection) -> None:
+        mine = (self.tenant.name, self.tenant.ans_registry)
+        connection.execute(
+            "INSERT INTO hat_etl.identity (tenant, ans_registry) VALUES (%s, %s) ON CONFLICT DO NOTHING", mine
+        )
+        owner = self.owner(connection)
+        if owner is not None and owner != mine:
+            raise TargetError(
+                f"This database belongs to tenant {owner[0]} (ANS {owner[1]}), not to {mine[0]} (ANS {mine[1]}).",
+                "Correct [hat] url or ans_registry in the tenant's file. Nothing was changed.",
+                tenant=self.tenant.name,
+            )
+
+    def _busy(self, control: Connection) -> Busy:
+        holder = control.execute(
+            "SELECT a.pid, to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')"
+            " FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+            " WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s"
+            " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            _LOCK,
+        ).fetchone()
+        who = f" (session {holder[0]}, since {holder[1]} UTC)" if holder else ""
+        return Busy(
+            f"Another run of this tenant is going on{who}.",
+            f"Watch it with: hat-etl status {self.tenant.name}. Start again when it is over.",
+            tenant=self.tenant.name,
+        )
+
+    def has_stage(self, connection: Connection) -> bool:
+        """Whether an unfinished load has left its staging schema."""
+        return connection.execute("SELECT to_regnamespace(%s)", (STAGE_SCHEMA,)).fetchone() != (None,)
+
+
+@contextmanager
+def errors(tenant: str, table: str | None = None) -> Iterator[None]:
+    """Turn driver errors into TargetError: SQLSTATE and kind only, for a server's detail may quote values."""
+    try:
+        yield
+    except HatEtlError:
+        raise
+    except psycopg.Error as error:
+        raise target_failed(tenant, table, error) from None
+
+
+def target_failed(tenant: str, table: str | None, error: psycopg.Error) -> TargetError:
+    """The TargetError that says what a driver error means and what to do."""
+    state = error.sqlstate
+    resume = f"hat-etl load {tenant} --resume"
+    match error:
+        case pg.DiskFull():
+            cause = "The disk of the tenant database is full."
+            step = f"Free space there, then go on with: {resume}"
+        case pg.InsufficientPrivilege():
+            cause = f"The login of the tenant database lacks a right ({_primary(error)})."
+            step = f"Grant it; hat-etl doctor {tenant} lists what a load needs."
+        case pg.LockNotAvailable() | pg.DeadlockDetected():
+            cause = "Tables of the tenant database stay locked by other sessions."
+            step = f"End the sessions that hold them, then go on with: {resume}"
+        case pg.AdminShutdown() | pg.CrashShutdown() | pg.CannotConnectNow():
+            cause = f"The tenant database shut down or is starting (SQLSTATE {state})."
+            step = f"When it is up again, go on with: {resume}"
+        case psycopg.OperationalError() if state is None:
+            cause = "The connection to the tenant database was lost."
+            step = f"See that the server and the network are up, then go on with: {resume}"
+        case _:
+            cause = f"The tenant database refused a statement ({type(error).__name__}, SQLSTATE {state})."
+            step = f"Run hat-etl doctor {tenant}; go on with: {resume}"
+    return TargetError(cause, step, tenant=tenant, table=table)
+
+
+def _primary(error: psycopg.Error) -> str:
+    # Names of objects only: PostgreSQL's message for a missing right never quotes data.
+    return error.diag.message_primary or type(error).__name__

@@ -1,0 +1,231 @@
+"""Keys and references of staged tables: what one row at a time cannot tell.
+
+Runs once all rows are staged, parents before children, in one transaction. Of live rows with one key the highest
+Recno wins; a rejected winner leaves its last good version in HAT; a row whose hard parent is not there is held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from psycopg import errors as pg
+
+from hat_etl.entities import BY_TABLE
+from hat_etl.entities.model import Entity, Parent
+from hat_etl.errors import DataError
+from hat_etl.target.database import Connection
+from hat_etl.target.schema import STAGE_SCHEMA, constraint_name, rejected_table
+
+DUPLICATE_REASON = (
+    "Há outro registro ativo com a mesma chave ({columns}) e R_E_C_N_O_ maior; só o de R_E_C_N_O_ maior é carregado. "
+    "Elimine a duplicidade no Protheus."
+)
+HELD_REASON = (
+    "Retido: não existe no HAT o registro correspondente em {parents}. Cadastre-o ou corrija-o no Protheus; "
+    "este registro entra quando ele chegar."
+)
+SOFT_REASON = (
+    "Não existe no HAT o registro correspondente em {parents}. O registro foi carregado; cadastre o correspondente "
+    "no Protheus ou corrija o código."
+)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where tables stand: ``staged`` ones in the stage, ``live`` ones in HAT's ``schema``; a parent may be in both."""
+
+    schema: str
+    staged: frozenset[str]
+    live: frozenset[str]
+
+    def of(self, table: str) -> str | None:
+        """Schema in which rows look for their parents; None while the table is nowhere."""
+        if table in self.staged:
+            return STAGE_SCHEMA
+        return self.schema if table in self.live else None
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What the integrity work did to one table, in rows."""
+
+    duplicates: int
+    """Good rows that lost to a higher Recno (rejected rows that lost are not counted again)."""
+    held: int
+    kept: int
+
+
+def settle(connection: Connection, entity: Entity, run: int, places: Places) -> Settled:
+    """Make the staged rows of ``entity`` coherent and give the table its keys.
+
+    Raises DataError when the view shows one Recno twice.
+    """
+    any_rejected = connection.execute(f"SELECT EXISTS (SELECT FROM {_rejected(entity)})").fetchone() == (True,)
+    duplicates = 0
+    unique = _add_keys(connection, entity)
+    if not unique or any_rejected:
+        duplicates = _remove_losers(connection, entity, everywhere=not unique)
+    if not unique and not _add_keys(connection, entity):
+        raise DataError(
+            f"The view {entity.view} shows one row (one Recno) more than once, and its key with it.",
+            "A join in the view multiplies rows: install the view of this version (hat-etl views install).",
+            table=entity.table,
+        )
+    kept = _keep_last_good(connection, entity, places) if any_rejected else 0
+    held = _check_references(connection, entity, run, places)
+    return Settled(duplicates, held, kept)
+
+
+def _add_keys(connection: Connection, entity: Entity) -> bool:
+    """Add primary and alternate keys; False, and nothing added, when some row stands in the way."""
+    additions = [f"ADD CONSTRAINT {constraint_name(entity, 'pkey')} PRIMARY KEY ({_names(entity.key)})"]
+    for number, key in enumerate(entity.alternate_keys, 1):
+        additions.append(f"ADD CONSTRAINT {constraint_name(entity, 'ak', number)} UNIQUE ({_names(key)})")
+    try:
+        with connection.transaction():
+            for addition in additions:
+                connection.execute(f"ALTER TABLE {_staged(entity)} {addition}")
+    except pg.UniqueViolation:
+        return False
+    return True
+
+
+def _remove_losers(connection: Connection, entity: Entity, *, everywhere: bool) -> int:
+    """Reject every row that shares a key with a higher Recno; returns how many of them had been good.
+
+    Judged on all rows at once, before anything is removed: who loses on one key still beats others on another.
+    ``everywhere`` false means that the good rows are known to be unique among themselves.
+    """
+    good, rejected = _staged(entity), _rejected(entity)
+    connection.execute("CREATE TEMPORARY TABLE losers (source_recno bigint PRIMARY KEY) ON COMMIT DROP")
+    for key in entity.keys:
+        names, complete = _names(key), " AND ".join(f'"{column}" IS NOT NULL' for column in key)
+        of_rejected = f"SELECT {names}, source_recno FROM {rejected} WHERE {complete}"
+        of_good = f"SELECT {names}, source_recno FROM {good}"
+        if not everywhere:
+            of_good += f" JOIN (SELECT DISTINCT {names} FROM {rejected} WHERE {complete}) k USING ({names})"
+        connection.execute(
+            f"WITH rows AS MATERIALIZED ({of_good} UNION ALL {of_rejected}),"
+            f" tops AS (SELECT {names}, max(source_recno) AS top FROM rows GROUP BY {names} HAVING count(*) > 1)"
+            f" INSERT INTO losers SELECT source_recno FROM rows JOIN tops USING ({names})"
+            " WHERE source_recno < top ON CONFLICT DO NOTHING"
+        )
+    connection.execute(
+        f'DELETE FROM {STAGE_SCHEMA}.issues i USING losers l WHERE i."table" = %s AND i.recno = l.source_recno',
+        (entity.table,),
+    )
+    for table in (good, rejected):
+        connection.execute(
+            f"INSERT INTO {STAGE_SCHEMA}.issues"
+            f" SELECT %s, source_recno, {key_text(entity)}, NULL, 'duplicate_key', 'reject', %s, NULL"
+            f" FROM {table} JOIN losers USING (source_recno)",
+            (entity.table, DUPLICATE_REASON.format(columns=", ".join(entity.key))),
+        )
+    connection.execute(f"DELETE FROM {rejected} USING losers l WHERE {rejected}.source_recno = l.source_recno")
+    removed = connection.execute(
+        f"DELETE FROM {good} USING losers l WHERE {good}.source_recno = l.source_recno"
+    ).rowcount
+    connection.execute("DROP TABLE losers")
+    return removed
+
+
+def _keep_last_good(connection: Connection, entity: Entity, places: Places) -> int:
+    """Carry the version that HAT has now over for every rejected row that won its key."""
+    if entity.table not in places.live:
+        return 0
+    names = _names(field.name for field in entity.schema)
+    qualified = ", ".join(f'l."{field.name}"' for field in entity.schema)
+    return connection.execute(
+        f"INSERT INTO {_staged(entity)} ({names})"
+        f" SELECT {qualified} FROM {places.schema}.{entity.table} l"
+        f" JOIN (SELECT DISTINCT {_names(entity.key)} FROM {_rejected(entity)}) r USING ({_names(entity.key)})"
+        " ON CONFLICT DO NOTHING"
+    ).rowcount
+
+
+def _check_references(connection: Connection, entity: Entity, run: int, places: Places) -> int:
+    """Hold rows without a hard parent and warn of missing soft ones; returns how many rows are held."""
+    if not entity.parents:
+        return 0
+    joins, missing = [], []
+    for number, parent in enumerate(entity.parents):
+        filled = " AND ".join(f'c."{column}" IS NOT NULL' for column in parent.columns)
+        place = places.of(parent.table)
+        if place is None:
+            missing.append(f"({filled})")
+            continue
+        on = " AND ".join(
+            f'p{number}."{theirs}" = c."{ours}"'
+            for ours, theirs in zip(parent.columns, parent.parent_columns, strict=True)
+        )
+        joins.append(f"LEFT JOIN {place}.{parent.table} p{number} ON {on}")
+        missing.append(f'(p{number}."{parent.parent_columns[0]}" IS NULL AND {filled})')
+    flags = ", ".join(f"{condition} AS m{number}" for number, condition in enumerate(missing))
+    connection.execute(
+        f"CREATE TEMPORARY TABLE missing ON COMMIT DROP AS"
+        f" SELECT c.source_recno, c.loaded_run, {flags} FROM {_staged(entity)} c {' '.join(joins)}"
+        f" WHERE {' OR '.join(missing)}"
+    )
+    held = _hold(connection, entity, run)
+    for number, parent in enumerate(entity.parents):
+        if not entity.is_hard(parent):
+            _issue(connection, entity, "warning", SOFT_REASON.format(parents=label(parent)), f"m{number}", run)
+    connection.execute("DROP TABLE missing")
+    return held
+
+
+def _hold(connection: Connection, entity: Entity, run: int) -> int:
+    hard = {number: parent for number, parent in enumerate(entity.parents) if entity.is_hard(parent)}
+    if not hard:
+        return 0
+    orphan = " OR ".join(f"m{number}" for number in hard)
+    # One entry a row: each combination of missing parents has its own sentence.
+    combinations = connection.execute(
+        f"SELECT DISTINCT {', '.join(f'm{number}' for number in hard)} FROM missing WHERE {orphan}"
+    ).fetchall()
+    held = 0
+    for combination in combinations:
+        flags = dict(zip(hard, combination, strict=True))
+        parents = " e ".join(label(hard[number]) for number, absent in flags.items() if absent)
+        condition = " AND ".join(f"m{number} IS {bool(absent)}" for number, absent in flags.items())
+        held += _issue(connection, entity, "held", HELD_REASON.format(parents=parents), condition, run)
+    connection.execute(
+        f"DELETE FROM {_staged(entity)} c USING missing m"
+        f" WHERE c.source_recno = m.source_recno AND c.loaded_run = m.loaded_run AND ({orphan})"
+    )
+    connection.execute(f"DELETE FROM missing WHERE {orphan}")
+    return held
+
+
+def _issue(connection: Connection, entity: Entity, severity: str, reason: str, condition: str, run: int) -> int:
+    """Report the rows of this run that ``missing`` flags; a kept last good version has its report already."""
+    return connection.execute(
+        f"INSERT INTO {STAGE_SCHEMA}.issues"
+        f" SELECT %s, source_recno, {key_text(entity)}, NULL, 'parent_missing', %s, %s, NULL"
+        f" FROM {_staged(entity)} c JOIN missing m USING (source_recno, loaded_run)"
+        f" WHERE c.loaded_run = %s AND ({condition})",
+        (entity.table, severity, reason, run),
+    ).rowcount
+
+
+def key_text(entity: Entity) -> str:
+    """SQL for the natural key as reports show it: its parts with a bar between."""
+    return " || '|' || ".join(f"coalesce(\"{column}\"::text, '')" for column in entity.key)
+
+
+def label(parent: Parent) -> str:
+    """A reference as operators read it: table, columns and the view that brings the parent."""
+    return f"{parent.table} ({', '.join(parent.columns)}; visão {BY_TABLE[parent.table].view})"
+
+
+def _names(columns: Iterable[str]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)
+
+
+def _staged(entity: Entity) -> str:
+    return f"{STAGE_SCHEMA}.{entity.table}"
+
+
+def _rejected(entity: Entity) -> str:
+    return f"{STAGE_SCHEMA}.{rejected_table(entity)}"

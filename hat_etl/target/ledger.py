@@ -1,0 +1,168 @@
+"""The ledger: runs, what each did to each table, watermarks and the quarantine, in the tenant's own database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from hat_etl import __version__
+from hat_etl.target.database import Connection, TenantDatabase
+from hat_etl.target.schema import STAGE_SCHEMA, rejects, run_tables, runs, watermarks
+
+
+@dataclass
+class TableOutcome:
+    """What a run did to one table, in rows (``warnings``: in warnings). ``read`` includes deleted rows."""
+
+    table: str
+    strategy: str
+    read: int = 0
+    loaded: int = 0
+    updated: int = 0
+    deleted: int = 0
+    rejected: int = 0
+    held: int = 0
+    warnings: int = 0
+    seconds: float = 0.0
+    kept: int = 0
+    """Rejected rows whose last good version stays in HAT."""
+
+    def as_dict(self) -> dict[str, str | int | float]:
+        """The outcome as it stands in ``--json`` output."""
+        return {**asdict(self), "seconds": round(self.seconds, 3)}
+
+
+def start(connection: Connection, mode: str, reference_day: date) -> int:
+    """Open a run in the ledger; returns its number."""
+    row = connection.execute(
+        "INSERT INTO hat_etl.runs (mode, state, reference_day, version) VALUES (%s, 'running', %s, %s) RETURNING run",
+        (mode, reference_day, __version__),
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def resume(connection: Connection, run: int) -> None:
+    """Open an unfinished run again."""
+    connection.execute(
+        "UPDATE hat_etl.runs SET state = 'running', resumed = resumed + 1, error = NULL, finished_at = NULL"
+        " WHERE run = %s",
+        (run,),
+    )
+
+
+def abandon_unfinished(connection: Connection) -> None:
+    """Close runs that nobody drives any more; the caller holds the tenant's lock."""
+    connection.execute(
+        "UPDATE hat_etl.runs SET state = 'abandoned', finished_at = now()"
+        " WHERE finished_at IS NULL OR state = 'stopped'"
+    )
+
+
+def fix_horizon(connection: Connection, run: int, horizon: datetime) -> None:
+    """Note the moment of the ERP that the run reads."""
+    connection.execute("UPDATE hat_etl.runs SET horizon = %s WHERE run = %s", (horizon, run))
+
+
+def fail(connection: Connection, run: int, state: str, error: str) -> None:
+    """Close a run that did not commit: state ``failed`` or ``stopped`` (waits for a decision)."""
+    connection.execute(
+        "UPDATE hat_etl.runs SET state = %s, error = %s, finished_at = now() WHERE run = %s", (state, error, run)
+    )
+
+
+def last_loaded(connection: Connection) -> dict[str, int]:
+    """Rows that HAT held after the last successful run of each table: what a shrinking view is measured by."""
+    rows = connection.execute(
+        'SELECT DISTINCT ON (t."table") t."table", t.loaded + t.rejected + t.held FROM hat_etl.run_tables t'
+        " JOIN hat_etl.runs r USING (run) WHERE r.state = 'succeeded' AND r.mode = 'load' AND t.read > 0"
+        ' ORDER BY t."table", t.run DESC'
+    ).fetchall()
+    return {str(table): int(count) for table, count in rows}
+
+
+def commit_load(connection: Connection, run: int, horizon: datetime, outcomes: Sequence[TableOutcome]) -> None:
+    """Write ledger, watermarks and quarantine of a load; the caller's transaction also holds the swap."""
+    tables = [outcome.table for outcome in outcomes]
+    connection.execute('DELETE FROM hat_etl.rejects WHERE "table" = ANY (%s)', (tables,))
+    connection.execute(
+        'INSERT INTO hat_etl.rejects (run, "table", recno, key, "column", rule, severity, reason, value)'
+        f' SELECT %s, "table", recno, key, "column", rule, severity, reason, value FROM {STAGE_SCHEMA}.issues'
+        ' ORDER BY "table", recno',
+        (run,),
+    )
+    record_tables(connection, run, outcomes)
+    for table in tables:
+        connection.execute(
+            'INSERT INTO hat_etl.watermarks VALUES (%s, %s, %s) ON CONFLICT ("table")'
+            " DO UPDATE SET horizon = excluded.horizon, run = excluded.run",
+            (table, horizon, run),
+        )
+    connection.execute("DELETE FROM hat_etl.checkpoints WHERE run = %s", (run,))
+    connection.execute(
+        "UPDATE hat_etl.runs SET state = 'succeeded', finished_at = now(), error = NULL WHERE run = %s", (run,)
+    )
+
+
+def record_tables(connection: Connection, run: int, outcomes: Sequence[TableOutcome]) -> None:
+    """Write what a run did to each table."""
+    for outcome in outcomes:
+        values = asdict(outcome)
+        names = ", ".join(f'"{name}"' for name in values)
+        connection.execute(
+            f"INSERT INTO hat_etl.run_tables (run, {names}) VALUES (%s, {', '.join(['%s'] * len(values))})"
+            ' ON CONFLICT (run, "table") DO UPDATE SET ' + ", ".join(f'"{n}" = excluded."{n}"' for n in values),
+            (run, *values.values()),
+        )
+
+
+class LedgerReader:
+    """Questions to the ledger, for reports and the doors; reads only."""
+
+    def __init__(self, database: TenantDatabase) -> None:
+        self._database = database
+        self._engine = sa.create_engine(
+            "postgresql+psycopg://", creator=database.connect, poolclass=sa.pool.NullPool, isolation_level="AUTOCOMMIT"
+        )
+
+    def is_there(self) -> bool:
+        """Whether any run has ever touched this database. Raises TargetError when it belongs to another tenant."""
+        with self._database.connect() as connection:
+            return self._database.owner(connection) is not None
+
+    def runs(self, limit: int = 20) -> list[dict[str, Any]]:
+        """The latest runs, newest first, with the tables of each."""
+        if not self.is_there():
+            return []
+        with self._engine.connect() as connection:
+            latest = connection.execute(sa.select(runs).order_by(runs.c.run.desc()).limit(limit)).mappings().all()
+            numbers = [row["run"] for row in latest]
+            tables = connection.execute(
+                sa.select(run_tables).where(run_tables.c.run.in_(numbers)).order_by(run_tables.c.table)
+            ).mappings()
+            by_run: dict[int, list[dict[str, Any]]] = {number: [] for number in numbers}
+            for row in tables:
+                by_run[row["run"]].append({name: value for name, value in row.items() if name != "run"})
+        return [{**row, "tables": by_run[row["run"]]} for row in latest]
+
+    def watermarks(self) -> dict[str, datetime]:
+        """Moment of the ERP that each table shows."""
+        if not self.is_there():
+            return {}
+        with self._engine.connect() as connection:
+            return {row.table: row.horizon for row in connection.execute(sa.select(watermarks))}
+
+    def rejects(self, table: str | None = None) -> list[dict[str, Any]]:
+        """The quarantine without the values: table, recno, key, column, rule, severity, reason."""
+        if not self.is_there():
+            return []
+        c = rejects.c
+        query = sa.select(c.table, c.recno, c.key, c.column, c.rule, c.severity, c.reason).order_by(c.id)
+        if table is not None:
+            query = query.where(c.table == table)
+        with self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]

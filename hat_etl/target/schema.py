@@ -1,0 +1,208 @@
+"""Tables of the tenant database, derived from the entities, and the technical tables of schema ``hat_etl``."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable, SetColumnComment, SetTableComment
+
+from hat_etl.entities import ENTITIES
+from hat_etl.entities.model import Column, Entity, Kind
+
+TECHNICAL_SCHEMA = "hat_etl"
+STAGE_SCHEMA = "hat_etl_stage"
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+_TECHNICAL_COMMENTS = {
+    "source_recno": "R_E_C_N_O_ of the row in the ERP.",
+    "source_stamp": "Last change of the row in the ERP (S_T_A_M_P_), UTC; empty where the ERP keeps no stamp.",
+    "loaded_run": "Run of hat_etl that last changed the row.",
+}
+
+
+def _sa_type(column: Column) -> sa.types.TypeEngine[Any]:
+    match column.kind:
+        case Kind.TEXT:
+            return sa.String(column.width)
+        case Kind.AMOUNT:
+            return sa.Numeric(column.width, column.scale)
+        case Kind.FLAG:
+            return sa.Boolean()
+        case Kind.DATE:
+            return sa.Date()
+        case Kind.SMALLINT:
+            return sa.SmallInteger()
+        case Kind.INTEGER:
+            return sa.Integer()
+
+
+def _technical_columns() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("source_recno", sa.BigInteger, nullable=False, comment=_TECHNICAL_COMMENTS["source_recno"]),
+        sa.Column("source_stamp", sa.DateTime(timezone=True), comment=_TECHNICAL_COMMENTS["source_stamp"]),
+        sa.Column("loaded_run", sa.BigInteger, nullable=False, comment=_TECHNICAL_COMMENTS["loaded_run"]),
+    ]
+
+
+def constraint_name(entity: Entity, kind: str, number: int = 0) -> str:
+    """Name of a key of ``entity``: ``pkey``, ``ak<n>`` for alternate keys, ``fk<n>`` for references."""
+    return f"{entity.table}_{kind}{number or ''}"
+
+
+@cache
+def hat_metadata(schema: str) -> sa.MetaData:
+    """The HAT tables in ``schema``, with keys, references and comments."""
+    metadata = sa.MetaData(schema=schema)
+    for entity in ENTITIES:
+        constraints: list[sa.schema.SchemaItem] = [
+            sa.PrimaryKeyConstraint(*entity.key, name=constraint_name(entity, "pkey")),
+            *(
+                sa.UniqueConstraint(*key, name=constraint_name(entity, "ak", n))
+                for n, key in enumerate(entity.alternate_keys, 1)
+            ),
+            *(
+                sa.ForeignKeyConstraint(
+                    parent.columns,
+                    [f"{schema}.{parent.table}.{column}" for column in parent.parent_columns],
+                    name=constraint_name(entity, "fk", n),
+                )
+                for n, parent in enumerate(entity.hard_parents, 1)
+            ),
+        ]
+        columns = [sa.Column(c.name, _sa_type(c), nullable=not c.required, comment=c.meaning) for c in entity.columns]
+        sa.Table(entity.table, metadata, *columns, *_technical_columns(), *constraints, comment=entity.meaning)
+    return metadata
+
+
+def create_hat_table(entity: Entity, schema: str) -> str:
+    """DDL of a HAT table with all its keys, for documentation and for reading."""
+    return _sql(CreateTable(hat_metadata(schema).tables[f"{schema}.{entity.table}"]))
+
+
+def create_stage_table(entity: Entity, schema: str = STAGE_SCHEMA) -> str:
+    """DDL of the table that takes the rows of a load: columns only, keys come after the data."""
+    columns = [sa.Column(c.name, _sa_type(c), nullable=not c.required) for c in entity.columns]
+    return _sql(CreateTable(sa.Table(entity.table, sa.MetaData(), *columns, *_technical_columns(), schema=schema)))
+
+
+def create_rejected_table(entity: Entity, schema: pa.Schema) -> str:
+    """DDL of the stage table that keeps the keys of rejected rows, from their Arrow schema."""
+    columns = [
+        sa.Column(field.name, sa.BigInteger() if field.name == "source_recno" else _sa_type(entity[field.name]))
+        for field in schema
+    ]
+    return _sql(CreateTable(sa.Table(rejected_table(entity), sa.MetaData(), *columns, schema=STAGE_SCHEMA)))
+
+
+def rejected_table(entity: Entity) -> str:
+    """Name of the stage table that keeps the keys of rejected rows."""
+    return f"{entity.table}__rejected"
+
+
+def comments(entity: Entity, schema: str) -> list[str]:
+    """Statements that put the comments on a HAT table and its columns."""
+    table = hat_metadata(schema).tables[f"{schema}.{entity.table}"]
+    return [_sql(SetTableComment(table)), *(_sql(SetColumnComment(column)) for column in table.columns)]
+
+
+def _sql(element: sa.schema.ExecutableDDLElement) -> str:
+    return str(element.compile(dialect=_DIALECT)).strip()
+
+
+technical = sa.MetaData(schema=TECHNICAL_SCHEMA)
+
+identity = sa.Table(
+    "identity",
+    technical,
+    sa.Column("only_row", sa.Boolean, sa.CheckConstraint("only_row"), primary_key=True, server_default=sa.true()),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("ans_registry", sa.Text, nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    comment="Which tenant this database belongs to: a load of any other is refused.",
+)
+
+runs = sa.Table(
+    "runs",
+    technical,
+    sa.Column("run", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("mode", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("started_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Column("finished_at", sa.DateTime(timezone=True)),
+    sa.Column("resumed", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("horizon", sa.DateTime(timezone=True)),
+    sa.Column("reference_day", sa.Date, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("error", sa.Text),
+    comment="The ledger: one row per run.",
+)
+
+run_tables = sa.Table(
+    "run_tables",
+    technical,
+    sa.Column("run", sa.BigInteger, sa.ForeignKey(runs.c.run, ondelete="CASCADE"), primary_key=True),
+    sa.Column("table", sa.Text, primary_key=True),
+    sa.Column("strategy", sa.Text, nullable=False),
+    sa.Column("estimated", sa.BigInteger, nullable=False, server_default="0"),
+    *(
+        sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
+        for name in ("read", "loaded", "updated", "deleted", "rejected", "held", "warnings")
+    ),
+    sa.Column("kept", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("seconds", sa.Double, nullable=False, server_default="0"),
+    comment="The ledger: what a run did to each table. kept = last good versions of rejected rows, kept in HAT.",
+)
+
+checkpoints = sa.Table(
+    "checkpoints",
+    technical,
+    sa.Column("run", sa.BigInteger, sa.ForeignKey(runs.c.run, ondelete="CASCADE"), primary_key=True),
+    sa.Column("table", sa.Text, primary_key=True),
+    sa.Column("low", sa.BigInteger, primary_key=True),
+    sa.Column("high", sa.BigInteger, nullable=False),
+    *(sa.Column(name, sa.BigInteger, nullable=False) for name in ("read", "good", "rejected", "deleted")),
+    *(sa.Column(name, sa.Numeric(20), nullable=False) for name in ("recnos", "stamps")),
+    sa.Column("unstamped", sa.BigInteger, nullable=False),
+    sa.Column("seconds", sa.Double, nullable=False),
+    comment="Ranges of Recno that an unfinished load has staged, with their fingerprint; empty once it is done.",
+)
+
+watermarks = sa.Table(
+    "watermarks",
+    technical,
+    sa.Column("table", sa.Text, primary_key=True),
+    sa.Column("horizon", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("run", sa.BigInteger, nullable=False),
+    comment="Moment of the ERP, in UTC by its clock, that each table shows.",
+)
+
+rejects = sa.Table(
+    "rejects",
+    technical,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("run", sa.BigInteger, nullable=False),
+    sa.Column("table", sa.Text, nullable=False),
+    sa.Column("recno", sa.BigInteger, nullable=False),
+    sa.Column("key", sa.Text),
+    sa.Column("column", sa.Text),
+    sa.Column("rule", sa.Text, nullable=False),
+    sa.Column("severity", sa.Text, sa.CheckConstraint("severity IN ('reject', 'held', 'warning')"), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("value", sa.Text),
+    sa.Index("rejects_table_recno", "table", "recno"),
+    comment="The quarantine: rows that are not in HAT, and warnings on rows that are, as of the last run.",
+)
+
+
+def create_technical() -> list[str]:
+    """Statements that make schema ``hat_etl`` and its tables where they are missing."""
+    statements = [f"CREATE SCHEMA IF NOT EXISTS {TECHNICAL_SCHEMA}"]
+    for table in technical.sorted_tables:
+        statements.append(_sql(CreateTable(table, if_not_exists=True)))
+        statements += [_sql(sa.schema.CreateIndex(index, if_not_exists=True)) for index in table.indexes]
+        statements.append(_sql(SetTableComment(table)))
+    return statements

@@ -1,0 +1,241 @@
+"""The swap: staged tables take the place of HAT's tables, all in one transaction.
+
+Readers see all old or all new. Grants on a replaced table are given to its successor. A table that objects of the HAT
+application depend on (views, triggers, policies, foreign keys, publications) stays and has its rows rewritten instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg import errors as pg
+
+from hat_etl.entities import ENTITIES
+from hat_etl.entities.model import Entity
+from hat_etl.errors import TargetError
+from hat_etl.target.database import Connection
+from hat_etl.target.integrity import HELD_REASON, key_text, label
+from hat_etl.target.schema import STAGE_SCHEMA, comments, constraint_name
+
+_SNAPSHOT_POLLS = 15 * 60 * 10
+_LOCK_ATTEMPTS = 60
+_LOCK_TIMEOUT = "800ms"
+"""Shorter than PostgreSQL's deadlock_timeout, so that it is the swap that gives way and never a reader."""
+
+
+def existing(connection: Connection, schema: str) -> set[str]:
+    """HAT tables that are there now."""
+    rows = connection.execute(
+        "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = %s AND c.relkind IN ('r', 'p')",
+        (schema,),
+    ).fetchall()
+    present = {str(name) for (name,) in rows}
+    return {entity.table for entity in ENTITIES if entity.table in present}
+
+
+def wait_for_old_snapshots(connection: Connection, tenant: str) -> None:
+    """Wait until every transaction that was open when the staged rows became final has ended.
+
+    A reader that took its snapshot before that and touches a table only after the swap would see a part of the rows.
+    Raises TargetError after fifteen minutes, naming the session in the way.
+    """
+    others = connection.execute(
+        "SELECT l.virtualtransaction, l.pid FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
+        " WHERE l.locktype = 'virtualxid' AND l.granted AND l.pid <> pg_backend_pid()"
+        " AND a.datname = current_database() AND a.usesysid IS NOT NULL"
+    ).fetchall()
+    for transaction, pid in others:
+        for _ in range(_SNAPSHOT_POLLS):
+            still_open = connection.execute(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'virtualxid' AND virtualtransaction = %s)",
+                (transaction,),
+            ).fetchone()
+            if still_open == (False,):
+                break
+            connection.execute("SELECT pg_sleep(0.1)")
+        else:
+            raise TargetError(
+                f"Session {pid} of the tenant database keeps a transaction open; the new tables wait for its end.",
+                f"End that session, then go on with: hat-etl load {tenant} --resume",
+                tenant=tenant,
+            )
+
+
+def tie_staged(connection: Connection, entities: Sequence[Entity]) -> None:
+    """Add the hard references between staged tables."""
+    staged = {entity.table for entity in entities}
+    for entity in entities:
+        _add_foreign_keys(connection, entity, STAGE_SCHEMA, staged)
+
+
+def _add_foreign_keys(connection: Connection, entity: Entity, schema: str, parents: set[str]) -> None:
+    present = connection.execute(
+        "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'f'",
+        (f"{schema}.{entity.table}",),
+    ).fetchall()
+    tied = {str(name) for (name,) in present}
+    for number, parent in enumerate(entity.hard_parents, 1):
+        if parent.table in parents and constraint_name(entity, "fk", number) not in tied:
+            ours, theirs = ", ".join(parent.columns), ", ".join(parent.parent_columns)
+            connection.execute(
+                f"ALTER TABLE {schema}.{entity.table} ADD CONSTRAINT {constraint_name(entity, 'fk', number)}"
+                f" FOREIGN KEY ({ours}) REFERENCES {schema}.{parent.table} ({theirs})"
+            )
+
+
+def lock(connection: Connection, schema: str, tables: Sequence[str], tenant: str) -> None:
+    """Lock the live tables against readers, giving way and trying again while a reader is in one of them."""
+    if not tables:
+        return
+    names = ", ".join(f"{schema}.{table}" for table in tables)
+    for _ in range(_LOCK_ATTEMPTS):
+        try:
+            with connection.transaction():
+                connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+                connection.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
+                connection.execute("SET LOCAL lock_timeout = 0")
+                return
+        except (pg.LockNotAvailable, pg.DeadlockDetected):
+            continue
+    raise TargetError(
+        f"HAT's tables stayed in use through {_LOCK_ATTEMPTS} attempts to lock them.",
+        f"Let the long queries on them end, then go on with: hat-etl load {tenant} --resume",
+        tenant=tenant,
+    )
+
+
+def dependents(connection: Connection, schema: str, table: str) -> list[str]:
+    """What beside our own keys depends on a live table: then it may not be dropped."""
+    rows = connection.execute(
+        """
+        SELECT 'view or rule ' || r.ev_class::regclass::text
+        FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass
+        WHERE d.refobjid = %(t)s::regclass AND r.ev_class <> %(t)s::regclass
+        UNION
+        SELECT 'foreign key of ' || c.conrelid::regclass::text FROM pg_constraint c
+        JOIN pg_class k ON k.oid = c.conrelid JOIN pg_namespace n ON n.oid = k.relnamespace
+        WHERE c.contype = 'f' AND c.confrelid = %(t)s::regclass
+          AND NOT (n.nspname = %(schema)s AND k.relname = ANY (%(ours)s))
+        UNION
+        SELECT 'trigger ' || tgname FROM pg_trigger WHERE tgrelid = %(t)s::regclass AND NOT tgisinternal
+        UNION
+        SELECT 'policy ' || polname FROM pg_policy WHERE polrelid = %(t)s::regclass
+        UNION
+        SELECT 'publication ' || p.pubname FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+        WHERE r.prrelid = %(t)s::regclass
+        UNION
+        SELECT 'function or type ' || pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend d
+        WHERE d.refobjid = %(t)s::regclass AND d.deptype = 'n' AND d.classid = 'pg_proc'::regclass
+        """,
+        {"t": f"{schema}.{table}", "schema": schema, "ours": [entity.table for entity in ENTITIES]},
+    ).fetchall()
+    return sorted(str(row[0]) for row in rows)
+
+
+def replace(connection: Connection, entities: Sequence[Entity], schema: str, live: set[str]) -> list[str]:
+    """Put the staged tables in the place of the live ones; returns the tables rewritten because of dependents.
+
+    The caller holds the locks and the transaction. Foreign keys that cross from staged to live tables, in either
+    direction, are left to ``reconnect``.
+    """
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+    replaced = [entity for entity in entities if entity.table in live]
+    rewritten = [entity for entity in replaced if dependents(connection, schema, entity.table)]
+    for entity in ENTITIES:
+        if entity.table in live:
+            _drop_foreign_keys(connection, entity, schema, {other.table for other in replaced})
+    for entity in rewritten:
+        columns = ", ".join(f'"{field.name}"' for field in entity.schema)
+        connection.execute(f"DELETE FROM {schema}.{entity.table}")
+        connection.execute(
+            f"INSERT INTO {schema}.{entity.table} ({columns}) SELECT {columns} FROM {STAGE_SCHEMA}.{entity.table}"
+        )
+    for entity in entities:
+        if entity in rewritten:
+            continue
+        grants = _grants(connection, schema, entity.table) if entity.table in live else []
+        if entity.table in live:
+            connection.execute(f"DROP TABLE {schema}.{entity.table}")
+        # References to staged tables that will not move must go first; reconnect makes them anew.
+        for number, parent in enumerate(entity.hard_parents, 1):
+            if any(parent.table == other.table for other in rewritten):
+                connection.execute(
+                    f"ALTER TABLE {STAGE_SCHEMA}.{entity.table}"
+                    f" DROP CONSTRAINT IF EXISTS {constraint_name(entity, 'fk', number)}"
+                )
+        connection.execute(f"ALTER TABLE {STAGE_SCHEMA}.{entity.table} SET SCHEMA {schema}")
+        for grant in grants:
+            connection.execute(grant)
+        for comment in comments(entity, schema):
+            connection.execute(comment)
+    return [entity.table for entity in rewritten]
+
+
+def hold_orphans(connection: Connection, loaded: set[str], schema: str, run: int) -> dict[str, int]:
+    """Hold rows of live tables that were not loaded and whose hard parent is no longer in HAT.
+
+    Returns the rows held by table. Such rows return with the next load or sync of their own table.
+    """
+    present, changed, held = existing(connection, schema), set(loaded), dict[str, int]()
+    for entity in ENTITIES:
+        parents = [parent for parent in entity.hard_parents if parent.table in changed and parent.table in present]
+        if entity.table in loaded or entity.table not in present or not parents:
+            continue
+        orphan = " OR ".join(
+            f"NOT EXISTS (SELECT FROM {schema}.{parent.table} p WHERE "
+            + " AND ".join(
+                f'p."{theirs}" = c."{ours}"' for ours, theirs in zip(parent.columns, parent.parent_columns, strict=True)
+            )
+            + ")"
+            for parent in parents
+        )
+        rows = connection.execute(
+            f"WITH gone AS (DELETE FROM {schema}.{entity.table} c WHERE {orphan} RETURNING *)"
+            ' INSERT INTO hat_etl.rejects (run, "table", recno, key, rule, severity, reason)'
+            f" SELECT %s, %s, source_recno, {key_text(entity)}, 'parent_missing', 'held', %s FROM gone"
+            ' WHERE NOT EXISTS (SELECT FROM hat_etl.rejects r WHERE r."table" = %s AND r.recno = source_recno'
+            " AND r.severity = 'reject')",
+            (run, entity.table, HELD_REASON.format(parents=" ou ".join(label(p) for p in parents)), entity.table),
+        ).rowcount
+        if rows:
+            changed.add(entity.table)
+            held[entity.table] = rows
+    return held
+
+
+def reconnect(connection: Connection, schema: str) -> None:
+    """Add every hard reference between HAT tables that are there and not yet tied."""
+    present = existing(connection, schema)
+    for entity in ENTITIES:
+        if entity.table in present:
+            _add_foreign_keys(connection, entity, schema, present)
+
+
+def _drop_foreign_keys(connection: Connection, entity: Entity, schema: str, parents: set[str]) -> None:
+    for number, parent in enumerate(entity.hard_parents, 1):
+        if parent.table in parents:
+            connection.execute(
+                f"ALTER TABLE {schema}.{entity.table} DROP CONSTRAINT IF EXISTS {constraint_name(entity, 'fk', number)}"
+            )
+
+
+def _grants(connection: Connection, schema: str, table: str) -> list[str]:
+    """GRANT statements that give the successor of a table what others were given on it."""
+    rows = connection.execute(
+        """
+        SELECT 'GRANT ' || a.privilege_type || coalesce(' (' || quote_ident(x.attname) || ')', '')
+               || ' ON %1$s TO '
+               || CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
+               || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+        FROM (
+            SELECT NULL::name AS attname, c.relacl AS acl, c.relowner FROM pg_class c WHERE c.oid = %(t)s::regclass
+            UNION ALL
+            SELECT t.attname, t.attacl, c.relowner FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid
+            WHERE c.oid = %(t)s::regclass AND t.attacl IS NOT NULL
+        ) x CROSS JOIN LATERAL aclexplode(x.acl) a
+        WHERE a.grantee <> x.relowner
+        """.replace("%1$s", f"{schema}.{table}"),
+        {"t": f"{schema}.{table}"},
+    ).fetchall()
+    return [str(row[0]) for row in rows]
