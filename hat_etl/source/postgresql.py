@@ -18,13 +18,13 @@ import psycopg
 import pyarrow as pa
 from adbc_driver_manager import Error as AdbcError
 from adbc_driver_postgresql import dbapi
-from psycopg.conninfo import make_conninfo
 
 from hat_etl.entities.model import DELETED, RECNO, STAMP, Column, Entity
 from hat_etl.errors import SourceError
 from hat_etl.source.encoding import from_cp1252
 from hat_etl.source.reader import Fingerprint, Range, SourceHealth, ViewShape
 from hat_etl.source.view_check import LiveColumn
+from hat_etl.tenants.address import connection_string, refusal
 from hat_etl.tenants.config import Tenant
 
 BATCH_BYTES = 4 << 20
@@ -51,11 +51,10 @@ def quote(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-def connection_failed(tenant: str, error: Exception) -> SourceError:
-    """The error for a connection that could not be had: libpq's own words, which hold host and user, no password."""
-    lines = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+def connection_failed(tenant: str, error: psycopg.OperationalError, dsn: str) -> SourceError:
+    """The error for a connection that could not be had."""
     return SourceError(
-        f"The ERP database cannot be reached: {lines}.",
+        f"The ERP database cannot be reached: {refusal(error, dsn)}.",
         "Check host, port, database, user and password behind [erp] url, and that the ERP lets this machine in "
         f"(pg_hba.conf). Then run: hat-etl doctor {tenant}",
         tenant=tenant,
@@ -67,8 +66,10 @@ class PostgresSource:
 
     def __init__(self, tenant: Tenant) -> None:
         self._tenant = tenant
-        self._dsn = make_conninfo(
-            tenant.erp.url.resolve(),
+        self._dsn = connection_string(
+            tenant.name,
+            "erp.url",
+            tenant.erp.url,
             application_name=f"hat_etl {tenant.name}",
             options="-c timezone=UTC -c statement_timeout=0 -c idle_in_transaction_session_timeout=0",
             client_encoding="UTF8",
@@ -82,7 +83,7 @@ class PostgresSource:
             try:
                 self._control = psycopg.connect(self._dsn, autocommit=True)
             except psycopg.OperationalError as error:
-                raise connection_failed(self._tenant.name, error) from None
+                raise connection_failed(self._tenant.name, error, self._dsn) from None
         return self._control
 
     def close(self) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import psycopg
 from psycopg import errors as pg
-from psycopg.conninfo import make_conninfo
 
 from hat_etl.errors import Busy, HatEtlError, TargetError
 from hat_etl.target.schema import STAGE_SCHEMA, create_technical
+from hat_etl.tenants.address import connection_string, refusal
 from hat_etl.tenants.config import Tenant
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -29,8 +29,10 @@ class TenantDatabase:
     def __init__(self, tenant: Tenant) -> None:
         self.tenant = tenant
         self.schema = tenant.hat.schema_name
-        self._dsn = make_conninfo(
-            tenant.hat.url.resolve(),
+        self._dsn = connection_string(
+            tenant.name,
+            "hat.url",
+            tenant.hat.url,
             application_name=f"hat_etl {tenant.name}",
             options="-c timezone=UTC -c statement_timeout=0 -c idle_in_transaction_session_timeout=0",
             client_encoding="UTF8",
@@ -43,9 +45,8 @@ class TenantDatabase:
         try:
             connection = psycopg.connect(self._dsn, autocommit=True)
         except psycopg.OperationalError as error:
-            lines = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
             raise TargetError(
-                f"The tenant database cannot be reached: {lines}.",
+                f"The tenant database cannot be reached: {refusal(error, self._dsn)}.",
                 "Check host, port, database, user and password behind [hat] url, and that the server lets this machine"
                 f" in (pg_hba.conf). Then run: hat-etl doctor {self.tenant.name}",
                 tenant=self.tenant.name,

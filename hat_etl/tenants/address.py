@@ -1,0 +1,38 @@
+"""PostgreSQL addresses of a tenant: from secret reference to connection string, and failures without secrets."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from hat_etl.errors import ConfigurationError
+from hat_etl.tenants.secrets import SecretRef
+
+
+def connection_string(tenant: str, key: str, reference: SecretRef, **options: str | int) -> str:
+    """The connection string behind ``reference`` with ``options`` added; ``key`` is its place in the tenant file.
+
+    Raises ConfigurationError when the secret is missing or is no PostgreSQL address; the message never repeats it.
+    """
+    address = reference.resolve()
+    malformed = ConfigurationError(
+        f"{key}: what {reference} holds is no address that PostgreSQL understands.",
+        "Write postgresql://user:password@host:port/database, with odd characters of user and password"
+        " percent-encoded (@ is %40, / is %2F, % is %25).",
+        tenant=tenant,
+    )
+    try:
+        parts = conninfo_to_dict(address)
+        # An @ that was not encoded in the password ends up in the host, which error messages show.
+        if "@" in str(parts.get("host", "")) or "@" in str(parts.get("port", "")):
+            raise malformed
+        return make_conninfo(address, **options)
+    except psycopg.ProgrammingError:
+        raise malformed from None
+
+
+def refusal(error: psycopg.OperationalError, dsn: str) -> str:
+    """libpq's own words on a connection that failed (they name host and user), in one line and without the password."""
+    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    password = str(conninfo_to_dict(dsn).get("password") or "")
+    return text.replace(password, "***") if password else text

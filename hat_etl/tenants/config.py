@@ -1,0 +1,163 @@
+"""What a tenant file may say, and how it is judged.
+
+Judging never repeats a value: a secret may have been written where a reference belongs.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, time
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StrictInt
+
+from hat_etl.tenants.secrets import SecretRef
+
+Dialect = Literal["postgresql", "oracle"]
+
+TENANT_NAME = r"[a-z0-9_-]+"
+RESERVED_SCHEMAS = frozenset({"hat_etl", "hat_etl_stage"})
+"""Schemas of the tenant database that hat_etl keeps for itself."""
+
+
+def _pattern(pattern: str, wanted: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {wanted}")
+        return value
+
+    return AfterValidator(check)
+
+
+_Name = Annotated[str, _pattern(TENANT_NAME, "made of small letters, digits, - and _")]
+_AnsRegistry = Annotated[str, _pattern(r"[0-9]{6}", "the 6 digits of the registration at ANS")]
+_Company = Annotated[str, _pattern(r"[A-Za-z0-9]{2}", "the 2 letters or digits of the Protheus company")]
+_Schema = Annotated[str, _pattern(r"[A-Za-z_][A-Za-z0-9_$]{0,62}", "a plain identifier, without quotes")]
+_HatSchema = Annotated[str, _pattern(r"[a-z_][a-z0-9_]{0,62}", "a plain identifier in small letters, without quotes")]
+_CRON_FIELD = r"[0-9A-Za-z*/,-]+"
+_Cron = Annotated[str, _pattern(rf"{_CRON_FIELD}(\s+{_CRON_FIELD}){{4}}", "a cron expression of five fields")]
+
+
+def _not_reserved(value: str) -> str:
+    if value in RESERVED_SCHEMAS:
+        raise ValueError("must be another one: hat_etl keeps its own tables in schemas hat_etl and hat_etl_stage")
+    return value
+
+
+def _timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ValueError, OSError, LookupError):  # ZoneInfo raises all three, depending on what is wrong with the name
+        raise ValueError("must be a time zone of the IANA list, such as America/Sao_Paulo") from None
+    return value
+
+
+def _web_address(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not value.isprintable():
+        raise ValueError("must be an address that starts with https://")
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user or a password")
+    return value
+
+
+class Window(BaseModel):
+    """Hours in which the ERP may be read, every day; past midnight when ``end`` is before ``start``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    start: time
+    end: time
+
+    @classmethod
+    def parse(cls, value: object) -> Window:
+        match = re.fullmatch(r"(\d\d:\d\d)-(\d\d:\d\d)", value) if isinstance(value, str) else None
+        try:
+            if match and match[1] != match[2]:
+                return cls(start=time.fromisoformat(match[1]), end=time.fromisoformat(match[2]))
+        except ValueError:
+            pass
+        raise ValueError("must be two different times, such as 20:00-06:00")
+
+    def holds(self, moment: time) -> bool:
+        """Whether ``moment`` lies in the window; the end does not."""
+        if self.start < self.end:
+            return self.start <= moment < self.end
+        return moment >= self.start or moment < self.end
+
+    def __str__(self) -> str:
+        return f"{self.start:%H:%M}-{self.end:%H:%M}"
+
+
+def _window(value: object) -> Window:
+    return value if isinstance(value, Window) else Window.parse(value)
+
+
+_WindowText = Annotated[Window, BeforeValidator(_window), PlainSerializer(str)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_by_name=True)
+
+
+class Erp(_Section):
+    """``[erp]``: the Protheus database of the operator."""
+
+    dialect: Dialect
+    url: SecretRef
+    schema_name: _Schema | None = Field(default=None, alias="schema")
+    """Owner of the PLS tables; without it, the login's own schema."""
+    views_schema: _Schema | None = None
+    """Where the views are; without it, where the tables are."""
+    company: _Company
+    connections: Annotated[StrictInt, Field(ge=1)] = 4
+    """At most this many connections to the ERP, all runs together."""
+    windows: tuple[_WindowText, ...] = ()
+    timezone: Annotated[str, AfterValidator(_timezone)] = "America/Sao_Paulo"
+
+    @property
+    def view_owner(self) -> str | None:
+        """The schema in which views are made and read; None is the login's own."""
+        return self.views_schema or self.schema_name
+
+    def is_open(self, moment: datetime) -> bool:
+        """Whether the ERP may be read at ``moment`` (with a time zone); always, when no window is given."""
+        local = moment.astimezone(ZoneInfo(self.timezone)).time()
+        return not self.windows or any(window.holds(local) for window in self.windows)
+
+
+class Hat(_Section):
+    """``[hat]``: the tenant's own database, and later the HAT API."""
+
+    url: SecretRef
+    schema_name: Annotated[_HatSchema, AfterValidator(_not_reserved)] = Field(default="hat", alias="schema")
+    api_url: Annotated[str, AfterValidator(_web_address)] | None = None
+    master_token: SecretRef | None = None
+
+
+class Schedule(_Section):
+    """``[schedule]``: when the tenant is synchronised by itself."""
+
+    incremental: _Cron | None = None
+
+
+class Tenant(_Section):
+    """One health operator: where its data comes from and where it goes."""
+
+    name: _Name
+    ans_registry: _AnsRegistry
+    erp: Erp
+    hat: Hat
+    schedule: Schedule = Schedule()
+
+
+def accepted_keys(location: tuple[str | int, ...]) -> tuple[str, ...]:
+    """The keys of the section at ``location`` (empty: the file itself), as a tenant file spells them."""
+    sections: dict[str, type[_Section]] = {"": Tenant, "erp": Erp, "hat": Hat, "schedule": Schedule}
+    model = sections.get(".".join(map(str, location)))
+    return tuple(info.alias or name for name, info in model.model_fields.items()) if model else ()

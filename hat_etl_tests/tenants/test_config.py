@@ -1,0 +1,124 @@
+"""Windows, and the rules that a tenant file must keep."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from hat_etl.tenants.config import Erp, Hat, Window
+
+_MINUTES = st.times().map(lambda moment: moment.replace(second=0, microsecond=0))
+
+
+def erp(**changes: Any) -> Erp:
+    return Erp.model_validate({"dialect": "postgresql", "url": "env:A", "company": "01", **changes})
+
+
+@given(_MINUTES, _MINUTES, _MINUTES)
+def test_a_window_and_the_one_turned_round_share_out_the_day(start: time, end: time, moment: time) -> None:
+    if start == end:
+        with pytest.raises(ValueError, match="two different times"):
+            Window.parse(f"{start:%H:%M}-{end:%H:%M}")
+        return
+    window, rest = Window.parse(f"{start:%H:%M}-{end:%H:%M}"), Window.parse(f"{end:%H:%M}-{start:%H:%M}")
+    assert window.holds(moment) != rest.holds(moment)
+    assert window.holds(start)
+    assert not window.holds(end)
+    assert Window.parse(str(window)) == window
+
+
+@given(st.text() | st.from_regex(r"\d\d:\d\d-\d\d:\d\d"))
+def test_a_window_is_understood_or_refused_without_repeating_it(text: str) -> None:
+    try:
+        said = str(Window.parse(text))
+    except ValueError as error:
+        said = str(error)
+    assert said in (text, "must be two different times, such as 20:00-06:00")
+
+
+@pytest.mark.parametrize(
+    ("hour", "open_"), [(22, False), (23, True), (0, True), (8, True), (9, False)], ids=lambda value: str(value)
+)
+def test_windows_are_hours_of_the_tenants_own_zone(hour: int, open_: bool) -> None:
+    section = erp(windows=["20:00-06:00"], timezone="America/Sao_Paulo")  # three hours behind UTC
+    assert section.is_open(datetime(2024, 5, 2, hour, 30, tzinfo=UTC)) is open_
+
+
+def test_without_a_window_the_erp_is_always_open() -> None:
+    assert erp().is_open(datetime(2024, 5, 2, tzinfo=UTC))
+
+
+def test_what_is_optional_has_its_default() -> None:
+    section, hat = erp(), Hat.model_validate({"url": "env:B"})
+    assert (section.timezone, section.windows, section.schema_name, section.view_owner) == (
+        "America/Sao_Paulo", (), None, None,
+    )  # fmt: skip
+    assert (hat.schema_name, hat.api_url, hat.master_token) == ("hat", None, None)
+
+
+def test_views_are_where_the_tables_are_unless_said_otherwise() -> None:
+    assert erp(schema="protheus").view_owner == "protheus"
+    assert erp(schema="protheus", views_schema="hat").view_owner == "hat"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("dialect", "mysql"),
+        ("company", "1"),
+        ("company", "012"),
+        ("company", "0;"),
+        ("company", 10),
+        ("connections", 0),
+        ("connections", "4"),
+        ("connections", True),
+        ("connections", 1.5),
+        ("schema", 'p"x'),
+        ("schema", "p.x"),
+        ("schema", "p x"),
+        ("schema", ""),
+        ("views_schema", "hat; drop"),
+        ("timezone", "America/Nowhere"),
+        ("timezone", "../etc/passwd"),
+        ("timezone", ""),
+        ("windows", ["25:00-26:00"]),
+        ("windows", ["20:00"]),
+        ("windows", ["20:00-20:00"]),
+        ("windows", "20:00-06:00"),
+        ("password", "x"),
+        ("schema_name", "x"),
+    ],
+)
+def test_a_wrong_value_in_erp_is_refused_at_its_key(key: str, value: object) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Erp.model_validate({"dialect": "oracle", "url": "env:A", "company": "01", key: value}, by_name=False)
+    assert {error["loc"][0] for error in raised.value.errors()} == {key}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("schema", "hat_etl"),
+        ("schema", "hat_etl_stage"),
+        ("schema", "Hat"),
+        ("schema", "h-t"),
+        ("api_url", "ftp://x"),
+        ("api_url", "https://user:pw@host"),
+        ("api_url", "https://["),
+        ("master_token", "abc"),
+    ],
+)
+def test_a_wrong_value_in_hat_is_refused_at_its_key(key: str, value: object) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Hat.model_validate({"url": "env:A", key: value})
+    assert {error["loc"][0] for error in raised.value.errors()} == {key}
+
+
+def test_settings_cannot_be_changed_after_loading() -> None:
+    with pytest.raises(ValidationError):
+        erp().company = "02"  # type: ignore[misc]

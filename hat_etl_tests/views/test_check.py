@@ -1,0 +1,170 @@
+"""Findings: a text that is wrong, a live view that is not what its entity says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hat_etl.entities import BY_TABLE, ENTITIES
+from hat_etl.entities.model import Entity, Kind
+from hat_etl.source import views
+from hat_etl.source.view_check import Finding, LiveColumn, check_sql, compare, compare_fields, concatenated
+from hat_etl_tests.views.conftest import tenant
+
+each_entity = pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.table)
+
+
+def wrong(table: str, old: str, new: str) -> list[Finding]:
+    entity = BY_TABLE[table]
+    text = views.render(entity, tenant(), "postgresql")
+    assert old in text
+    findings = check_sql(entity, text.replace(old, new), "01", "postgresql")
+    assert all(finding.level == "error" and finding.view == entity.view for finding in findings)
+    return findings
+
+
+@pytest.mark.parametrize(
+    ("table", "old", "new", "said"),
+    [
+        ("persons", "a.BTS_NOMUSR AS Nome,", "", "lacks Nome"),
+        ("persons", "a.BTS_NOMUSR AS Nome", "a.BTS_NOMUSR AS Name", "lacks Nome"),
+        ("persons", "AS Email", "AS Email, a.BTS_SEXO AS Extra", "other aliases or another order"),
+        ("persons", "a.BTS_NOMUSR AS Nome", "a.BTS_NOMSOC AS Nome", "Nome must read BTS_NOMUSR"),
+        ("persons", "a.BTS_NOMUSR AS Nome", "a.BTS_NOMUXR AS Nome", "a.BTS_NOMUXR"),
+        ("persons", "a.BTS_NOMUSR AS Nome", "BTS_NOMUSR AS Nome", "names BTS_NOMUSR"),
+        ("persons", "a.R_E_C_N_O_ AS Recno", "a.BTS_SEXO AS Recno", "Recno must read R_E_C_N_O_"),
+        ("persons", "a.BTS_SEXO AS", "REGEXP_REPLACE(a.BTS_SEXO, 'a', 'b') AS", "REGEXP_REPLACE"),
+        ("persons", "a.BTS_SEXO AS", "my_function(a.BTS_SEXO) AS", "portable functions"),
+        ("persons", "FROM bts010 a", "FROM ba1010 a", "driven by BTS"),
+        ("persons", "FROM bts010 a", "FROM bts010 a WHERE a.BTS_SEXO = '1'", "must not have a row filter"),
+        ("persons", "SELECT", "SELECT FROM WHERE", "no statement"),
+        ("persons", "FROM bts010 a", "FROM bts010 a, ba1010 a_name_of_more_than_thirty_bytes", "longer than 30"),
+        ("batch_authorizations", "WHERE LENGTH(TRIM(a.BCI_LOTGUI)) > 0", "", "must have its row filter"),
+        ("beneficiaries", "LEFT JOIN ba3010 b ON", "JOIN ba3010 b ON", "must join with LEFT JOIN"),
+        ("beneficiaries", "AND k.BA3_MATRIC = a.BA1_MATRIC", "", "joined on BA1_MATRIC = BA3_MATRIC"),
+        ("beneficiaries", "RPAD(a.BA1_MATRIC, 6) ||", "RPAD(a.BA1_MATRIC, 5) ||", "each part at its full width"),
+        ("beneficiaries", "RPAD(a.BA1_MATRIC, 6) ||", "a.BA1_MATRIC ||", "each part at its full width"),
+        (
+            "beneficiary_status_history",
+            "RPAD(a.BCA_MATRIC, 14) || RPAD(a.BCA_TIPREG, 2)",
+            "RPAD(a.BCA_TIPREG, 2) || RPAD(a.BCA_MATRIC, 14)",
+            "each part at its full width",
+        ),
+        ("health_provider_specialties", "ELSE '-'", "ELSE '0'", "must show -"),
+        ("product_coverage_groups", "SUBSTR(a.BRV_CODPLA, 1, 4)", "SUBSTR(a.BRV_CODPLA, 2, 4)", "characters 1 to 4"),
+    ],
+)  # fmt: skip
+def test_a_wrong_text_is_found(table: str, old: str, new: str, said: str) -> None:
+    assert any(said in finding.message for finding in wrong(table, old, new))
+
+
+def described(entity: Entity) -> list[LiveColumn]:
+    """The view as PostgreSQL would describe it."""
+    columns = [LiveColumn("recno", "int8"), LiveColumn("excluido", "int4"), LiveColumn("carimbo", "timestamp")]
+    for column in entity.columns:
+        if column.numeric_source:
+            columns.append(LiveColumn(column.alias.lower(), "float8"))
+        else:
+            columns.append(LiveColumn(column.alias.upper(), "bpchar", 8 if column.kind is Kind.DATE else column.width))
+    return columns
+
+
+@each_entity
+def test_a_view_as_expected_gives_no_finding(entity: Entity) -> None:
+    assert compare(entity, described(entity)) == []
+
+
+@each_entity
+def test_any_column_that_is_gone_or_renamed_is_an_error(entity: Entity) -> None:
+    columns = described(entity)
+    for index, column in enumerate(entity.columns, start=3):
+        gone = compare(entity, columns[:index] + columns[index + 1 :])
+        assert [(finding.level, finding.column) for finding in gone] == [("error", column.alias)]
+        renamed = compare(entity, [*columns[:index], replace(columns[index], name="other"), *columns[index + 1 :]])
+        assert {finding.level for finding in renamed} == {"error", "info"}
+
+
+@each_entity
+def test_any_column_of_another_type_is_an_error(entity: Entity) -> None:
+    columns = described(entity)
+    for index, column in enumerate(entity.columns, start=3):
+        for type_name in ("bytea", "boolean", "date", "timestamp", "text" if column.numeric_source else "numeric"):
+            other = [*columns[:index], LiveColumn(column.alias, type_name), *columns[index + 1 :]]
+            assert [(finding.level, finding.column) for finding in compare(entity, other)] == [("error", column.alias)]
+
+
+@each_entity
+def test_a_wider_text_is_a_warning_and_a_narrower_one_is_good(entity: Entity) -> None:
+    columns = described(entity)
+    for index, column in enumerate(entity.columns, start=3):
+        if column.kind in (Kind.TEXT, Kind.DATE):
+            limit = columns[index].width or 0
+            for width, levels in ((limit + 1, ["warning"]), (limit, []), (limit - 1, []), (None, [])):
+                other = [*columns[:index], LiveColumn(column.alias, "varchar", width), *columns[index + 1 :]]
+                assert [finding.level for finding in compare(entity, other)] == levels
+
+
+def test_a_wider_key_says_that_rows_are_rejected_and_another_column_that_values_are_cut() -> None:
+    entity = BY_TABLE["families"]
+    wider = [replace(c, width=(c.width or 0) + 1) if c.family == "text" else c for c in described(entity)]
+    messages = {finding.column: finding.message for finding in compare(entity, wider)}
+    assert "reject" in messages["MatriculaFamilia"]
+    assert "cut" in messages["MatriculaEmpresa"]
+
+
+def test_a_view_made_by_totvs_lacks_flag_and_stamp_which_is_a_warning() -> None:
+    entity = BY_TABLE["product_procedure_coverages"]
+    findings = compare(entity, [c for c in described(entity) if c.name not in ("excluido", "carimbo")])
+    assert [(finding.level, finding.column) for finding in findings] == [
+        ("warning", "Excluido"),
+        ("warning", "Carimbo"),
+    ]
+
+
+def test_a_view_without_recno_is_an_error() -> None:
+    entity = BY_TABLE["persons"]
+    (finding,) = compare(entity, described(entity)[1:])
+    assert (finding.level, finding.column) == ("error", "Recno")
+
+
+@pytest.mark.parametrize(("index", "type_name"), [(0, "bpchar"), (1, "bpchar"), (2, "bpchar"), (2, "date")])
+def test_a_technical_column_of_another_type_is_an_error(index: int, type_name: str) -> None:
+    columns = described(BY_TABLE["persons"])
+    columns[index] = replace(columns[index], type_name=type_name)
+    assert [finding.level for finding in compare(BY_TABLE["persons"], columns)] == ["error"]
+
+
+def test_an_additional_column_is_for_information() -> None:
+    entity = BY_TABLE["persons"]
+    (finding,) = compare(entity, [*described(entity), LiveColumn("Extra", "xml")])
+    assert (finding.level, finding.column) == ("info", "Extra")
+
+
+@pytest.mark.parametrize(
+    ("type_name", "family"),
+    [
+        ("CHAR", "text"), ("VARCHAR2(30)", "text"), ("character varying(30)", "text"), ("NUMBER", "number"),
+        ("NUMBER(10,2)", "number"), ("numeric(16,2)", "number"), ("double precision", "number"),
+        ("TIMESTAMP(6)", "timestamp"), ("timestamp(6) without time zone", "timestamp"),
+        ("TIMESTAMP(6) WITH LOCAL TIME ZONE", "timestamp"), ("BLOB", "blob"), ("jsonb", "jsonb"),
+    ],
+)  # fmt: skip
+def test_types_of_both_databases_have_their_family(type_name: str, family: str) -> None:
+    assert LiveColumn("x", type_name).family == family
+
+
+@each_entity
+def test_fields_side_by_side_must_have_the_width_at_which_the_view_takes_them(entity: Entity) -> None:
+    sizes = {
+        field: size
+        for column in entity.columns
+        if column.source.is_concatenation
+        for field, size in concatenated(column).items()
+    }
+    assert all(sizes.values())
+    assert compare_fields(entity, sizes) == []
+    assert compare_fields(entity, dict.fromkeys(sizes)) == []
+    for field, size in sizes.items():
+        assert {finding.level for finding in compare_fields(entity, {**sizes, field: size + 1})} == {"error"}
+        assert {finding.level for finding in compare_fields(entity, {**sizes, field: size - 1})} == {"warning"}

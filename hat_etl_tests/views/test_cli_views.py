@@ -1,0 +1,81 @@
+"""``hat-etl views``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hat_etl.cli.views import views
+from hat_etl.entities import ENTITIES
+from hat_etl.errors import ConfigurationError
+from hat_etl.tenants import store
+from hat_etl_tests.views import pls
+from hat_etl_tests.views.conftest import Erp
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAT_ETL_TENANTS", str(tmp_path))
+    monkeypatch.delenv("ACME_ERP_URL", raising=False)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(views, list(arguments))
+
+
+@pytest.mark.parametrize("dialect", ["postgresql", "oracle"])
+def test_render_works_without_any_database(dialect: str) -> None:
+    store.create("acme", ans_registry="412345", dialect=dialect, schema="protheus")
+    own, asked = run("render", "acme"), run("render", "acme", "--dialect", dialect)
+    assert own.exit_code == 0, own.output
+    assert own.stdout == asked.stdout
+    assert own.stdout.count("CREATE OR REPLACE VIEW protheus.HAT_") == len(ENTITIES)
+    assert "was not asked" in own.stdout
+
+
+def test_render_as_json_holds_the_script() -> None:
+    store.create("acme", ans_registry="412345")
+    document = json.loads(
+        run("render", "acme", "--dialect", "oracle", "--reader", "etl", "--stamps", "none", "--json").stdout
+    )
+    assert (document["tenant"], document["dialect"], document["reader"]) == ("acme", "oracle", "ETL")
+    assert "S_T_A_M_P_" not in document["script"]
+    assert document["script"].count("TO ETL;") == len(ENTITIES)
+
+
+def test_an_unknown_tenant_is_a_configuration_error() -> None:
+    assert isinstance(run("render", "nobody").exception, ConfigurationError)
+
+
+def test_check_offline_is_good_for_both_databases() -> None:
+    store.create("acme", ans_registry="412345")
+    for dialect in ("postgresql", "oracle"):
+        result = run("check", "acme", "--offline", "--dialect", dialect)
+        assert result.exit_code == 0, result.output
+        assert "good (texts only)" in result.output
+
+
+def test_install_then_check_and_exit_6_when_a_view_is_gone(erp: Erp, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables, target = erp.schemas()
+    monkeypatch.setenv("ACME_ERP_URL", erp.url)
+    store.create("acme", ans_registry="412345", schema=tables, views_schema=target)
+    with erp.connect() as connection:
+        pls.create(connection, tables, stampless={"BR8"})
+        installed = run("install", "acme")
+        assert installed.exit_code == 0, installed.output
+        assert "43 views are installed" in installed.output
+        assert "BR8" in installed.output
+        assert json.loads(run("install", "acme", "--json").stdout)["stampless"] == ["BR8"]
+        assert "BR8" in run("render", "acme").stdout.split("BEGIN")[0]
+        good = run("check", "acme", "--json")
+        assert good.exit_code == 0
+        assert json.loads(good.stdout) == {"tenant": "acme", "dialect": "postgresql", "live": True, "findings": []}
+        connection.execute(f"DROP VIEW {target}.hat_bts_vida".encode())
+    bad = run("check", "acme", "--json")
+    assert bad.exit_code == 6
+    (finding,) = json.loads(bad.stdout)["findings"]
+    assert (finding["view"], finding["level"]) == ("HAT_BTS_Vida", "error")
+    assert "wrong (texts and live views)" in run("check", "acme").output

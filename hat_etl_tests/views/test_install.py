@@ -1,0 +1,245 @@
+"""Installing the views into a live ERP, and checking them there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import Connection, sql
+
+from hat_etl.entities import BY_TABLE, ENTITIES
+from hat_etl.errors import ConfigurationError, SourceError
+from hat_etl.source import view_live, views
+from hat_etl_tests.views import pls
+from hat_etl_tests.views.conftest import Erp, tenant
+
+
+def made(connection: Connection[Any], schema: str) -> set[str]:
+    rows = connection.execute("SELECT viewname FROM pg_views WHERE schemaname = %s", (schema,))
+    return {str(row[0]) for row in rows}
+
+
+ALL = {entity.view.lower() for entity in ENTITIES}
+
+
+def test_all_views_are_made_as_the_entities_expect_them(erp: Erp) -> None:
+    tables, target = erp.schemas()
+    loaded = erp.tenant(tables, target)
+    with erp.connect() as connection:
+        pls.create(connection, tables)
+        done = view_live.install(loaded)
+        assert made(connection, target) == ALL
+        assert set(done.views) == {entity.view for entity in ENTITIES}
+        assert (done.remade, done.stampless) == ((), ())
+        comment = connection.execute("SELECT obj_description(to_regclass(%s))", (f"{target}.hat_bts_vida",)).fetchone()
+        assert comment is not None
+        assert "HAT table persons" in comment[0]
+    result = view_live.check(loaded, "postgresql")
+    assert result.live
+    assert result.findings == []
+
+
+def test_installing_again_changes_nothing(erp: Erp) -> None:
+    tables, target = erp.schemas()
+    loaded = erp.tenant(tables, target)
+    with erp.connect() as connection:
+        pls.create(connection, tables)
+        view_live.install(loaded)
+        before = connection.execute("SELECT oid, relname FROM pg_class WHERE relkind = 'v' ORDER BY 1").fetchall()
+        assert view_live.install(loaded).remade == ()
+        assert (
+            connection.execute("SELECT oid, relname FROM pg_class WHERE relkind = 'v' ORDER BY 1").fetchall() == before
+        )
+
+
+def test_views_lie_beside_the_tables_unless_they_have_a_schema(erp: Erp) -> None:
+    tables, _ = erp.schemas()
+    with erp.connect() as connection:
+        pls.create(connection, tables)
+        view_live.install(erp.tenant(tables.upper()))
+        assert made(connection, tables) == ALL
+
+
+def test_tables_without_stamps_give_views_without_carimbo(erp: Erp) -> None:
+    tables, target = erp.schemas()
+    loaded = erp.tenant(tables, target)
+    with erp.connect() as connection:
+        pls.create(connection, tables, stampless={"BA3", "BTS"})
+        assert view_live.install(loaded).stampless == ("BA3", "BTS")
+        pls.insert(connection, tables, "BTS", 1)
+        row = connection.execute(f"SELECT carimbo FROM {target}.hat_bts_vida".encode()).fetchone()
+        assert row == (None,)
+    known = view_live.stamps(loaded, "postgresql", "auto")
+    assert known.stampless == {"BA3", "BTS"}
+    assert "BA3, BTS" in known.note
+    assert not view_live.check(loaded, "postgresql").failed
+
+
+def test_the_rendered_script_makes_the_same_views_and_lets_the_reader_read(erp: Erp) -> None:
+    tables, target = erp.schemas()
+    loaded = erp.tenant(tables, target)
+    reader = f"reader_{tables}"
+    with erp.connect() as connection:
+        pls.create(connection, tables)
+        connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(reader)))
+        for _ in range(2):
+            connection.execute(views.script(loaded, "postgresql", reader=reader).encode())
+        assert made(connection, target) == ALL
+        connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(reader)))
+        for name in ALL:
+            connection.execute(f"SELECT count(*) FROM {target}.{name}".encode())
+
+
+def test_install_lets_another_reader_read(erp: Erp) -> None:
+    tables, target = erp.schemas()
+    reader = f"Reader {tables}"
+    with erp.connect() as connection:
+        pls.create(connection, tables)
+        connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(reader)))
+        view_live.install(erp.tenant(tables, target), reader)
+        connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(reader)))
+        connection.execute(f"SELECT count(*) FROM {target}.hat_ba1_beneficiario".encode())
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(f"SELECT count(*) FROM {tables}.ba1010".encode())
+
+
+def test_a_view_of_another_shape_is_made_anew_and_keeps_the_grants_on_it(erp: Erp) -> None:
+    tables, target = erp.schemas()
+    other = f"other_{tables}"
+    with erp.connect() as connection:
+        pls.create(connection, tables)
+        connection.execute(f"CREATE SCHEMA {target}; CREATE ROLE {other}".encode())
+        connection.execute(f"CREATE VIEW {target}.hat_bts_vida AS SELECT 1 AS recno, 'x' AS nome".encode())
+        connection.execute(f"GRANT SELECT ON {target}.hat_bts_vida TO {other} WITH GRANT OPTION".encode())
+        connection.execute(f"GRANT SELECT ON {target}.hat_bts_vida TO PUBLIC".encode())
+        assert view_live.install(erp.tenant(tables, target)).remade == ("HAT_BTS_Vida",)
+        granted = connection.execute(
+            "SELECT grantee::text, is_grantable FROM information_schema.role_table_grants"
+            " WHERE table_schema = %s AND table_name = 'hat_bts_vida' AND privilege_type = 'SELECT'"
+            " AND grantee <> grantor ORDER BY 1",
+            (target,),
+        ).fetchall()
+        assert set(granted) == {("PUBLIC", "NO"), (other, "YES")}
+
+
+def test_a_view_on_which_others_rest_is_not_dropped(erp: Erp) -> None:
+    tables, target = erp.schemas()
+    with erp.connect() as connection:
+        pls.create(connection, tables)
+        connection.execute(
+            f"CREATE SCHEMA {target}; CREATE VIEW {target}.hat_bts_vida AS SELECT 1 AS recno;"
+            f"CREATE VIEW {target}.report AS SELECT * FROM {target}.hat_bts_vida".encode()
+        )
+        with pytest.raises(SourceError) as raised:
+            view_live.install(erp.tenant(tables, target))
+        assert f"{target}.report" in raised.value.cause
+        assert raised.value.table == "persons"
+        assert made(connection, target) == {"hat_bts_vida", "report"}
+
+
+@pytest.mark.parametrize(
+    ("without", "said", "table"),
+    [
+        ({"BA3"}, "HAT_BA1_Beneficiario needs table {}.ba3010", "families"),
+        ({"BTS_NOMSOC"}, "HAT_BTS_Vida needs column BTS_NOMSOC", "persons"),
+        ({"BTS", "BFG_SEXO"}, "HAT_BFG_ProcedBeneficiario needs column BFG_SEXO", "persons"),
+    ],
+)
+def test_what_the_erp_lacks_is_named_and_nothing_is_made(erp: Erp, without: set[str], said: str, table: str) -> None:
+    tables, target = erp.schemas()
+    with erp.connect() as connection:
+        pls.create(connection, tables, without=without)
+        with pytest.raises(SourceError) as raised:
+            view_live.install(erp.tenant(tables, target))
+        assert raised.value.exit_code == 4
+        assert said.format(tables) in raised.value.cause
+        assert (raised.value.tenant, raised.value.table) == ("acme", table)
+        assert made(connection, target) == set()
+
+
+def test_a_table_that_has_the_name_of_a_view_is_left_alone(erp: Erp) -> None:
+    tables, target = erp.schemas()
+    with erp.connect() as connection:
+        pls.create(connection, tables)
+        connection.execute(f"CREATE SCHEMA {target}; CREATE TABLE {target}.hat_brv_grupoproduto (x int)".encode())
+        with pytest.raises(SourceError, match="HAT_BRV_GrupoProduto"):
+            view_live.install(erp.tenant(tables, target))
+        assert made(connection, target) == set()
+
+
+def test_a_reader_who_does_not_exist_is_refused(erp: Erp) -> None:
+    tables, target = erp.schemas()
+    with erp.connect() as connection:
+        pls.create(connection, tables)
+        with pytest.raises(SourceError, match="--reader"):
+            view_live.install(erp.tenant(tables, target), "nobody_of_that_name")
+        assert made(connection, target) == set()
+
+
+def test_a_login_that_may_not_make_views_is_sent_to_the_dba(erp: Erp, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables, target = erp.schemas()
+    login = f"login_{tables}"
+    with erp.connect() as connection:
+        pls.create(connection, tables)
+        connection.execute(f"CREATE ROLE {login} LOGIN".encode())
+    monkeypatch.setenv("LIMITED_URL", psycopg.conninfo.make_conninfo(erp.url, user=login))
+    with pytest.raises(SourceError, match="views render acme"):
+        view_live.install(tenant(url="env:LIMITED_URL", schema=tables, views_schema=target))
+
+
+def test_views_are_not_installed_on_oracle() -> None:
+    with pytest.raises(ConfigurationError, match="views render acme"):
+        view_live.install(tenant(dialect="oracle"))
+
+
+def test_the_check_finds_views_that_are_missing_or_of_another_shape(erp: Erp) -> None:
+    tables, target = erp.schemas()
+    loaded = erp.tenant(tables, target)
+    with erp.connect() as connection:
+        pls.create(connection, tables, widths={"BA1_MATRIC": 8, "BTS_NOMUSR": 99})
+        view_live.install(loaded)
+        connection.execute(
+            f"DROP VIEW {target}.hat_brv_grupoproduto; ALTER VIEW {target}.hat_bih_tipousuario RENAME descricao TO x;"
+            f"DROP VIEW {target}.hat_bg7_grupocobertura; CREATE VIEW {target}.hat_bg7_grupocobertura AS"
+            f" SELECT r_e_c_n_o_ AS recno, 0 AS excluido, s_t_a_m_p_ AS carimbo, 1 AS operadora,"
+            f" bg7_codgru AS grupocobertura, bg7_descri AS descricao FROM {tables}.bg7010".encode()
+        )
+    result = view_live.check(loaded, "postgresql")
+    assert result.failed
+    found = {(finding.view, finding.column, finding.level) for finding in result.findings}
+    assert found == {
+        ("HAT_BRV_GrupoProduto", None, "error"),
+        ("HAT_BIH_TipoUsuario", "Descricao", "error"),
+        ("HAT_BIH_TipoUsuario", "x", "info"),
+        ("HAT_BG7_GrupoCobertura", "Operadora", "error"),
+        ("HAT_BA1_Beneficiario", "CodigoBeneficiario", "error"),
+        ("HAT_BA1_Beneficiario", "CodigoSemDigito", "error"),
+        ("HAT_BA1_Beneficiario", "MatriculaFamilia", "warning"),
+        ("HAT_BTS_Vida", "Nome", "warning"),
+    }
+
+
+def test_the_check_says_that_it_did_not_see_the_live_views() -> None:
+    result = view_live.check(tenant(schema="protheus"), "postgresql")
+    assert not result.live
+    assert not result.failed
+    (finding,) = result.findings
+    assert finding.level == "info"
+    assert "env:NO_SUCH_ERP_URL" in finding.message
+    assert view_live.check(tenant(schema="protheus"), "oracle", offline=True).findings == []
+
+
+@pytest.mark.parametrize("use", [view_live.install, lambda loaded: view_live.check(loaded, "postgresql")])
+def test_an_erp_that_cannot_be_reached_is_a_source_error(use: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOST_URL", "host=/nowhere user=u password=c4n4ry")
+    loaded = tenant(url="env:LOST_URL")
+    with pytest.raises(SourceError) as raised:
+        use(loaded)
+    assert "c4n4ry" not in str(raised.value)
+    assert "was not asked" in view_live.stamps(loaded, "postgresql", "auto").note
+
+
+def test_the_fields_of_every_entity_are_in_the_tables_it_reads() -> None:
+    for entity in BY_TABLE.values():
+        assert {name[:3] for name in views.fields_read(entity)} == set(entity.reads)
