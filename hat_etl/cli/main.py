@@ -53,6 +53,11 @@ def print_json(document: object) -> None:
     click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
 
 
+def say(text: str) -> None:
+    """A line for whoever watches, on stderr: stdout is for what was asked."""
+    click.echo(text, err=True)
+
+
 class LazyGroup(HatEtlGroup):
     """Imports a command's module when the command is called: help and quick commands stay quick."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hat_etl.cli.main import print_json
+from hat_etl.cli.main import print_json, say
 
 _FOLDER = click.option(
     "--folder",
@@ -34,9 +34,9 @@ def up(folder: Path, beneficiaries: int, dirt: bool, seed: int, as_json: bool) -
     """Start the sandbox, and make its data when they are not there yet."""
     from hat_etl.sandbox import command
 
-    manifest = command.up(folder, beneficiaries=beneficiaries, dirt=dirt, seed=seed)
+    _, manifest = command.up(folder, beneficiaries=beneficiaries, dirt=dirt, seed=seed, tell=say)
     if as_json:
-        print_json(manifest)
+        print_json(manifest.model_dump(mode="json"))
     else:
         click.echo(f"The sandbox is up in {folder}. Tenant: demo. Next: hat-etl views install demo")
 

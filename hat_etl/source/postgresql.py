@@ -30,6 +30,15 @@ from hat_etl.tenants.config import Tenant
 BATCH_BYTES = 4 << 20
 """Size hint of one batch on the wire, in bytes."""
 
+_SESSION = (
+    "timezone=UTC",
+    "statement_timeout=0",
+    "idle_in_transaction_session_timeout=0",
+    # The tenant's cap counts connections: none of them may multiply on the server by parallel workers.
+    "max_parallel_workers_per_gather=0",
+    "work_mem=32MB",
+)
+
 SAMPLE_ROWS = 10_000
 """Rows whose stamps the doctor looks at, per view."""
 
@@ -71,7 +80,7 @@ class PostgresSource:
             "erp.url",
             tenant.erp.url,
             application_name=f"hat_etl {tenant.name}",
-            options="-c timezone=UTC -c statement_timeout=0 -c idle_in_transaction_session_timeout=0",
+            options=" ".join(f"-c {setting}" for setting in _SESSION),
             client_encoding="UTF8",
             connect_timeout=15,
         )

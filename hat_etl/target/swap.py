@@ -190,12 +190,23 @@ def hold_orphans(connection: Connection, loaded: set[str], schema: str, run: int
             + ")"
             for parent in parents
         )
+        if connection.execute(f"SELECT EXISTS (SELECT FROM {schema}.{entity.table} c WHERE {orphan})").fetchone() == (
+            False,
+        ):
+            continue
+        # Their own children, which are held next, still refer to them.
+        for child in ENTITIES:
+            if child.table in present:
+                _drop_foreign_keys(connection, child, schema, {entity.table})
         rows = connection.execute(
-            f"WITH gone AS (DELETE FROM {schema}.{entity.table} c WHERE {orphan} RETURNING *)"
+            f"WITH gone AS (DELETE FROM {schema}.{entity.table} c WHERE {orphan}"
+            f" RETURNING c.source_recno AS recno, {key_text(entity)} AS key)"
             ' INSERT INTO hat_etl.rejects (run, "table", recno, key, rule, severity, reason)'
-            f" SELECT %s, %s, source_recno, {key_text(entity)}, 'parent_missing', 'held', %s FROM gone"
-            ' WHERE NOT EXISTS (SELECT FROM hat_etl.rejects r WHERE r."table" = %s AND r.recno = source_recno'
-            " AND r.severity = 'reject')",
+            " SELECT %s, %s, g.recno, g.key, 'parent_missing', 'held', %s FROM gone g"
+            # The last good version of a rejected row goes without a word: the rejection stands. Its Recno may be
+            # another, for the version belongs to the key.
+            " WHERE NOT EXISTS (SELECT FROM hat_etl.rejects r WHERE r.\"table\" = %s AND r.severity = 'reject'"
+            " AND (r.recno = g.recno OR (r.key = g.key AND r.rule <> 'duplicate_key')))",
             (run, entity.table, HELD_REASON.format(parents=" ou ".join(label(p) for p in parents)), entity.table),
         ).rowcount
         if rows:

@@ -1,0 +1,57 @@
+"""What ends a run in Dagster: cause and next step, never a value of the data nor a secret."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from hat_etl.errors import HatEtlError
+
+DECISION = (
+    "In Dagster: launch the job again from the launchpad, with mode: resume (go on), mode: restart (begin anew) or"
+    " accept_shrink: true, as the next step says."
+)
+
+
+@contextmanager
+def explained(tenant: str) -> Iterator[None]:
+    """Turn whatever the block raises into a Failure that is not retried.
+
+    Dagster stores the text of an exception and of those behind it. What nobody foresaw may quote values of the data,
+    so of such an error only its type and the places it went through are kept.
+    """
+    try:
+        yield
+    except HatEtlError as error:
+        raise known(error) from None
+    except Exception as error:  # noqa: BLE001 - the last door: whatever comes is reported without values
+        raise unforeseen(tenant, error) from None
+
+
+def known(error: HatEtlError) -> dg.Failure:
+    """The Failure of an error that says what to do."""
+    metadata = {name: value for name, value in error.as_dict().items() if value is not None}
+    text = str(error)
+    if error.kind == "decision":
+        metadata["in_dagster"] = DECISION
+        text = f"{text} {DECISION}"
+    return dg.Failure(text, metadata=metadata, allow_retries=False)
+
+
+def unforeseen(tenant: str, error: Exception) -> dg.Failure:
+    """The Failure of an error that nobody foresaw."""
+    places = [f"- {frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    return dg.Failure(
+        f"{tenant}: unexpected {type(error).__name__}. Next step: please report the places below.",
+        metadata={
+            "kind": "internal",
+            "tenant": tenant,
+            "cause": f"Unexpected {type(error).__name__}.",
+            "next_step": "Please report the places below.",
+            "places": dg.MetadataValue.md("\n".join(places)),
+        },
+        allow_retries=False,
+    )

@@ -1,0 +1,116 @@
+"""The initial load as one Dagster step over all tables, so that a run shares one snapshot and one swap."""
+
+# No annotations from __future__: Dagster reads those of the step as they are.
+from collections.abc import Iterator
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from pydantic import Field
+
+from hat_etl.orchestration.assets import TABLES, asset_key, entity_of
+from hat_etl.orchestration.failures import explained
+from hat_etl.orchestration.progress import LogProgress
+
+if TYPE_CHECKING:
+    from hat_etl.sync.load import RunReport
+    from hat_etl.target.ledger import TableOutcome
+
+
+class Mode(Enum):
+    """How to deal with a load that was broken off."""
+
+    new = "new"
+    resume = "resume"
+    restart = "restart"
+
+
+class LoadConfig(dg.Config):
+    """What a person may ask of a load."""
+
+    mode: Mode = Field(
+        default=Mode.new,
+        description="new: begin a load; stops and asks when an earlier one was broken off. resume: go on with the one"
+        " that was broken off. restart: throw away what it staged and begin anew.",
+    )
+    accept_shrink: bool = Field(
+        default=False,
+        description="Load views even if they show less than half of the rows of the last load.",
+    )
+
+
+@dg.multi_asset(
+    name="load_tenant",
+    description="Loads HAT's tables of one tenant from its ERP: one snapshot, all tables replaced at once or none."
+    " Materialised tables are those of a load that has committed.",
+    specs=TABLES,
+    can_subset=True,
+)
+def load_tenant(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterator[dg.MaterializeResult[None]]:
+    from hat_etl.sync.load import LoadRequest, load
+    from hat_etl.tenants import store
+
+    tenant, selected = context.partition_key, context.selected_asset_keys
+    only = () if len(selected) == len(TABLES) else tuple(sorted(entity_of(key).table for key in selected))
+    with explained(tenant):
+        report = load(
+            store.load(tenant),
+            LoadRequest(
+                only=only,
+                resume=config.mode is Mode.resume,
+                restart=config.mode is Mode.restart,
+                accept_shrink=config.accept_shrink,
+            ),
+            LogProgress(context.log.info),
+        )
+    # From here on everything is committed in HAT: only then may Dagster hear of it.
+    _log(context, report)
+    for outcome in report.tables:
+        key = asset_key(outcome.table)
+        if key in selected:
+            yield dg.MaterializeResult(asset_key=key, metadata=_metadata(report, outcome))
+        else:  # a child of a reloaded table, from which rows without a parent were taken
+            taken: dict[str, int | str] = {
+                "run": report.run,
+                "strategy": outcome.strategy,
+                "held": outcome.held,
+            }
+            context.log_event(dg.AssetObservation(key, partition=tenant, metadata=taken))
+
+
+initial_load = dg.define_asset_job(
+    "initial_load",
+    description="Load the HAT database of a tenant from its ERP: all tables are replaced at once, or none.",
+    selection=dg.AssetSelection.assets(load_tenant),
+    executor_def=dg.in_process_executor,
+)
+
+
+def _metadata(report: "RunReport", outcome: "TableOutcome") -> dict[str, int | float | str]:
+    return {
+        "dagster/row_count": outcome.loaded + outcome.kept,
+        "read": outcome.read,
+        "loaded": outcome.loaded,
+        "rejected": outcome.rejected,
+        "held": outcome.held,
+        "deleted": outcome.deleted,
+        "warnings": outcome.warnings,
+        "seconds": round(outcome.seconds, 3),
+        "rows_per_s": round(outcome.read / outcome.seconds) if outcome.seconds else 0,
+        "strategy": outcome.strategy,
+        "run": report.run,
+    }
+
+
+def _log(context: dg.AssetExecutionContext, report: "RunReport") -> None:
+    read = sum(table.read for table in report.tables)
+    context.log.info(
+        f"Run {report.run} of {report.tenant} {report.state}: {read:,} rows read in {report.seconds:.1f} s,"
+        f" peak memory {report.peak_mib:.0f} MiB. What was rejected: hat-etl rejects {report.tenant}"
+    )
+    if report.rewritten:
+        context.log.info(f"Rewritten in place, because other objects depend on them: {', '.join(report.rewritten)}.")
+    done = {table.table for table in report.tables}
+    left_out = sorted(entity_of(key).table for key in context.selected_asset_keys if entity_of(key).table not in done)
+    if left_out:
+        context.log.warning(f"The load that was resumed is not of these tables: {', '.join(left_out)}.")

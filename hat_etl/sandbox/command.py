@@ -1,0 +1,147 @@
+"""What ``hat-etl sandbox up`` and ``down`` do."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import psycopg
+from pydantic import BaseModel, ConfigDict
+
+from hat_etl.errors import ConfigurationError
+from hat_etl.sandbox import dirt as planting
+from hat_etl.sandbox import loading, server
+from hat_etl.sandbox.planter import Planted
+from hat_etl.sandbox.server import ERP_SCHEMA, HAT, LOADER, PLS, PROTHEUS, READER, VIEWS_SCHEMA, Sandbox
+
+TENANT = "demo"
+ANS_REGISTRY = "412345"
+
+LEAST_FOR_DIRT = 2_000
+"""Beneficiaries needed so that every kind of dirt finds rows of its own."""
+
+
+class Manifest(BaseModel):
+    """What a sandbox holds, as written beside it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    beneficiaries: int
+    """Live beneficiaries of the clean population."""
+    dirt: bool
+    seed: int
+    company: str
+    built_on: date
+    rows: dict[str, int]
+    """Physical rows per PLS alias, deleted ones included."""
+    planted: list[Planted]
+    """Every reject, held row and warning that a load must report, and no other."""
+
+
+def up(
+    folder: Path | None = None,
+    *,
+    beneficiaries: int = 20_000,
+    dirt: bool = False,
+    seed: int = 1,
+    company: str = "01",
+    tenants: Path | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> tuple[Sandbox, Manifest]:
+    """Start the sandbox and build what it does not hold yet; with the same arguments it is reused as it stands.
+
+    Other arguments make both databases anew. ``tell`` is called with a line for each longer step.
+    """
+    least = LEAST_FOR_DIRT if dirt else 1
+    if beneficiaries < least:
+        raise ConfigurationError(
+            f"A sandbox {'with dirt ' if dirt else ''}cannot have {beneficiaries} beneficiaries.",
+            f"Ask for at least {least}.",
+        )
+    folder = (folder or server.default_folder()).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        sandbox = Sandbox.up(folder)
+        manifest = read_manifest(folder)
+        asked = (beneficiaries, dirt, seed, company)
+        if manifest is None or (manifest.beneficiaries, manifest.dirt, manifest.seed, manifest.company) != asked:
+            _manifest_file(folder).unlink(missing_ok=True)
+            manifest = _build(sandbox, beneficiaries, dirt, seed, company, tell)
+            # Last of all: without it, a build that was cut short starts anew.
+            _manifest_file(folder).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+    _write_tenant(sandbox, company, tenants or Path(os.environ.get("HAT_ETL_TENANTS", "tenants")))
+    return sandbox, manifest
+
+
+def down(folder: Path | None = None) -> bool:
+    """Stop the sandbox; its data stays for the next ``up``. False when it was not running."""
+    return server.down(folder or server.default_folder())
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One at a time: a second ``up`` waits for the first and then finds its work done."""
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """What the sandbox in ``folder`` holds; None before it was built."""
+    file = _manifest_file(folder)
+    return Manifest.model_validate_json(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def _manifest_file(folder: Path) -> Path:
+    return folder / "manifest.json"
+
+
+def _build(
+    sandbox: Sandbox, beneficiaries: int, dirt: bool, seed: int, company: str, tell: Callable[[str], None]
+) -> Manifest:
+    tell(f"Building a PLS with {beneficiaries:,} beneficiaries")
+    sandbox.recreate_databases()
+    today = date.today()
+    with psycopg.connect(sandbox.url(PLS, PROTHEUS)) as connection:
+        rows = loading.fill(connection, company, seed, beneficiaries, today)
+    planted: list[Planted] = []
+    if dirt:
+        tell("Planting dirt")
+        with psycopg.connect(sandbox.url(PLS, PROTHEUS)) as connection:
+            planted = planting.plant(connection, company, seed, max(1, beneficiaries // 20_000), today)
+    return Manifest(
+        beneficiaries=beneficiaries, dirt=dirt, seed=seed, company=company, built_on=today, rows=rows, planted=planted
+    )
+
+
+def _write_tenant(sandbox: Sandbox, company: str, tenants: Path) -> None:
+    """The tenant file of the sandbox, and the addresses it refers to, for the owner's eyes only."""
+    urls = {"erp": sandbox.url(PLS, READER), "hat": sandbox.url(HAT, LOADER)}
+    for name, url in urls.items():
+        secret = sandbox.folder / f"{name}.url"
+        secret.touch(mode=0o600)
+        secret.chmod(0o600)
+        secret.write_text(url, encoding="utf-8")
+    tenants.mkdir(parents=True, exist_ok=True)
+    (tenants / f"{TENANT}.toml").write_text(
+        f'''name = "{TENANT}"
+ans_registry = "{ANS_REGISTRY}"
+
+[erp]
+dialect = "postgresql"
+url = "file:{sandbox.folder / "erp.url"}"
+schema = "{ERP_SCHEMA}"
+views_schema = "{VIEWS_SCHEMA}"
+company = "{company}"
+connections = 2
+
+[hat]
+url = "file:{sandbox.folder / "hat.url"}"
+schema = "hat"
+''',
+        encoding="utf-8",
+    )

@@ -1,0 +1,8 @@
+"""From raw batches to rows of HAT: pure functions on Arrow that clean, convert and check, one column at a time."""
+
+from __future__ import annotations
+
+from hat_etl.transform.engine import Transformed, Transformer, rejected_schema
+from hat_etl.transform.findings import ISSUES
+
+__all__ = ["ISSUES", "Transformed", "Transformer", "rejected_schema"]

@@ -1,0 +1,70 @@
+"""The storage that dagster.yaml asks for rests on private classes of Dagster, so it is opened for real, both ways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
+
+from hat_etl.errors import ConfigurationError
+from hat_etl.orchestration.storage import psycopg2_url
+from hat_etl_tests.servers import Server
+
+
+def reopened(instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    """As the process of a run opens it."""
+    return dg.DagsterInstance.from_ref(instance.get_ref())
+
+
+def test_without_an_address_runs_are_kept_in_files(home: Path) -> None:
+    with dg.DagsterInstance.get() as instance:
+        instance.add_dynamic_partitions("tenant", ["acme"])
+        with reopened(instance) as again:
+            assert again.get_dynamic_partitions("tenant") == ["acme"]
+    assert list((home / "storage").rglob("*.db"))
+
+
+def test_with_an_address_runs_are_kept_in_postgresql(
+    home: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = postgres.create_database("dagster")
+    monkeypatch.setenv("HAT_DAGSTER_URL", postgres.url(database))
+    with dg.DagsterInstance.get() as instance:
+        instance.add_dynamic_partitions("tenant", ["acme"])
+        with reopened(instance) as again:
+            assert again.get_dynamic_partitions("tenant") == ["acme"]
+    with postgres.connect(database) as connection:
+        kept = connection.execute("SELECT partition FROM dynamic_partitions").fetchall()
+    assert kept == [("acme",)]
+    assert not list(home.rglob("*.db"))
+
+
+def test_one_run_at_a_time_is_let_in_for_a_tenant(home: Path) -> None:
+    with dg.DagsterInstance.get() as instance:
+        assert isinstance(instance.run_coordinator, QueuedRunCoordinator)
+        limits = instance.get_concurrency_config().run_queue_config
+        assert limits is not None
+        assert [(limit["key"], limit["limit"]) for limit in limits.tag_concurrency_limits] == [("dagster/partition", 1)]
+        assert not instance.telemetry_enabled
+        assert not instance.nux_enabled
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_any_spelling_of_the_address_gets_the_driver_that_dagster_needs(scheme: str) -> None:
+    assert psycopg2_url(f"{scheme}://u:p%40w@host:5433/db?sslmode=require") == (
+        "postgresql+psycopg2://u:p%40w@host:5433/db?sslmode=require"
+    )
+
+
+def test_what_is_no_address_is_refused_without_being_repeated() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        psycopg2_url("canary")
+    assert "canary" not in str(caught.value)
+
+
+def test_without_a_home_the_storage_says_what_to_set(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DAGSTER_HOME")
+    with pytest.raises(ConfigurationError, match="DAGSTER_HOME"), dg.DagsterInstance.from_config(str(home)) as instance:
+        instance.get_runs()

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import stat
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from hat_etl.errors import ConfigurationError
+from hat_etl.sandbox import command, server
+from hat_etl.sandbox.server import HAT, LOADER, PLS, PROTHEUS, Sandbox
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "sandbox"
+    command.down(tmp_path / "sandbox")
+
+
+def _up(folder: Path, size: int, **arguments: object) -> tuple[Sandbox, list[str]]:
+    told: list[str] = []
+    sandbox, _ = command.up(folder, beneficiaries=size, tenants=folder / "tenants", tell=told.append, **arguments)  # type: ignore[arg-type]
+    return sandbox, told
+
+
+def _cards(sandbox: Sandbox) -> int:
+    with psycopg.connect(sandbox.url(PLS, PROTHEUS)) as connection:
+        row = connection.execute("SELECT count(*) FROM protheus.ba1010 WHERE d_e_l_e_t_ = ' '").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_up_builds_once_reuses_and_rebuilds_for_another_size(folder: Path) -> None:
+    sandbox, told = _up(folder, 100)
+    assert told
+    with psycopg.connect(sandbox.url(HAT, LOADER)) as connection:
+        connection.execute("CREATE SCHEMA hat")
+    again, told = _up(folder, 100)
+    assert (again, told) == (sandbox, [])
+    assert _cards(again) == 100
+    assert _schemas(again) == ["hat"]  # what was loaded stays too
+    command.down(folder)
+    assert not server.is_running(folder)
+    _, told = _up(folder, 100)
+    assert told == []
+    larger, told = _up(folder, 130)
+    assert told
+    assert _cards(larger) == 130
+    assert _schemas(larger) == []
+
+
+def _schemas(sandbox: Sandbox) -> list[str]:
+    with psycopg.connect(sandbox.url(HAT, LOADER)) as connection:
+        rows = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_|^public$|^information'")
+        return [name for (name,) in rows]
+
+
+def test_a_build_that_was_cut_short_starts_anew(folder: Path) -> None:
+    sandbox, _ = _up(folder, 100)
+    with psycopg.connect(sandbox.url(PLS, PROTHEUS)) as connection:
+        connection.execute("DROP TABLE protheus.ba1010")
+    (folder / "manifest.json").unlink()
+    assert _cards(_up(folder, 100)[0]) == 100
+
+
+def test_up_writes_a_tenant_whose_secrets_only_the_owner_reads(folder: Path) -> None:
+    _up(folder, 100, company="07")
+    text = (folder / "tenants" / "demo.toml").read_text(encoding="utf-8")
+    tenant = tomllib.loads(text)
+    assert (tenant["name"], tenant["ans_registry"], tenant["erp"]["company"]) == ("demo", "412345", "07")
+    assert "postgresql://" not in text
+    for part in ("erp", "hat"):
+        file = Path(tenant[part]["url"].removeprefix("file:"))
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        with psycopg.connect(file.read_text(encoding="utf-8")) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(("size", "dirt"), [(0, False), (100, True)])
+def test_a_size_that_cannot_be_built_is_refused_before_anything_starts(folder: Path, size: int, dirt: bool) -> None:
+    with pytest.raises(ConfigurationError):
+        command.up(folder, beneficiaries=size, dirt=dirt)
+    assert not folder.exists()

@@ -1,0 +1,216 @@
+"""The transform of every table does to whole batches what the contract says of each row."""
+
+from __future__ import annotations
+
+import datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hat_etl.entities import BY_TABLE, ENTITIES
+from hat_etl.entities.model import Column, Entity, Kind, flag, text
+from hat_etl.transform import ISSUES, Transformed, Transformer, rejected_schema
+from hat_etl_tests.transform import reference, strategies
+
+TODAY = datetime.date(2023, 12, 31)
+RUN = 7
+
+
+def transform(table: str, *rows: dict[str, Any]) -> Transformed:
+    """Rows of ``table`` that are good but for what they say, transformed."""
+    entity = BY_TABLE[table]
+    good = {column.name: strategies.good_values(column)[0] for column in entity.columns}
+    full = [{"source_recno": recno, "deleted": 0} | good | row for recno, row in enumerate(rows, 1)]
+    columns = {name: pa.array([row[name] for row in full], pa.int64()) for name in ("source_recno", "deleted")}
+    for column in entity.columns:
+        kind = pa.float64() if column.numeric_source else pa.string()
+        columns[column.name] = pa.array([row[column.name] for row in full], kind)
+    return Transformer(entity, run=RUN, today=TODAY)(pa.RecordBatch.from_pydict(columns))
+
+
+def issues(done: Transformed) -> list[tuple[str, str, str]]:
+    return [(row["column"], row["rule"], row["severity"]) for row in done.issues.to_pylist()]
+
+
+def stored(value: Any, column: Column) -> Any:
+    """A value of the reference model as Arrow gives it."""
+    if column.kind is Kind.AMOUNT and value is not None:
+        return Decimal(value).scaleb(-column.scale)
+    return value
+
+
+@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.table)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(data=st.data())
+def test_a_batch_becomes_what_each_of_its_rows_becomes(entity: Entity, data: st.DataObject) -> None:
+    batch, rows = data.draw(strategies.batches(entity))
+    done = Transformer(entity, run=RUN, today=TODAY)(batch)
+    for part, schema in ((done.good, entity.schema), (done.rejected, rejected_schema(entity)), (done.issues, ISSUES)):
+        part.validate(full=True)
+        assert part.schema.equals(schema)
+
+    live = [
+        (row | {"source_stamp": stamp}, reference.transform(entity, row, TODAY))
+        for row, stamp in zip(rows, _stamps(batch), strict=True)
+        if row["deleted"] != 1
+    ]
+    assert (done.read, done.deleted) == (len(rows), len(rows) - len(live))
+    assert done.good.to_pylist() == [
+        {c.name: stored(model.values[c.name], c) for c in entity.columns}
+        | {"source_recno": row["source_recno"], "source_stamp": row["source_stamp"], "loaded_run": RUN}
+        for row, model in live
+        if not model.rejected
+    ]
+    keys = rejected_schema(entity).names[:-1]
+    assert done.rejected.to_pylist() == [
+        {name: stored(model.values[name], entity[name]) for name in keys} | {"source_recno": row["source_recno"]}
+        for row, model in live
+        if model.rejected
+    ]
+    names = ("recno", "key", "column", "rule", "severity", "value")
+    assert [tuple(issue[name] for name in names) for issue in done.issues.to_pylist()] == [
+        (row["source_recno"], model.key(entity), issue.column, issue.rule, issue.severity, issue.value)
+        for row, model in live
+        for issue in model.issues
+    ]
+
+
+def _stamps(batch: pa.RecordBatch) -> list[datetime.datetime | None]:
+    """Stamps of the raw batch in UTC."""
+    if "source_stamp" not in batch.schema.names:
+        return [None] * batch.num_rows
+    return [
+        stamp and (stamp.replace(tzinfo=datetime.UTC) if stamp.tzinfo is None else stamp.astimezone(datetime.UTC))
+        for stamp in batch["source_stamp"].to_pylist()
+    ]
+
+
+def test_a_rejected_row_tells_all_that_is_wrong_with_it() -> None:
+    done = transform("beneficiaries", {"name": " ", "birthdate": "20230229", "gender": "X", "zip_code": "0\t"})
+    assert issues(done) == [
+        ("name", "required", "reject"),
+        ("birthdate", "invalid_date", "reject"),
+        ("gender", "in", "warning"),
+        ("zip_code", "control_character", "warning"),
+        ("zip_code", "cep", "warning"),
+    ]
+    assert (done.good.num_rows, done.rejected.num_rows) == (0, 1)
+
+
+def test_a_deleted_row_is_dropped_in_silence() -> None:
+    done = transform("persons", {"name": None, "deleted": 1}, {})
+    assert (done.read, done.deleted) == (2, 1)
+    assert done.good["source_recno"].to_pylist() == [2]
+    assert (done.rejected.num_rows, done.issues.num_rows) == (0, 0)
+
+
+def test_a_text_too_long_for_a_key_is_no_key() -> None:
+    done = transform("persons", {"person_id": "123456789", "name": "x" * 71})
+    assert issues(done) == [("person_id", "too_long", "reject"), ("name", "too_long", "warning")]
+    assert done.rejected.to_pylist() == [{"person_id": None, "source_recno": 1}]
+    assert done.issues["key"].to_pylist() == [None, None]
+
+
+def test_a_hard_reference_is_never_cut() -> None:
+    # company_id is in no key of subcontracts' parent alone: it is what ties families to companies.
+    entity = BY_TABLE["beneficiary_coverage_groups"]
+    assert "subscriber_id" in entity.key_columns
+    hard = [name for name in entity.key_columns if not any(name in key for key in entity.keys)]
+    for name in hard:
+        assert issues(transform(entity.table, {name: "1" * (entity[name].width + 1)}))[0] == (
+            name,
+            "too_long",
+            "reject",
+        )
+
+
+def test_an_incomplete_card_is_an_empty_one() -> None:
+    done = transform("beneficiaries", {"subscriber_id": "0001 002000035026"}, {"beneficiary_id": "000100020000350"})
+    assert issues(done) == [("subscriber_id", "required", "reject"), ("beneficiary_id", "required", "reject")]
+    assert done.issues["value"].to_pylist() == ["0001 002000035026", "000100020000350"]
+    assert done.rejected["subscriber_id"].to_pylist() == [None, "00010001000001000"]
+
+
+def test_a_blank_key_part_takes_its_constant() -> None:
+    done = transform("product_copayment_rules", {"city_code": " ", "initial_term": "00000000"})
+    assert done.good["city_code"].to_pylist() == ["-"]
+    assert done.good["initial_term"].to_pylist() == [datetime.date(1900, 1, 1)]
+    assert issues(done) == []
+
+
+def test_search_order_is_a_number_whose_text_is_checked() -> None:
+    done = transform("health_provider_specialties", *({"search_order": order} for order in ("1 ", "01", "A", None)))
+    assert done.good["search_order"].to_pylist() == [1, 1, None, None]
+    assert issues(done) == [
+        ("search_order", "in", "warning"),
+        ("search_order", "invalid_number", "warning"),
+        ("search_order", "in", "warning"),
+    ]
+
+
+def test_a_secret_is_never_among_the_issues() -> None:
+    done = transform("beneficiaries", {"token_seed": "canary\x00" * 20})
+    assert issues(done) == [("token_seed", "control_character", "warning"), ("token_seed", "too_long", "warning")]
+    assert "canary" not in str(done.issues.to_pylist())
+
+
+def test_reasons_hold_no_value() -> None:
+    done = transform("persons", {"name": "canary" * 20, "email": "canary", "holder_cpf": "canary"})
+    assert len(issues(done)) == 3
+    assert "canary" not in str(done.issues["reason"].to_pylist())
+
+
+def test_letters_are_stored_in_upper_case_before_they_are_checked() -> None:
+    done = transform("professionals", {"state_abbreviation": "sp", "professional_council": "crém"})
+    assert issues(done) == []
+    assert (done.good["state_abbreviation"][0].as_py(), done.good["professional_council"][0].as_py()) == ("SP", "CRÉM")
+
+
+def test_a_rule_that_rejects_keeps_the_key_of_the_row() -> None:
+    done = transform("beneficiary_status_history", {"event_type": "9"})
+    assert issues(done) == [("event_type", "in", "reject")]
+    assert done.rejected["event_type"].to_pylist() == ["9"]
+    assert done.issues["key"][0].as_py().split("|")[1] == "2023-12-31"
+
+
+def test_an_unlisted_flag_is_unknown() -> None:
+    entity = next(entity for entity in ENTITIES if any(column.kind is Kind.FLAG for column in entity.columns))
+    name = next(column.name for column in entity.columns if column.kind is Kind.FLAG)
+    done = transform(entity.table, {name: "?"})
+    assert issues(done) == [(name, "map", "warning")]
+    assert done.good[name].to_pylist() == [None]
+
+
+@pytest.mark.parametrize("name", ["name", "birthdate"])
+def test_a_number_where_text_is_due_is_refused(name: str) -> None:
+    entity = BY_TABLE["persons"]
+    columns = {column.name: pa.array([None], pa.string()) for column in entity.columns}
+    columns |= {"source_recno": pa.array([1]), name: pa.array([20240101])}
+    with pytest.raises(TypeError, match=name):
+        Transformer(entity, run=RUN, today=TODAY)(pa.RecordBatch.from_pydict(columns))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        text("c", 1, "C", "BA1_C", "A text.", rule="positive"),
+        flag("c", "C", "BA1_C", "A flag.", rule="map:1=true|digits"),
+    ],
+)
+def test_a_rule_that_does_not_fit_its_column_is_refused(column: Column) -> None:
+    entity = Entity(
+        table="t",
+        area="contracts",
+        view="V",
+        reads=("BA1",),
+        key=(),
+        meaning="A table.",
+        grain="a row",
+        columns=(column,),
+    )
+    with pytest.raises(ValueError, match="does not fit"):
+        Transformer(entity, run=RUN, today=TODAY)
