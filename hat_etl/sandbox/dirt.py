@@ -189,7 +189,8 @@ def _wrong_card_digits(p: Planter) -> None:
 
 
 def _dates_out_of_order(p: Planter) -> None:
-    future = (p.today + timedelta(days=30)).strftime("%Y%m%d")
+    # Far enough that a sandbox built long ago still holds what its manifest says.
+    future = (p.today + timedelta(days=3_650)).strftime("%Y%m%d")
     p.warns("not_before", "beneficiaries.blocked_date", p.change("BA1", 2, DATBLO="19900101"))
     p.warns("not_before", "beneficiaries.card_expiration", p.change("BA1", 1, DTVLCR="19900101"))
     p.warns(

@@ -390,7 +390,7 @@ class _Load:
             held = swap.hold_orphans(self.control, loaded, schema, self.run)
             swap.reconnect(self.control, schema)
             staging.drop(self.control)
-            also = [TableOutcome(table, "parent reloaded", held=rows) for table, rows in held.items()]
+            also = [TableOutcome(table, ledger.PARENT_RELOADED, held=rows) for table, rows in held.items()]
             ledger.record_tables(self.control, self.run, also)
         outcomes += also
         return rewritten

@@ -72,7 +72,7 @@ def settle(connection: Connection, entity: Entity, run: int, places: Places) -> 
             "A join in the view multiplies rows: install the view of this version (hat-etl views install).",
             table=entity.table,
         )
-    kept = _keep_last_good(connection, entity, places) if any_rejected else 0
+    kept = _keep_last_good(connection, entity, places) if any_rejected or duplicates else 0
     held = _check_references(connection, entity, run, places)
     return Settled(duplicates, held, kept)
 
@@ -92,7 +92,7 @@ def _add_keys(connection: Connection, entity: Entity) -> bool:
 
 
 def _remove_losers(connection: Connection, entity: Entity, *, everywhere: bool) -> int:
-    """Reject every row that shares a key with a higher Recno; returns how many of them had been good.
+    """Move every row that shares a key with a higher Recno to the rejected ones; returns how many had been good.
 
     Judged on all rows at once, before anything is removed: who loses on one key still beats others on another.
     ``everywhere`` false means that the good rows are known to be unique among themselves.
@@ -122,16 +122,21 @@ def _remove_losers(connection: Connection, entity: Entity, *, everywhere: bool) 
             f" FROM {table} JOIN losers USING (source_recno)",
             (entity.table, DUPLICATE_REASON.format(columns=", ".join(entity.key))),
         )
-    connection.execute(f"DELETE FROM {rejected} USING losers l WHERE {rejected}.source_recno = l.source_recno")
+    names = _names(dict.fromkeys(column for key in entity.keys for column in key))
     removed = connection.execute(
-        f"DELETE FROM {good} USING losers l WHERE {good}.source_recno = l.source_recno"
+        f"WITH gone AS (DELETE FROM {good} USING losers l WHERE {good}.source_recno = l.source_recno"
+        f" RETURNING {good}.*) INSERT INTO {rejected} ({names}, source_recno) SELECT {names}, source_recno FROM gone"
     ).rowcount
     connection.execute("DROP TABLE losers")
     return removed
 
 
 def _keep_last_good(connection: Connection, entity: Entity, places: Places) -> int:
-    """Carry the version that HAT has now over for every rejected row that won its key."""
+    """Carry over the version that HAT has now of every key of which there is a live row and no good one.
+
+    A row that lost an alternate key to a bad one is such a row, too. Where a good row has taken one of the version's
+    keys, the version goes.
+    """
     if entity.table not in places.live:
         return 0
     names = _names(field.name for field in entity.schema)

@@ -14,6 +14,10 @@ from hat_etl.target.database import Connection, TenantDatabase
 from hat_etl.target.schema import STAGE_SCHEMA, rejects, run_tables, runs, watermarks
 
 
+PARENT_RELOADED = "parent reloaded"
+"""Strategy of a table that was not read: rows of it are held because their parents have gone."""
+
+
 @dataclass
 class TableOutcome:
     """What a run did to one table, in rows (``warnings``: in warnings). ``read`` includes deleted rows."""
@@ -79,8 +83,9 @@ def last_loaded(connection: Connection) -> dict[str, int]:
     """Rows that HAT held after the last successful run of each table: what a shrinking view is measured by."""
     rows = connection.execute(
         'SELECT DISTINCT ON (t."table") t."table", t.loaded + t.rejected + t.held FROM hat_etl.run_tables t'
-        " JOIN hat_etl.runs r USING (run) WHERE r.state = 'succeeded' AND r.mode = 'load' AND t.read > 0"
-        ' ORDER BY t."table", t.run DESC'
+        " JOIN hat_etl.runs r USING (run) WHERE r.state = 'succeeded' AND r.mode = 'load' AND t.strategy <> %s"
+        ' ORDER BY t."table", t.run DESC',
+        (PARENT_RELOADED,),
     ).fetchall()
     return {str(table): int(count) for table, count in rows}
 

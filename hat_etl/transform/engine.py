@@ -73,7 +73,7 @@ class Transformer:
     def __call__(self, batch: pa.RecordBatch) -> Transformed:
         """The rows of ``batch``, told apart; it is not changed."""
         deleted = _deleted(batch)
-        findings = Findings(batch.num_rows, deleted)
+        findings = Findings(batch.num_rows, deleted, self._entity.columns)
         read = {reads.column.name: reads(batch.column(reads.column.name), findings) for reads in self._readers}
         for own, other in self._comparisons:
             own.compare(read[own.column.name], read[other], findings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,8 +41,9 @@ class _Finding:
 class Findings:
     """The failures of one batch. Deleted rows never fail."""
 
-    def __init__(self, rows: int, deleted: Mask | None) -> None:
+    def __init__(self, rows: int, deleted: Mask | None, columns: Sequence[Column]) -> None:
         self._deleted = deleted
+        self._places = {column.name: place for place, column in enumerate(columns)}
         self._found: list[_Finding] = []
         self.rejected: Mask = np.zeros(rows, dtype=bool)
 
@@ -59,19 +60,19 @@ class Findings:
             self.rejected[rows] = True
 
     def table(self, recnos: pa.Array, keys: Callable[[Rows], pa.Array]) -> pa.RecordBatch:
-        """The issues in the order of the batch; ``keys`` gives the key text of rows."""
-        if not self._found:
+        """The issues in the order of rows, then of columns; ``keys`` gives the key text of rows."""
+        found = sorted(self._found, key=lambda finding: self._places[finding.column.name])
+        if not found:
             return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in ISSUES], schema=ISSUES)
-        rows = np.concatenate([finding.rows for finding in self._found])
+        rows = np.concatenate([finding.rows for finding in found])
         order = np.argsort(rows, kind="stable")
-        which = np.repeat(np.arange(len(self._found)), [len(finding.rows) for finding in self._found])
+        which = np.repeat(np.arange(len(found)), [len(finding.rows) for finding in found])
         which = pa.array(which[order])
         rows = rows[order]
 
         def said(texts: list[str]) -> pa.Array:
             return pa.array(texts, pa.string()).take(which)
 
-        found = self._found
         values = pa.concat_arrays([finding.values for finding in found])
         return pa.RecordBatch.from_arrays(
             [

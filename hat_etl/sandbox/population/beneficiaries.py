@@ -452,7 +452,8 @@ def _blocks(operator: Operator, part: int, families: _Families, cards: _Cards) -
                 ["INADIMPLÊNCIA SUPERIOR A 60 DIAS", "SOLICITADO PELO CONTRATANTE", "REGULARIZADO"],
                 kind * 2 + rng.integers(0, 2, rows) * (1 - kind),
             ),
-            "DATLAN": days(np.minimum(event, operator.today)),
+            # Yesterday at the latest: where the tenant is, the day may begin later than here.
+            "DATLAN": days(np.minimum(event, operator.today - 1)),
             "HORLAN": join(padded(rng.integers(8, 18, rows), 2), ":", padded(rng.integers(0, 60, rows), 2)),
             "USUOPE": "OPERADOR",
         },

@@ -1,0 +1,221 @@
+"""The load from outside: what a person who runs the commands can rely on."""
+
+from __future__ import annotations
+
+import random
+
+import psycopg
+import pytest
+
+from hat_etl.entities import ENTITIES
+from hat_etl_tests.load.conftest import Site
+
+MOMENTS = random.Random(7).sample(range(5, 100), 6)
+
+
+def test_every_table_balances_and_the_rejects_are_the_planted_ones(site: Site) -> None:
+    report = site.ask("load", "demo", "--restart")
+    assert [table["table"] for table in report["tables"]] == [entity.table for entity in ENTITIES]
+    for table in report["tables"]:
+        assert table["read"] == table["loaded"] + table["rejected"] + table["held"] + table["deleted"], table
+    found = sorted(
+        (r["table"], r["recno"], r["rule"], r["severity"], r["column"] or "") for r in site.ask("rejects", "demo")
+    )
+    assert found == sorted((p.table, p.recno, p.rule, p.severity, p.column or "") for p in site.manifest.planted)
+    assert site.leftovers() == []
+
+
+def test_loading_again_changes_nothing_but_the_run(site: Site) -> None:
+    before, reported = site.contents(), site.reported()
+    site.ask("load", "demo")
+    assert site.contents() == before
+    assert site.reported() == reported
+
+
+@pytest.mark.parametrize("share", MOMENTS)
+def test_a_killed_load_changes_nothing_and_its_successor_ends_as_if_undisturbed(site: Site, share: int) -> None:
+    before, reported = site.contents(), site.reported()
+    process = site.start("load", "demo", "--restart")
+    assert process.stderr is not None
+    # Killed after its first words, which say that it has begun, or some way further on.
+    process.stderr.readline()
+    try:
+        process.wait(timeout=share / 100 * 3)
+    except Exception:  # noqa: BLE001 - whatever moment it is, that is the moment
+        process.kill()
+    process.communicate()
+    assert site.contents() == before
+    code, _, err = site.run("load", "demo", "--resume" if share % 2 else "--restart", "--json")
+    assert code == 0, err
+    assert site.contents() == before
+    assert site.reported() == reported
+    assert site.leftovers() == []
+
+
+def test_a_second_load_is_refused_while_one_holds_the_tenant(site: Site) -> None:
+    before = site.contents()
+    with site.hat() as other:
+        other.execute("SELECT pg_advisory_lock(%s, %s)", (0x484154, 1))
+        code, _, err = site.run("load", "demo")
+    assert code == 8
+    assert "Another run" in err
+    assert site.contents() == before
+
+
+def test_the_database_of_another_tenant_is_refused(site: Site) -> None:
+    text = (site.tenants / "demo.toml").read_text(encoding="utf-8")
+    (site.tenants / "other.toml").write_text(text.replace('name = "demo"', 'name = "other"'), encoding="utf-8")
+    before = site.contents()
+    code, _, err = site.run("load", "other")
+    (site.tenants / "other.toml").unlink()
+    assert code == 5
+    assert "belongs to tenant demo" in err
+    assert site.contents() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        ("DROP VIEW hat.HAT_BG7_GrupoCobertura", 4, "HAT_BG7_GrupoCobertura"),
+        ("ALTER VIEW hat.HAT_BG7_GrupoCobertura RENAME COLUMN Descricao TO Nome", 6, "Descricao"),
+        (
+            "DROP VIEW hat.HAT_BG7_GrupoCobertura; CREATE VIEW hat.HAT_BG7_GrupoCobertura AS"
+            " SELECT r_e_c_n_o_ AS Recno, 0 AS Excluido, s_t_a_m_p_ AS Carimbo, bg7_codint AS Operadora,"
+            " bg7_codgru AS GrupoCobertura, 1 AS Descricao FROM protheus.bg7010;"
+            " GRANT SELECT ON hat.HAT_BG7_GrupoCobertura TO hat_reader",
+            6,
+            "Descricao",
+        ),
+    ],
+    ids=["missing", "renamed column", "retyped column"],
+)
+def test_a_view_that_is_not_as_agreed_stops_the_load(site: Site, change: str, code: int, words: str) -> None:
+    before = site.contents()
+    with site.pls() as connection:
+        connection.execute(change.encode())
+    try:
+        got, _, err = site.run("load", "demo")
+    finally:
+        with site.pls() as connection:
+            connection.execute(b"DROP VIEW IF EXISTS hat.HAT_BG7_GrupoCobertura")
+        site.ask("views", "install", "demo")
+    assert (got, words in err, "Next step" in err) == (code, True, True), err
+    assert site.contents() == before
+
+
+def test_a_view_that_shrank_waits_for_a_decision(site: Site) -> None:
+    before = site.contents()
+    with site.pls() as connection:
+        connection.execute(
+            b"UPDATE protheus.bqc010 SET d_e_l_e_t_ = '*', r_e_c_d_e_l_ = r_e_c_n_o_ + 900000000 WHERE d_e_l_e_t_ = ' '"
+        )
+    try:
+        code, _, err = site.run("load", "demo", "--only", "subcontracts")
+        assert (code, "subcontracts" in err, "--accept-shrink" in err) == (7, True, True), err
+        assert site.contents() == before
+        code, _, err = site.run("load", "demo")
+        assert (code, "--resume" in err) == (7, True), err
+    finally:
+        with site.pls() as connection:
+            connection.execute(
+                b"UPDATE protheus.bqc010 SET d_e_l_e_t_ = ' ', r_e_c_d_e_l_ = 0 WHERE r_e_c_d_e_l_ > 900000000"
+            )
+        site.ask("load", "demo", "--restart")
+
+
+def test_grants_survive_and_a_table_with_a_view_on_it_is_rewritten(site: Site) -> None:
+    with site.hat("postgres") as connection:
+        connection.execute(b"DO $$ BEGIN CREATE ROLE hat_app; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+        connection.execute(b"GRANT SELECT, UPDATE (description) ON hat.kinships TO hat_app")
+        connection.execute(b"CREATE VIEW hat.app_view AS SELECT * FROM hat.user_types")
+    try:
+        before = site.contents()
+        site.ask("load", "demo")
+        with site.hat("postgres") as connection:
+            rights = connection.execute(
+                b"SELECT has_table_privilege('hat_app', 'hat.kinships', 'SELECT'),"
+                b" has_column_privilege('hat_app', 'hat.kinships', 'description', 'UPDATE'),"
+                b" (SELECT count(*) FROM hat.app_view) = (SELECT count(*) FROM hat.user_types)"
+            ).fetchone()
+        assert rights == (True, True, True)
+        assert site.contents() == before
+    finally:
+        with site.hat("postgres") as connection:
+            connection.execute(b"DROP VIEW hat.app_view")
+
+
+def test_a_row_that_turns_bad_keeps_its_last_good_version(site: Site) -> None:
+    with site.hat() as connection:
+        recno, name = connection.execute(
+            b"SELECT source_recno, name FROM hat.health_providers ORDER BY source_recno LIMIT 1"
+        ).fetchall()[0]
+    with site.pls() as connection:
+        connection.execute(b"UPDATE protheus.bau010 SET bau_nome = ' ' WHERE r_e_c_n_o_ = %s", (recno,))
+    try:
+        site.ask("load", "demo")
+        assert [
+            r["rule"] for r in site.ask("rejects", "demo") if (r["table"], r["recno"]) == ("health_providers", recno)
+        ] == ["required"]
+        with site.hat() as connection:
+            kept = connection.execute(
+                b"SELECT name FROM hat.health_providers WHERE source_recno = %s", (recno,)
+            ).fetchone()
+        assert kept == (name,)
+    finally:
+        with site.pls() as connection:
+            connection.execute(b"UPDATE protheus.bau010 SET bau_nome = %s WHERE r_e_c_n_o_ = %s", (name, recno))
+        site.ask("load", "demo")
+    assert [r for r in site.ask("rejects", "demo") if (r["table"], r["recno"]) == ("health_providers", recno)] == []
+
+
+def test_a_snapshot_is_one_moment_whatever_changes_meanwhile(site: Site) -> None:
+    """Parent and child that arrive together after the snapshot are both absent, and both there at the next."""
+    from contextlib import closing
+
+    from hat_etl.entities import BY_TABLE
+    from hat_etl.source.erp import open_source
+    from hat_etl.tenants import store
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HAT_ETL_TENANTS", str(site.tenants))
+        tenant = store.load("demo")
+    with closing(open_source(tenant)) as source:
+        shapes = [source.describe(BY_TABLE[table]) for table in ("coverage_groups", "specialties")]
+        with source.snapshot() as snapshot, site.pls() as erp:
+            bounds = [snapshot.bounds(shape) for shape in shapes]
+            with erp.transaction():
+                for table in ("bg7010", "baq010"):
+                    erp.execute(f"UPDATE protheus.{table} SET d_e_l_e_t_ = d_e_l_e_t_".encode())
+                    erp.execute(f"DELETE FROM protheus.{table} WHERE d_e_l_e_t_ = '*'".encode())
+            seen = []
+            for shape, range_ in zip(shapes, bounds, strict=True):
+                assert range_ is not None
+                rows = [row for batch in snapshot.stream(shape, range_) for row in batch.to_pylist()]
+                seen.append(sum(row["deleted"] for row in rows))
+        assert all(count > 0 for count in seen)
+
+
+def test_secrets_and_unknown_keys_are_configuration_errors(site: Site) -> None:
+    text = (site.tenants / "demo.toml").read_text(encoding="utf-8")
+    (site.tenants / "odd.toml").write_text(
+        text.replace('name = "demo"', 'name = "odd"\ncolour = "red"'), encoding="utf-8"
+    )
+    code, _, err = site.run("load", "odd")
+    (site.tenants / "odd.toml").unlink()
+    assert (code, "colour" in err) == (3, True), err
+
+
+def test_a_reader_that_polls_all_along_sees_only_whole_states(site: Site) -> None:
+    whole = site.contents()["beneficiaries"]
+    process = site.start("load", "demo", "--json")
+    states = set()
+    with psycopg.connect(site.sandbox.url("hat", "hat_loader"), autocommit=True) as reader:
+        while process.poll() is None:
+            states.add(
+                reader.execute(
+                    b"SELECT md5(string_agg((to_jsonb(t) - 'loaded_run')::text, '|' ORDER BY source_recno))"
+                    b" FROM hat.beneficiaries t"
+                ).fetchall()[0][0]
+            )
+    assert process.communicate()[1] == ""
+    assert states == {whole}
