@@ -10,7 +10,7 @@ import psycopg
 from psycopg import errors as pg
 
 from hat_etl.errors import Busy, HatEtlError, TargetError
-from hat_etl.target.schema import STAGE_SCHEMA, create_technical
+from hat_etl.target.schema import create_technical
 from hat_etl.tenants.address import connection_string, refusal
 from hat_etl.tenants.config import Tenant
 
@@ -81,7 +81,8 @@ class TenantDatabase:
             with control.transaction():
                 for statement in create_technical():
                     control.execute(statement)
-                self._check_identity(control)
+                self._write_identity(control)
+                self.check_identity(control)
             yield control
 
     def owner(self, connection: Connection) -> tuple[str, str] | None:
@@ -91,18 +92,22 @@ class TenantDatabase:
         row = connection.execute("SELECT tenant, ans_registry FROM hat_etl.identity").fetchone()
         return None if row is None else (str(row[0]), str(row[1]))
 
-    def _check_identity(self, connection: Connection) -> None:
-        mine = (self.tenant.name, self.tenant.ans_registry)
+    def _write_identity(self, connection: Connection) -> None:
         connection.execute(
-            "INSERT INTO hat_etl.identity (tenant, ans_registry) VALUES (%s, %s) ON CONFLICT DO NOTHING", mine
+            "INSERT INTO hat_etl.identity (tenant, ans_registry) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            (self.tenant.name, self.tenant.ans_registry),
         )
-        owner = self.owner(connection)
+
+    def check_identity(self, connection: Connection) -> bool:
+        """Whether the database is this tenant's; False while it is nobody's. Raises TargetError when another's."""
+        mine, owner = (self.tenant.name, self.tenant.ans_registry), self.owner(connection)
         if owner is not None and owner != mine:
             raise TargetError(
                 f"This database belongs to tenant {owner[0]} (ANS {owner[1]}), not to {mine[0]} (ANS {mine[1]}).",
                 "Correct [hat] url or ans_registry in the tenant's file. Nothing was changed.",
                 tenant=self.tenant.name,
             )
+        return owner is not None
 
     def _busy(self, control: Connection) -> Busy:
         holder = control.execute(
@@ -118,10 +123,6 @@ class TenantDatabase:
             f"Watch it with: hat-etl status {self.tenant.name}. Start again when it is over.",
             tenant=self.tenant.name,
         )
-
-    def has_stage(self, connection: Connection) -> bool:
-        """Whether an unfinished load has left its staging schema."""
-        return connection.execute("SELECT to_regnamespace(%s)", (STAGE_SCHEMA,)).fetchone() != (None,)
 
 
 @contextmanager

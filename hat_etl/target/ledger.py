@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 
 from hat_etl import __version__
-from hat_etl.target.database import Connection, TenantDatabase
+from hat_etl.target.database import Connection, TenantDatabase, errors, target_failed
 from hat_etl.target.schema import STAGE_SCHEMA, rejects, run_tables, runs, watermarks
-
 
 PARENT_RELOADED = "parent reloaded"
 """Strategy of a table that was not read: rows of it are held because their parents have gone."""
@@ -134,16 +135,28 @@ class LedgerReader:
             "postgresql+psycopg://", creator=database.connect, poolclass=sa.pool.NullPool, isolation_level="AUTOCOMMIT"
         )
 
-    def is_there(self) -> bool:
-        """Whether any run has ever touched this database. Raises TargetError when it belongs to another tenant."""
-        with self._database.connect() as connection:
-            return self._database.owner(connection) is not None
+    @contextmanager
+    def _asking(self) -> Iterator[sa.Connection | None]:
+        """A connection to ask on, or None while no run has touched the database.
+
+        Raises TargetError when the database is another tenant's, cannot be reached or refuses.
+        """
+        tenant = self._database.tenant.name
+        with errors(tenant), self._database.connect() as connection:
+            is_there = self._database.check_identity(connection)
+        try:
+            with self._engine.connect() if is_there else nullcontext() as asking:
+                yield asking
+        except sa.exc.DBAPIError as error:
+            if isinstance(error.orig, psycopg.Error):
+                raise target_failed(tenant, None, error.orig) from None
+            raise
 
     def runs(self, limit: int = 20) -> list[dict[str, Any]]:
         """The latest runs, newest first, with the tables of each."""
-        if not self.is_there():
-            return []
-        with self._engine.connect() as connection:
+        with self._asking() as connection:
+            if connection is None:
+                return []
             latest = connection.execute(sa.select(runs).order_by(runs.c.run.desc()).limit(limit)).mappings().all()
             numbers = [row["run"] for row in latest]
             tables = connection.execute(
@@ -156,18 +169,18 @@ class LedgerReader:
 
     def watermarks(self) -> dict[str, datetime]:
         """Moment of the ERP that each table shows."""
-        if not self.is_there():
-            return {}
-        with self._engine.connect() as connection:
+        with self._asking() as connection:
+            if connection is None:
+                return {}
             return {row.table: row.horizon for row in connection.execute(sa.select(watermarks))}
 
     def rejects(self, table: str | None = None) -> list[dict[str, Any]]:
         """The quarantine without the values: table, recno, key, column, rule, severity, reason."""
-        if not self.is_there():
-            return []
         c = rejects.c
         query = sa.select(c.table, c.recno, c.key, c.column, c.rule, c.severity, c.reason).order_by(c.id)
         if table is not None:
             query = query.where(c.table == table)
-        with self._engine.connect() as connection:
+        with self._asking() as connection:
+            if connection is None:
+                return []
             return [dict(row) for row in connection.execute(query).mappings()]
