@@ -6,7 +6,7 @@ export HAT_ETL_TENANTS ?= $(CURDIR)/.sandbox/tenants
 export HAT_ETL_SANDBOX ?= $(CURDIR)/.sandbox
 BENEFICIARIES ?= 20000
 
-.PHONY: install demo test lint format docs bench ui lock clean
+.PHONY: install demo test lint format docs bench bench-peers ui lock clean
 
 install: $(VENV)/.installed
 
@@ -42,6 +42,10 @@ docs: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+bench-peers:
+	$(PY) -m venv .bench/peers
+	.bench/peers/bin/pip install --quiet "dlt[postgres,sql_database]==1.31.0" "psycopg2-binary" "sling==1.4.11" "sling-linux-amd64==1.4.11"
 
 ui: install
 	$(BIN)/hat-etl sandbox up --dirt --beneficiaries $(BENEFICIARIES)

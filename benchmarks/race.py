@@ -7,7 +7,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -49,16 +48,27 @@ def race(contenders: Sequence[Contender], runs: int, prepare: Callable[[str], No
     return results
 
 
+# A process's peak memory begins with that of the process it was forked from: so a small one does the forking.
+_LAUNCHER = """
+import os, sys, time
+started = time.monotonic()
+_, status, usage = os.wait4(os.spawnvp(os.P_NOWAIT, sys.argv[2], sys.argv[2:]), 0)
+with open(sys.argv[1], "w") as file:
+    print(time.monotonic() - started, usage.ru_maxrss, os.waitstatus_to_exitcode(status), file=file)
+"""
+
+
 def _run(contender: Contender) -> tuple[float, float]:
-    with tempfile.TemporaryFile() as output:
-        started = time.monotonic()
-        process = subprocess.Popen(
-            contender.command, env=os.environ | contender.environment, stdout=output, stderr=subprocess.STDOUT
+    with tempfile.TemporaryFile() as output, tempfile.NamedTemporaryFile("r") as measured:
+        subprocess.run(
+            [sys.executable, "-I", "-S", "-c", _LAUNCHER, measured.name, *contender.command],
+            env=os.environ | contender.environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=True,
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
+        seconds, peak_kib, code = measured.read().split()
+        if code != "0":
             output.seek(0)
             raise RuntimeError(f"{contender.name} failed:\n{output.read().decode(errors='replace')[-2000:]}")
-    return seconds, usage.ru_maxrss / 1024
+    return float(seconds), int(peak_kib) / 1024

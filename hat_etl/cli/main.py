@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from hat_etl import __version__
 from hat_etl.errors import HatEtlError
+
+GRACE = 5.0
+"""Seconds in which a command that is told to stop may still tidy up."""
+
+_BROKEN_OFF = (
+    "\nBroken off. HAT holds all old or all new rows (hat-etl status TENANT says which);"
+    " an unfinished load goes on with --resume.\n"
+)
 
 
 class HatEtlGroup(click.Group):
@@ -21,24 +34,50 @@ class HatEtlGroup(click.Group):
     """
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except HatEtlError as error:
-            _report(error)
-            sys.exit(error.exit_code)
-        except (click.exceptions.Exit, click.ClickException, click.Abort):
-            raise
-        except KeyboardInterrupt:
-            click.echo("Broken off. Nothing in HAT was changed; a load can be resumed.", err=True)
-            sys.exit(130)
-        except Exception as error:  # noqa: BLE001 - the last door: whatever comes is reported without values
-            click.echo(f"Unexpected {type(error).__name__}. Please report these lines:", err=True)
-            for frame in traceback.extract_tb(error.__traceback__):
-                click.echo(f"  {frame.filename}:{frame.lineno} {frame.name}", err=True)
-            sys.exit(1)
+        with _stoppable() as signals:
+            try:
+                return super().invoke(ctx)
+            except (click.exceptions.Exit, click.ClickException, click.Abort):
+                raise
+            except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the last door
+                # What breaks while a command stops is not what anybody wants to read.
+                sys.exit(128 + signals[0] if signals else _report(error))
 
 
-def _report(error: HatEtlError) -> None:
+@contextmanager
+def _stoppable() -> Iterator[list[int]]:
+    """Let SIGINT and SIGTERM end the command: in good order when the servers answer, after ``GRACE`` in any case.
+
+    Gives the signals that came. Ending at once is harmless: a load may be killed at any moment.
+    """
+    came: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        came.append(number)
+        if len(came) > 1:
+            os._exit(128 + number)
+        os.write(2, _BROKEN_OFF.encode())
+        end = threading.Timer(GRACE, os._exit, (128 + number,))
+        end.daemon = True
+        end.start()
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        if not came:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _report(error: BaseException) -> int:
+    """Print an error; gives the exit code."""
+    if not isinstance(error, HatEtlError):
+        click.echo(f"Unexpected {type(error).__name__}. Please report these lines:", err=True)
+        for frame in traceback.extract_tb(error.__traceback__):
+            click.echo(f"  {frame.filename}:{frame.lineno} {frame.name}", err=True)
+        return 1
     where = " / ".join(part for part in (error.tenant, error.table) if part)
     click.echo(f"Error ({error.kind}){': ' + where if where else ''}", err=True)
     click.echo(f"  {error.cause}", err=True)
@@ -46,6 +85,7 @@ def _report(error: HatEtlError) -> None:
     if "--json" in sys.argv:
         state = "stopped" if error.kind == "decision" else "failed"
         print_json({"tenant": error.tenant, "state": state, "error": error.as_dict()})
+    return error.exit_code
 
 
 def print_json(document: object) -> None:

@@ -1,8 +1,9 @@
 """Bytes of the code page CP1252 to UTF-8, whole buffers at a time.
 
-Protheus writes CP1252 whatever the database declares. Where the server cannot be trusted to convert (SQL_ASCII, or
-LATIN1, which has no curly quotes), the bytes are read as they are and converted here. The five bytes that CP1252
-leaves undefined become the control characters of the same number, which the transform turns into blanks.
+Protheus writes CP1252 whatever the database declares. Where the server cannot be trusted to convert (SQL_ASCII;
+LATIN1, which has no curly quotes; WIN1252, which stops at an undefined byte), the bytes are read as they are and
+converted here. The five bytes that CP1252 leaves undefined become the control characters of the same number, which
+the transform turns into blanks.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,7 +42,9 @@ _SESSION = (
 SAMPLE_ROWS = 10_000
 """Rows whose stamps the doctor looks at, per view."""
 
-_UNTRUSTED_ENCODINGS = frozenset({"SQL_ASCII", "LATIN1"})
+_UNTRUSTED_ENCODINGS = frozenset({"SQL_ASCII", "LATIN1", "WIN1252"})
+"""Read as bytes: the server would not convert, would get CP1252 wrong, or would refuse its undefined bytes."""
+
 _DESCRIBE = """
 SELECT n.nspname, c.relname, a.attname, t.typname,
        CASE WHEN t.typname IN ('bpchar', 'varchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 END
@@ -83,6 +85,7 @@ class PostgresSource:
             options=" ".join(f"-c {setting}" for setting in _SESSION),
             client_encoding="UTF8",
             connect_timeout=15,
+            keepalives_idle=30,
         )
         self._control: psycopg.Connection[tuple[Any, ...]] | None = None
 
@@ -102,7 +105,8 @@ class PostgresSource:
 
     def describe(self, entity: Entity) -> ViewShape:
         schema = self._tenant.erp.views_schema or self._tenant.erp.schema_name
-        rows = self.control().execute(_DESCRIBE, (entity.view, schema, schema)).fetchall()
+        with self._told(entity.table):
+            rows = self.control().execute(_DESCRIBE, (entity.view, schema, schema)).fetchall()
         if not rows:
             raise SourceError(
                 f"The view {entity.view} is not in the ERP"
@@ -116,7 +120,8 @@ class PostgresSource:
         columns = tuple(LiveColumn(str(r[2]), str(r[3]), r[4]) for r in rows if (r[0], r[1]) == relation)
         name = ".".join(quote(part) for part in relation)
         try:
-            plan = self.control().execute(f"EXPLAIN (FORMAT JSON) SELECT * FROM {name}").fetchone()
+            with self._told(entity.table):
+                plan = self.control().execute(f"EXPLAIN (FORMAT JSON) SELECT * FROM {name}").fetchone()
         except psycopg.errors.InsufficientPrivilege:
             raise SourceError(
                 f"The ERP login may not read the view {entity.view}.",
@@ -137,10 +142,11 @@ class PostgresSource:
 
     def health(self) -> SourceHealth:
         control = self.control()
-        now, free = control.execute(
-            "SELECT clock_timestamp(),"
-            " current_setting('max_connections')::int - (SELECT count(*) FROM pg_stat_activity)"
-        ).fetchall()[0]
+        with self._told():
+            now, free = control.execute(
+                "SELECT clock_timestamp(),"
+                " current_setting('max_connections')::int - (SELECT count(*) FROM pg_stat_activity)"
+            ).fetchall()[0]
         info = control.info
         version = info.parameter_status("server_version") or ""
         return SourceHealth(f"PostgreSQL {version}", info.user, self._encoding(), now, free)
@@ -148,8 +154,20 @@ class PostgresSource:
     def sample_stamps(self, shape: ViewShape) -> tuple[int, int]:
         stamp = _stamp(shape)
         query = f"SELECT count(*), count(s) FROM (SELECT {stamp} AS s FROM {_relation(shape)} LIMIT {SAMPLE_ROWS}) t"
-        seen, stamped = self.control().execute(query).fetchall()[0]
+        try:
+            with self._told(shape.entity.table):
+                seen, stamped = self.control().execute(query).fetchall()[0]
+        except psycopg.Error as error:
+            raise read_failed(self._tenant.name, shape.entity.table, error) from None
         return int(seen), int(stamped)
+
+    @contextmanager
+    def _told(self, table: str | None = None) -> Iterator[None]:
+        """Turn a lost connection into a SourceError; what the server says of a statement is the caller's."""
+        try:
+            yield
+        except psycopg.OperationalError as error:
+            raise read_failed(self._tenant.name, table, error) from None
 
     def _encoding(self) -> str:
         return self.control().info.parameter_status("server_encoding") or "UTF8"
@@ -157,16 +175,20 @@ class PostgresSource:
     @contextmanager
     def snapshot(self) -> Iterator[PostgresSnapshot]:
         encoding = self._encoding()
+        opening = ["SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"]
+        if self.control().info.server_version >= 140000:
+            # A session whose client was killed notices within a second, even in the middle of sorting.
+            opening.append("SET client_connection_check_interval = '1s'")
         self.close()
         connections: list[dbapi.Connection] = []
         try:
-            first = self._reader(connections)
+            first = self._reader(connections, opening)
             with first.cursor() as cursor:
                 cursor.execute("SELECT pg_export_snapshot(), (extract(epoch FROM clock_timestamp()) * 1000000)::int8")
                 exported, micros = cursor.fetchone()
             horizon = datetime.fromtimestamp(micros / 1_000_000, UTC)
             for _ in range(self._tenant.erp.connections - 1):
-                with self._reader(connections).cursor() as cursor:
+                with self._reader(connections, opening).cursor() as cursor:
                     cursor.execute(f"SET TRANSACTION SNAPSHOT '{exported}'")
             yield PostgresSnapshot(self._tenant.name, horizon, connections, encoding)
         except AdbcError as error:
@@ -176,18 +198,19 @@ class PostgresSource:
                 with suppress(AdbcError):
                     connection.close()
 
-    def _reader(self, connections: list[dbapi.Connection]) -> dbapi.Connection:
+    def _reader(self, connections: list[dbapi.Connection], opening: Sequence[str]) -> dbapi.Connection:
         connection = dbapi.connect(self._dsn)
         connections.append(connection)
         with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            for statement in opening:
+                cursor.execute(statement)
         return connection
 
     def _failed(self, error: AdbcError) -> SourceError:
         return read_failed(self._tenant.name, None, error)
 
 
-def read_failed(tenant: str, table: str | None, error: AdbcError) -> SourceError:
+def read_failed(tenant: str, table: str | None, error: AdbcError | psycopg.Error | OSError) -> SourceError:
     """The error for a read that broke: the SQLSTATE and kind only, for a driver's text may quote values."""
     state = getattr(error, "sqlstate", None)
     return SourceError(
@@ -221,7 +244,7 @@ class PostgresSnapshot:
                 adbc_stmt_kwargs={"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)}
             ) as cursor:
                 yield cursor
-        except AdbcError as error:
+        except (AdbcError, OSError) as error:  # Arrow makes an OSError of what fails between two batches
             raise read_failed(self.tenant, table, error) from None
         finally:
             self._free.put(connection)

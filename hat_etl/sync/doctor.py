@@ -51,7 +51,7 @@ def examine(tenant: Tenant) -> list[Check]:
         checks.append(Check("ERP", "failed", error.cause, error.next_step))
     try:
         database = TenantDatabase(tenant)
-        with database.connect() as connection:
+        with errors(tenant.name), database.connect() as connection:
             checks += _target(database, connection, shapes)
     except HatEtlError as error:
         checks.append(Check("tenant database", "failed", error.cause, error.next_step))

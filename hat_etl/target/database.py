@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,9 @@ from hat_etl.tenants.address import connection_string, refusal
 from hat_etl.tenants.config import Tenant
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+
+# The driver logs errors that it passes over, and their text may quote rows.
+logging.getLogger("psycopg").setLevel(logging.CRITICAL)
 
 _LOCK = (0x484154, 1)
 """Key of the advisory lock: one run at a time in one tenant database."""

@@ -209,8 +209,8 @@ def hold_orphans(connection: Connection, loaded: set[str], schema: str, run: int
             " AND (r.recno = g.recno OR (r.key = g.key AND r.rule <> 'duplicate_key')))",
             (run, entity.table, HELD_REASON.format(parents=" ou ".join(label(p) for p in parents)), entity.table),
         ).rowcount
+        changed.add(entity.table)
         if rows:
-            changed.add(entity.table)
             held[entity.table] = rows
     return held
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,20 +85,21 @@ class Transformer:
         def keys(rows: Rows) -> pa.Array:
             return key_texts([arrays[name].take(pa.array(rows)) for name in self._entity.key])
 
-        rejected = _rows(arrays, self._rejected_schema).take(pa.array(np.flatnonzero(findings.rejected)))
+        issues = findings.table(arrays[_RECNO.name], keys)
+        bad = pa.array(np.flatnonzero(findings.rejected))
+        rejected = [arrays[name].take(bad) for name in self._rejected_schema.names]
+        good = [arrays[name] for name in self._schema.names]
         dropped = findings.rejected if deleted is None else findings.rejected | deleted
-        good = _rows(arrays, self._schema)
+        if dropped.any():
+            kept = pa.array(~dropped)
+            good = [array.filter(kept) for array in good]  # by column: a batch's own filter takes half as long again
         return Transformed(
-            good=good.filter(pa.array(~dropped)) if dropped.any() else good,
-            rejected=rejected,
-            issues=findings.table(arrays[_RECNO.name], keys),
+            good=pa.RecordBatch.from_arrays(good, schema=self._schema),
+            rejected=pa.RecordBatch.from_arrays(rejected, schema=self._rejected_schema),
+            issues=issues,
             read=batch.num_rows,
             deleted=0 if deleted is None else int(np.count_nonzero(deleted)),
         )
-
-
-def _rows(arrays: Mapping[str, pa.Array], schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
 
 
 def _deleted(batch: pa.RecordBatch) -> Mask | None:

@@ -121,17 +121,14 @@ def test_a_text_too_long_for_a_key_is_no_key() -> None:
     assert done.issues["key"].to_pylist() == [None, None]
 
 
-def test_a_hard_reference_is_never_cut() -> None:
-    # company_id is in no key of subcontracts' parent alone: it is what ties families to companies.
-    entity = BY_TABLE["beneficiary_coverage_groups"]
-    assert "subscriber_id" in entity.key_columns
-    hard = [name for name in entity.key_columns if not any(name in key for key in entity.keys)]
-    for name in hard:
-        assert issues(transform(entity.table, {name: "1" * (entity[name].width + 1)}))[0] == (
-            name,
-            "too_long",
-            "reject",
-        )
+@pytest.mark.parametrize(
+    ("entity", "name"),
+    [(e, n) for e in ENTITIES for n in sorted(e.key_columns) if not any(n in key for key in e.keys)],
+    ids=lambda value: value.table if isinstance(value, Entity) else value,
+)
+def test_a_hard_reference_outside_the_keys_is_not_cut_either(entity: Entity, name: str) -> None:
+    done = transform(entity.table, {name: "1" * (entity[name].width + 1)})
+    assert issues(done) == [(name, "too_long", "reject")]
 
 
 def test_an_incomplete_card_is_an_empty_one() -> None:
