@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Entity
 from hat_etl.errors import ConfigurationError, DataError, DecisionNeeded, HatEtlError
 from hat_etl.source.erp import open_source
@@ -351,7 +352,11 @@ class _Load:
                 staged=frozenset(entity.table for entity in self.entities),
                 live=frozenset(swap.existing(self.control, schema)),
             )
-            for entity in self.entities:
+            loaded = places.staged
+            for entity in ENTITIES:
+                if entity.table not in loaded:
+                    places = integrity.without_orphans(self.control, entity, places)
+                    continue
                 began = time.monotonic()
                 try:
                     settled = integrity.settle(self.control, entity, self.run, places)

@@ -7,7 +7,7 @@ Recno wins; a rejected winner leaves its last good version in HAT; a row whose h
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg import errors as pg
 
@@ -33,7 +33,7 @@ SOFT_REASON = (
 
 @dataclass(frozen=True)
 class Places:
-    """Where tables stand: ``staged`` ones in the stage, ``live`` ones in HAT's ``schema``; a parent may be in both."""
+    """Where tables stand: ``staged`` ones in the stage, ``live`` ones in HAT's ``schema``; a table may be in both."""
 
     schema: str
     staged: frozenset[str]
@@ -75,6 +75,34 @@ def settle(connection: Connection, entity: Entity, run: int, places: Places) -> 
     kept = _keep_last_good(connection, entity, places) if any_rejected or duplicates else 0
     held = _check_references(connection, entity, run, places)
     return Settled(duplicates, held, kept)
+
+
+def without_orphans(connection: Connection, entity: Entity, places: Places) -> Places:
+    """The places where children look, when ``entity`` is not loaded: rows of it that the swap will hold are no parents.
+
+    Where there are such rows, a view in the stage shows the others.
+    """
+    moved = [parent for parent in entity.hard_parents if parent.table in places.staged]
+    if entity.table in places.staged or entity.table not in places.live or not moved:
+        return places
+    orphan = orphans(moved, STAGE_SCHEMA)
+    rows = f"FROM {places.schema}.{entity.table} c WHERE"
+    if connection.execute(f"SELECT EXISTS (SELECT {rows} {orphan})").fetchone() == (False,):
+        return places
+    connection.execute(f"CREATE VIEW {_staged(entity)} AS SELECT c.* {rows} NOT ({orphan})")
+    return replace(places, staged=places.staged | {entity.table})
+
+
+def orphans(parents: Iterable[Parent], schema: str) -> str:
+    """SQL that is true for a row ``c`` without one of its hard ``parents``, which stand in ``schema``."""
+    return " OR ".join(
+        f"NOT EXISTS (SELECT FROM {schema}.{parent.table} p WHERE "
+        + " AND ".join(
+            f'p."{theirs}" = c."{ours}"' for ours, theirs in zip(parent.columns, parent.parent_columns, strict=True)
+        )
+        + ")"
+        for parent in parents
+    )
 
 
 def _add_keys(connection: Connection, entity: Entity) -> bool:

@@ -14,7 +14,7 @@ from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Entity
 from hat_etl.errors import TargetError
 from hat_etl.target.database import Connection
-from hat_etl.target.integrity import HELD_REASON, key_text, label
+from hat_etl.target.integrity import HELD_REASON, key_text, label, orphans
 from hat_etl.target.schema import STAGE_SCHEMA, comments, constraint_name
 
 _SNAPSHOT_POLLS = 15 * 60 * 10
@@ -182,14 +182,7 @@ def hold_orphans(connection: Connection, loaded: set[str], schema: str, run: int
         parents = [parent for parent in entity.hard_parents if parent.table in changed and parent.table in present]
         if entity.table in loaded or entity.table not in present or not parents:
             continue
-        orphan = " OR ".join(
-            f"NOT EXISTS (SELECT FROM {schema}.{parent.table} p WHERE "
-            + " AND ".join(
-                f'p."{theirs}" = c."{ours}"' for ours, theirs in zip(parent.columns, parent.parent_columns, strict=True)
-            )
-            + ")"
-            for parent in parents
-        )
+        orphan = orphans(parents, schema)
         if connection.execute(f"SELECT EXISTS (SELECT FROM {schema}.{entity.table} c WHERE {orphan})").fetchone() == (
             False,
         ):
