@@ -61,9 +61,9 @@ def demo(beneficiaries: int, folder: Path, as_json: bool) -> None:
         click.echo(
             f"\nAll {len(report.tables)} tables balance, and the {away} rejected or held rows and"
             f" {warnings} warnings are exactly the planted ones.\n"
-            f"Look around:  export HAT_ETL_TENANTS={tenants}\n"
+            f"Look around:  export HAT_ETL_TENANTS={tenants.resolve()}\n"
             f"              hat-etl rejects {tenant.name}    hat-etl status {tenant.name}    make ui\n"
-            f"Stop it:      hat-etl sandbox down --folder {folder}"
+            f"Stop it:      hat-etl sandbox down --folder {folder.resolve()}"
         )
 
 

@@ -14,6 +14,9 @@ from hat_etl.target.ledger import LedgerReader
 from hat_etl.tenants import store
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+SHOWN = 1_000
+"""Entries of the quarantine that are printed for reading; a table of more takes the terminal minutes to draw."""
+
 _COUNTS = ("read", "loaded", "updated", "deleted", "rejected", "held", "warnings")
 
 
@@ -84,8 +87,9 @@ def rejects(tenant: str, table: str | None, xlsx: Path | None, as_json: bool) ->
         f"Rejected, held and warned rows of {tenant}",
         ("table", "recno", "key", "column", "rule", "severity", "reason"),
         [tuple(_plain(entry[name]) for name in ("table", "recno", "key", "column", "rule", "severity", "reason"))
-         for entry in found],
-        f"{len(found)} entries.",
+         for entry in found[:SHOWN]],
+        f"{len(found):,} entries."
+        + (f" These are the first {SHOWN:,}; --xlsx FILE and --json give all." if len(found) > SHOWN else ""),
     )  # fmt: skip
 
 

@@ -73,6 +73,9 @@ def print_report(report: use_case.RunReport) -> None:
         f" peak memory {report.peak_mib:.0f} MiB.",
     )
     if report.rewritten:
-        click.echo("Rewritten in place, because other objects depend on them: " + ", ".join(report.rewritten) + ".")
+        click.echo(
+            "Rewritten in place instead of swapped, because other objects depend on some: "
+            + ", ".join(report.rewritten)
+        )
     if any(t.rejected or t.held or t.warnings for t in report.tables):
         click.echo(f"See what was rejected, and why: hat-etl rejects {report.tenant}")

@@ -164,7 +164,7 @@ def _target(database: TenantDatabase, connection: Connection, shapes: Sequence[V
             yield Check(
                 f"tenant database: {table}",
                 "warning",
-                f"Other objects depend on it ({', '.join(found)}): a load rewrites its rows instead of swapping it.",
+                f"Other objects depend on it ({', '.join(found)}): a load rewrites all tables in place.",
                 "Nothing to mend; the load holds its locks for longer. Foreign keys of other tables must be dropped.",
             )
 

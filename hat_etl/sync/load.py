@@ -85,7 +85,7 @@ class RunReport:
     peak_mib: float
     tables: tuple[TableOutcome, ...]
     rewritten: tuple[str, ...] = ()
-    """Tables whose rows were rewritten in place because other objects depend on them."""
+    """Tables whose rows were rewritten in place because other objects depend on some of them."""
 
     def as_dict(self) -> dict[str, Any]:
         return {

@@ -1,7 +1,8 @@
 """The swap: staged tables take the place of HAT's tables, all in one transaction.
 
-Readers see all old or all new. Grants on a replaced table are given to its successor. A table that objects of the HAT
-application depend on (views, triggers, policies, foreign keys, publications) stays and has its rows rewritten instead.
+Readers see all old or all new. Grants on a replaced table are given to its successor. Where objects of the HAT
+application depend on a table (views, triggers, policies, foreign keys, publications), all tables stay and have their
+rows rewritten instead.
 """
 
 from __future__ import annotations
@@ -141,7 +142,9 @@ def replace(connection: Connection, entities: Sequence[Entity], schema: str, liv
     """
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
     replaced = [entity for entity in entities if entity.table in live]
-    rewritten = [entity for entity in replaced if dependents(connection, schema, entity.table)]
+    # All or none: a transaction whose snapshot is older than this commit sees old rows in rewritten tables and new ones
+    # in swapped tables, so the two ways may not be mixed.
+    rewritten = replaced if any(dependents(connection, schema, entity.table) for entity in replaced) else []
     for entity in ENTITIES:
         if entity.table in live:
             _drop_foreign_keys(connection, entity, schema, {other.table for other in replaced})

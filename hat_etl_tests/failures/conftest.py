@@ -14,7 +14,8 @@ from hat_etl.sandbox import command
 from hat_etl.sandbox.server import HAT, LOADER, PLS, READER, Sandbox
 from hat_etl_tests.servers import place
 
-from .ground import LOADED, Ground, Server
+from . import changes
+from .ground import CHANGED, LOADED, Ground, Server
 from .proxy import Proxy
 
 BENEFICIARIES = 3_000
@@ -62,7 +63,7 @@ def make_ground(server: Server, tmp_path: Path) -> Iterator[Callable[..., Ground
 
     yield make
     for ground in made:
-        for database in {ground.pls, ground.hat} - {PLS, HAT, LOADED}:
+        for database in {ground.pls, ground.hat} - {PLS, HAT, LOADED, CHANGED}:
             server.drop(database)
 
 
@@ -79,6 +80,16 @@ def proxies(server: Server) -> Iterator[tuple[Proxy, Proxy]]:
     yield erp, hat
     erp.close()
     hat.close()
+
+
+@pytest.fixture(scope="session")
+def changed_pls(server: Server) -> str:
+    """Makes the database ``CHANGED``, which tests leave as it is."""
+    with server.admin() as admin:
+        admin.execute(f"ALTER DATABASE {server.copy(PLS)} RENAME TO {CHANGED}")
+    with server.admin(CHANGED) as connection:
+        changes.everywhere(connection, seed=1)
+    return CHANGED
 
 
 @dataclass(frozen=True)

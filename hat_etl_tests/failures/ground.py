@@ -26,6 +26,8 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 TENANT = "demo"
 LOADED = "hat_loaded"
 """Database that a load has filled; tests take copies of it."""
+CHANGED = "pls_changed"
+"""A PLS in which every table has changed since."""
 
 DEADLINE = 60.0
 _NUMBERS = count(1)
@@ -75,6 +77,11 @@ class Server:
                 )
             )
         return name
+
+    def databases(self) -> list[str]:
+        with self.admin() as connection:
+            rows = connection.execute("SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate")
+            return [name for (name,) in rows]
 
     def drop(self, database: str) -> None:
         with self.admin() as connection:

@@ -58,6 +58,21 @@ def test_days_are_real_days_of_1900_to_2199_in_eight_digits(values: list[str | N
     assert read.unreadable.tolist() == expected
 
 
+@pytest.mark.parametrize(
+    "text", ["18991231", "22000101", "19000229", "20230229", "20231301", "20230100", "2023010", "202301010"]
+)
+def test_what_is_no_day_is_unreadable(text: str) -> None:
+    read = convert.days(texts(text, "20240229"))
+    assert read.unreadable.tolist() == [True, False]
+    assert read.filled.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("text", [" ", "0", "00000000", "000000000", None])
+def test_blanks_and_zeros_are_no_date(text: str | None) -> None:
+    read = convert.days(texts(text))
+    assert (read.filled.any(), read.unreadable.any()) == (False, False)
+
+
 @pytest.mark.parametrize("year", [1900, 1904, 1999, 2000, 2023, 2024, 2100, 2199])
 def test_every_day_of_a_year_is_read(year: int) -> None:
     first = datetime.date(year, 1, 1)
@@ -102,12 +117,21 @@ def test_doubles_are_rounded_half_away_from_zero_on_their_shortest_decimal(
     assert read.unreadable.tolist() == [v is not None and e is None for v, e in zip(values, expected, strict=True)]
 
 
+@pytest.mark.parametrize("value", [90106012127733.95, 45897607701713.164, 76462254487715.81, 99999999999999.98])
+def test_amounts_beyond_what_doubles_tell_apart_are_rounded_exactly(value: float) -> None:
+    assert units(convert.numbers(pa.array([value, -value, 1.0]), CENTS))[:2] == [
+        reference.units(value, CENTS),
+        reference.units(-value, CENTS),
+    ]
+
+
 def test_the_contract_s_example_of_rounding() -> None:
     array = convert.numbers(pa.array([1.005]), CENTS).array(CENTS.arrow_type)
     assert array.to_pylist() == [Decimal("1.01")]
 
 
 @given(columns, st.lists(st.none() | st.integers(-(2**63), 2**63 - 1) | st.integers(-40000, 40000), max_size=10))
+@example(CENTS, [10**14 - 1, 10**14, -(10**14) + 1, -(10**14), 10**15, -(10**15)])
 def test_whole_numbers_keep_their_value_or_are_out_of_range(column: Column, values: list[int | None]) -> None:
     read = convert.numbers(pa.array(values, pa.int64()), column)
     expected = [None if value is None else reference.units(value, column) for value in values]
@@ -133,6 +157,20 @@ def test_decimal_text_is_rounded_exactly_or_unreadable(column: Column, values: l
     expected = [reference.units(text, column) if text else None for text in given_texts]
     assert units(read) == expected
     assert read.unreadable.tolist() == [bool(t) and e is None for t, e in zip(given_texts, expected, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1.005", 101), ("-1.005", -101), ("+.5", 50), ("5.", 500), ("1e2", 10000), ("0e9999", 0), ("-0.004", 0),
+        ("0" * 40 + "1.5", 150), ("0.00499" + "9" * 40, 0), ("0.00499" + "9" * 40 + "e0", 0),
+        ("99999999999999.99", 10**16 - 1), ("99999999999999.995", None), ("1" * 15, None), ("1" * 19, None),
+        ("9" * 40, None), ("1e9999", None), (".", None), ("+", None), ("1,5", None), ("NaN", None), ("1_0", None),
+        ("1 0", None), ("٣", None),
+    ],
+)  # fmt: skip
+def test_decimal_text_at_its_edges(text: str, expected: int | None) -> None:
+    assert units(convert.decimals(texts(text, "1"), CENTS)) == [expected, 100]
 
 
 @given(columns, st.lists(st.none() | st.integers(-(10**16) + 1, 10**16 - 1), max_size=10))

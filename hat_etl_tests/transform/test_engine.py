@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hat_etl.entities import BY_TABLE, ENTITIES
-from hat_etl.entities.model import Column, Entity, Kind, flag, text
+from hat_etl.entities.model import Column, Entity, Kind, flag, number, text
 from hat_etl.transform import ISSUES, Transformed, Transformer, rejected_schema
 from hat_etl_tests.transform import reference, strategies
 
@@ -197,6 +197,60 @@ def test_a_number_where_text_is_due_is_refused(name: str) -> None:
         Transformer(entity, run=RUN, today=TODAY)(pa.RecordBatch.from_pydict(columns))
 
 
+def transform_column(column: Column, values: pa.Array) -> Transformed:
+    """A table of a key and this column."""
+    key = text("key", 4, "Key", "BA1_KEY", "The key.", required=True)
+    entity = Entity(
+        table="t", area="contracts", view="V", reads=("BA1",), key=("key",), meaning="A table.", grain="a row",
+        columns=(key, column),
+    )  # fmt: skip
+    recnos = pa.array(range(1, len(values) + 1), pa.int64())
+    names = ["source_recno", "key", column.name]
+    batch = pa.RecordBatch.from_arrays([recnos, recnos.cast(pa.string()), values], names=names)
+    return Transformer(entity, run=RUN, today=TODAY)(batch)
+
+
+def test_codes_are_compared_in_upper_case_where_that_is_stored() -> None:
+    done = transform_column(text("c", 1, "C", "BA1_C", "A code.", rule="upper|in:A,B"), pa.array(["a", "B", "x"]))
+    assert done.good["c"].to_pylist() == ["A", "B", "X"]
+    assert [(row["recno"], row["rule"], row["value"]) for row in done.issues.to_pylist()] == [(3, "in", "x")]
+
+
+@pytest.mark.parametrize(
+    ("token", "required", "severity"),
+    [("map:1=true", False, "warning"), ("map:1=true!", False, "reject"), ("map:1=true", True, "reject")],
+)
+def test_an_unlisted_flag_rejects_where_its_rule_or_the_column_says_so(
+    token: str, required: bool, severity: str
+) -> None:
+    column = flag("c", "C", "BA1_C", "A flag.", rule=token).model_copy(update={"required": required})
+    done = transform_column(column, pa.array(["1", "?"]))
+    assert issues(done) == [("c", "map", severity)]
+    assert done.good["c"].to_pylist() == ([True, None] if severity == "warning" else [True])
+
+
+def test_a_required_flag_may_not_be_empty() -> None:
+    column = flag("c", "C", "BA1_C", "A flag.", rule="map:1=true").model_copy(update={"required": True})
+    assert issues(transform_column(column, pa.array(["1", " "]))) == [("c", "required", "reject")]
+
+
+def test_decimals_are_numbers_too() -> None:
+    column = number("c", Kind.AMOUNT, "C", "BA1_C", "An amount.", scale=2)
+    raw = pa.array([Decimal("1.005"), Decimal("-2"), None], pa.decimal128(30, 10))
+    assert transform_column(column, raw).good["c"].to_pylist() == [Decimal("1.01"), Decimal("-2.00"), None]
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("s", 10**-6), ("ms", 10**-3), ("us", 1), ("ns", 10**3)])
+def test_stamps_of_any_precision_come_out_in_microseconds(unit: str, factor: float) -> None:
+    entity = BY_TABLE["persons"]
+    good = {column.name: pa.array([strategies.good_values(column)[0]], pa.string()) for column in entity.columns}
+    second = 1_700_000_000 * 10**6
+    stamp = pa.array([int(second * factor) + (unit == "ns")], pa.int64()).cast(pa.timestamp(unit))
+    batch = pa.RecordBatch.from_pydict({"source_recno": pa.array([1]), "source_stamp": stamp} | good)
+    done = Transformer(entity, run=RUN, today=TODAY)(batch)
+    assert done.good["source_stamp"].cast(pa.int64()).to_pylist() == [second]
+
+
 @pytest.mark.parametrize(
     "column",
     [
@@ -205,15 +259,5 @@ def test_a_number_where_text_is_due_is_refused(name: str) -> None:
     ],
 )
 def test_a_rule_that_does_not_fit_its_column_is_refused(column: Column) -> None:
-    entity = Entity(
-        table="t",
-        area="contracts",
-        view="V",
-        reads=("BA1",),
-        key=(),
-        meaning="A table.",
-        grain="a row",
-        columns=(column,),
-    )
     with pytest.raises(ValueError, match="does not fit"):
-        Transformer(entity, run=RUN, today=TODAY)
+        transform_column(column, pa.nulls(1, pa.string()))

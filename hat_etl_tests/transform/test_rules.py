@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from random import Random
 
 import numpy as np
 import pyarrow as pa
@@ -92,6 +93,41 @@ def test_examples_and_edges(token: str, good: list[str], bad: list[str]) -> None
     assert failing(token, *bad, None) == [True] * len(bad) + [False]
 
 
+def _document(token: str, random: Random) -> str:
+    """A random document with right check digits."""
+    match token:
+        case "cpf":
+            digits = "".join(random.choices("0123456789", k=9))
+            return digits + reference.cpf_digits(digits)
+        case "cnpj":
+            characters = "".join(random.choices("0123456789AKZ", k=12))
+            return characters + reference.cnpj_digits(characters)
+        case "cns":
+            return _cns(random.choice("12789") + "".join(random.choices("0123456789", k=14)))
+        case _:
+            digits = "".join(random.choices("0123456789", k=16))
+            return digits + reference.card_digit(digits)
+
+
+@pytest.mark.parametrize("token", ["cpf", "cnpj", "cns", "check_digit:card"])
+def test_many_documents_are_told_apart_from_those_with_one_character_changed(token: str) -> None:
+    random = Random(11)
+    good = [_document(token, random) for _ in range(300)]
+    places = [random.randrange(len(document)) for document in good]
+    changed = [
+        document[:place] + random.choice("0123456789AZaz:/") + document[place + 1 :]
+        for document, place in zip(good, places, strict=True)
+    ]
+    rule = token.partition(":")[0]
+    assert failing(token, *good) == [False] * len(good)
+    assert failing(token, *changed) == [not reference.text_is_good(rule, document) for document in changed]
+
+
+def test_a_cnpj_has_no_small_letters_even_with_right_check_digits() -> None:
+    characters = "12abc34501de"
+    assert failing("cnpj", characters + reference.cnpj_digits(characters)) == [True]
+
+
 @pytest.mark.parametrize(
     ("token", "good"), [("cpf", "52998224725"), ("cns", "700000000001249"), ("check_digit:card", "00010002000035026")]
 )
@@ -125,5 +161,5 @@ def test_the_day_of_the_run_is_not_the_future() -> None:
 
 
 def test_a_date_is_compared_only_with_a_date_that_is_there() -> None:
-    own, other = values(5, 5, 5, 5, None), values(4, 5, 6, None, 1)
+    own, other = values(5, 5, 5, -5, None), values(4, 5, 6, None, 1)
     assert rules.not_before(own, other).tolist() == [False, False, True, False, False]
