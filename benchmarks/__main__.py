@@ -31,7 +31,6 @@ def main() -> None:
     arguments = _arguments()
     command.up(FOLDER / "sandbox", beneficiaries=arguments.rows, dirt=False, seed=1)
     sandbox = server.Sandbox.up(FOLDER / "sandbox")
-    os.environ["BENCH_PORT"] = str(_listen(sandbox))
     tenant = store.load("demo")
     view_live.install(tenant)
     load(tenant, LoadRequest(restart=True))
@@ -53,20 +52,6 @@ def main() -> None:
     if arguments.output:
         Path(arguments.output).write_text(text, encoding="utf-8")
     print(text)
-
-
-def _listen(sandbox: server.Sandbox) -> int:
-    """Let the server listen on loopback, which some peers need; returns the port."""
-    with psycopg.connect(sandbox.url("postgres", "postgres"), autocommit=True) as connection:
-        port = connection.execute("SHOW port").fetchone()
-        listening = connection.execute("SHOW listen_addresses").fetchone()
-        if listening == ("",):
-            connection.execute("ALTER SYSTEM SET listen_addresses = '127.0.0.1'")
-    if listening == ("",):
-        command.down(FOLDER / "sandbox")
-        server.Sandbox.up(FOLDER / "sandbox")
-    assert port is not None
-    return int(port[0])
 
 
 def _arguments() -> argparse.Namespace:

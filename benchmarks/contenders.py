@@ -7,7 +7,6 @@ of their formats.
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -64,8 +63,8 @@ def sling(sandbox: Sandbox, entity: Entity) -> Contender | None:
     found[0].chmod(0o755)
     stream, target = f"hat.{entity.view.lower()}", f"bench.{entity.table}_sling"
     environment = {
-        "BENCH_SOURCE": _tcp(_erp(sandbox)),
-        "BENCH_TARGET": _tcp(_hat(sandbox)),
+        "BENCH_SOURCE": _erp(sandbox) + "&sslmode=disable",
+        "BENCH_TARGET": _hat(sandbox) + "&sslmode=disable",
         "SLING_DISABLE_TELEMETRY": "true",
     }
     words = ["--src-conn", "BENCH_SOURCE", "--src-stream", stream, "--tgt-conn", "BENCH_TARGET", "--tgt-object", target]
@@ -91,9 +90,9 @@ def dlt(sandbox: Sandbox, entity: Entity) -> Contender | None:
             "pipeline.run(rows, write_disposition='replace', loader_file_format='csv')",
         )
     )
-    source = _tcp(_erp(sandbox)).replace("postgresql://", "postgresql+psycopg2://")
+    source = _erp(sandbox).replace("postgresql://", "postgresql+psycopg2://")
     return Contender(
-        "dlt", [str(python), "-c", program], environment={"BENCH_SOURCE": source, "BENCH_TARGET": _tcp(_hat(sandbox))}
+        "dlt", [str(python), "-c", program], environment={"BENCH_SOURCE": source, "BENCH_TARGET": _hat(sandbox)}
     )
 
 
@@ -112,10 +111,3 @@ def _erp(sandbox: Sandbox) -> str:
 
 def _hat(sandbox: Sandbox) -> str:
     return sandbox.url("hat", "hat_loader")
-
-
-def _tcp(url: str) -> str:
-    """The same database over loopback, for clients that do not speak through sockets in odd places."""
-    port = os.environ["BENCH_PORT"]
-    user, database = url.split("//")[1].split("@")[0], url.split("/")[3].split("?")[0]
-    return f"postgresql://{user}:unused@127.0.0.1:{port}/{database}?sslmode=disable"

@@ -32,7 +32,7 @@ def render(rows: int, table: str, one: Sequence[Result], whole: Sequence[Result]
     if whole:
         parts += ["## Whole tenant: all 43 tables", "", *_section(whole)]
     if missing:
-        parts += [f"Not installed, so not measured: {', '.join(missing)} (`make bench-peers` installs them).", ""]
+        parts += [f"Not measured: {', '.join(missing)} (`make bench-peers` installs the peers).", ""]
     return "\n".join(parts)
 
 

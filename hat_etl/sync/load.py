@@ -198,6 +198,8 @@ class _Load:
     done: list[Checkpoint] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
     timings: dict[str, _Timing] = field(default_factory=dict)
+    suspects: set[str] | None = None
+    """Tables outside the load whose rows lose their parents by it; None while nobody has looked."""
 
     def carry_out(self, stage: Stage | None, *, accept_shrink: bool) -> tuple[list[TableOutcome], list[str]]:
         self.timings = {entity.table: _Timing() for entity in self.entities}
@@ -378,6 +380,7 @@ class _Load:
                         seconds=self.timings[entity.table].seconds,
                     )
                 )
+            self.suspects = set(places.staged - loaded)
             staging.count_warnings(self.control, outcomes)
             swap.tie_staged(self.control, self.entities)
             staging.complete(self.control, outcomes)
@@ -392,7 +395,7 @@ class _Load:
             swap.lock(self.control, schema, sorted(live), self.tenant.name)
             ledger.commit_load(self.control, self.run, horizon, outcomes)
             rewritten = swap.replace(self.control, self.entities, schema, live)
-            held = swap.hold_orphans(self.control, loaded, schema, self.run)
+            held = swap.hold_orphans(self.control, loaded, schema, self.run, self.suspects)
             swap.reconnect(self.control, schema)
             staging.drop(self.control)
             also = [TableOutcome(table, ledger.PARENT_RELOADED, held=rows) for table, rows in held.items()]

@@ -200,9 +200,12 @@ def _check_references(connection: Connection, entity: Entity, run: int, places: 
         f" SELECT c.source_recno, c.loaded_run, {flags} FROM {_staged(entity)} c {' '.join(joins)}"
         f" WHERE {' OR '.join(missing)}"
     )
-    held = _hold(connection, entity, run)
+    found = connection.execute(
+        f"SELECT {', '.join(f'coalesce(bool_or(m{number}), false)' for number in range(len(missing)))} FROM missing"
+    ).fetchall()[0]
+    held = _hold(connection, entity, run) if any(found) else 0
     for number, parent in enumerate(entity.parents):
-        if not entity.is_hard(parent):
+        if found[number] and not entity.is_hard(parent):
             _issue(connection, entity, "warning", SOFT_REASON.format(parents=label(parent)), f"m{number}", run)
     connection.execute("DROP TABLE missing")
     return held

@@ -175,15 +175,20 @@ def replace(connection: Connection, entities: Sequence[Entity], schema: str, liv
     return [entity.table for entity in rewritten]
 
 
-def hold_orphans(connection: Connection, loaded: set[str], schema: str, run: int) -> dict[str, int]:
+def hold_orphans(
+    connection: Connection, loaded: set[str], schema: str, run: int, suspects: set[str] | None
+) -> dict[str, int]:
     """Hold rows of live tables that were not loaded and whose hard parent is no longer in HAT.
 
+    ``suspects`` are the tables that have such rows, where the integrity work has just found out; None looks at all.
     Returns the rows held by table. Such rows return with the next load or sync of their own table.
     """
     present, changed, held = existing(connection, schema), set(loaded), dict[str, int]()
     for entity in ENTITIES:
         parents = [parent for parent in entity.hard_parents if parent.table in changed and parent.table in present]
         if entity.table in loaded or entity.table not in present or not parents:
+            continue
+        if suspects is not None and entity.table not in suspects:
             continue
         orphan = orphans(parents, schema)
         if connection.execute(f"SELECT EXISTS (SELECT FROM {schema}.{entity.table} c WHERE {orphan})").fetchone() == (
