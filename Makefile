@@ -45,7 +45,7 @@ bench: install
 
 bench-peers:
 	$(PY) -m venv .bench/peers
-	.bench/peers/bin/pip install --quiet "dlt[postgres,sql_database]==1.31.0" "psycopg2-binary" "sqlalchemy<2.1" "sling==1.4.11" "sling-linux-amd64==1.4.11"
+	.bench/peers/bin/pip install --quiet "dlt[parquet,postgres,sql_database]==1.31.0" pandas "psycopg2-binary" "sqlalchemy<2.1" "sling==1.4.11" "sling-linux-amd64==1.4.11"
 
 ui: install
 	$(BIN)/hat-etl sandbox up --dirt --beneficiaries $(BENEFICIARIES)

@@ -11,6 +11,7 @@ import click
 from hat_etl.cli.load import print_report
 from hat_etl.cli.main import print_json, say
 from hat_etl.cli.progress import watching
+from hat_etl.cli.sandbox import FOLDER
 from hat_etl.errors import DataError
 from hat_etl.sync.load import LoadRequest, RunReport, load
 from hat_etl.target.database import TenantDatabase
@@ -23,14 +24,7 @@ Issue = tuple[str, int, str, str, str | None]
 
 @click.command()
 @click.option("--beneficiaries", default=20_000, show_default=True, help="Size of the operator.")
-@click.option(
-    "--folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar="HAT_ETL_SANDBOX",
-    default=Path(".sandbox"),
-    show_default=True,
-    help="Where the servers keep their data.",
-)
+@FOLDER
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def demo(beneficiaries: int, folder: Path, as_json: bool) -> None:
     """Start a sandbox with faults planted, install the views, load every table, and check the outcome.

@@ -8,7 +8,7 @@ import click
 
 from hat_etl.cli.main import print_json, say
 
-_FOLDER = click.option(
+FOLDER = click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
     envvar="HAT_ETL_SANDBOX",
@@ -25,7 +25,7 @@ def sandbox() -> None:
 
 
 @sandbox.command()
-@_FOLDER
+@FOLDER
 @click.option("--beneficiaries", default=20_000, show_default=True, help="Size of the operator.")
 @click.option("--dirt", is_flag=True, help="Plant faults of every kind, with known counts.")
 @click.option("--seed", default=1, show_default=True, help="Same seed, same operator.")
@@ -42,7 +42,7 @@ def up(folder: Path, beneficiaries: int, dirt: bool, seed: int, as_json: bool) -
 
 
 @sandbox.command()
-@_FOLDER
+@FOLDER
 @_JSON
 def down(folder: Path, as_json: bool) -> None:
     """Stop the sandbox; its data stay."""
