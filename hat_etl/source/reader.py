@@ -17,7 +17,8 @@ import pyarrow as pa
 from hat_etl.entities.model import Entity
 from hat_etl.source.view_check import LiveColumn
 
-_WORD = 1 << 64
+WORD = 1 << 64
+"""Sums of Recnos and stamps are kept modulo this."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class Fingerprint:
     def __add__(self, other: Fingerprint) -> Fingerprint:
         return Fingerprint(
             self.rows + other.rows,
-            (self.recnos + other.recnos) % _WORD,
-            (self.stamps + other.stamps) % _WORD,
+            (self.recnos + other.recnos) % WORD,
+            (self.stamps + other.stamps) % WORD,
             self.unstamped + other.unstamped,
         )
 
@@ -65,7 +66,7 @@ class Fingerprint:
         recnos = batch.column("source_recno").to_numpy(zero_copy_only=False)
         stamps = batch.column("source_stamp").cast(pa.timestamp("us"))
         known = stamps.drop_null().cast(pa.int64()).to_numpy(zero_copy_only=False)
-        return cls(batch.num_rows, int(recnos.sum()) % _WORD, int(known.sum()) % _WORD, stamps.null_count)
+        return cls(batch.num_rows, int(recnos.sum()) % WORD, int(known.sum()) % WORD, stamps.null_count)
 
 
 @dataclass(frozen=True)

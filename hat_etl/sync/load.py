@@ -23,12 +23,12 @@ from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Entity
 from hat_etl.errors import ConfigurationError, DataError, DecisionNeeded, HatEtlError
 from hat_etl.source.erp import open_source
-from hat_etl.source.reader import Range, Snapshot, Source, ViewShape
+from hat_etl.source.reader import WORD, Range, Snapshot, Source, ViewShape
 from hat_etl.sync.plan import INITIAL, describe, select
 from hat_etl.sync.prefetch import prefetch
 from hat_etl.target import integrity, ledger, staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors
-from hat_etl.target.ledger import TableOutcome
+from hat_etl.target.ledger import TableOutcome, Watermark
 from hat_etl.target.staging import Checkpoint, RangeWriter, Stage
 from hat_etl.tenants.config import Tenant
 from hat_etl.transform import Transformer
@@ -321,6 +321,14 @@ class _Load:
             sum(c.deleted for c in counts),
         )
 
+    def _watermarks(self, horizon: datetime) -> dict[str, Watermark]:
+        marks = {}
+        for entity in self.entities:
+            counts = [checkpoint.counts for checkpoint in self.done if checkpoint.table == entity.table]
+            live = sum(c.read - c.deleted for c in counts)
+            marks[entity.table] = Watermark(horizon, live, sum(c.live_recnos for c in counts) % WORD)
+        return marks
+
     def _check_shrink(self, *, accept: bool) -> None:
         before = ledger.last_loaded(self.control)
         shrunk = []
@@ -393,7 +401,7 @@ class _Load:
         with self.control.transaction():
             live = swap.existing(self.control, schema)
             swap.lock(self.control, schema, sorted(live), self.tenant.name)
-            ledger.commit_load(self.control, self.run, horizon, outcomes)
+            ledger.commit_load(self.control, self.run, self._watermarks(horizon), outcomes)
             rewritten = swap.replace(self.control, self.entities, schema, live)
             held = swap.hold_orphans(self.control, loaded, schema, self.run, self.suspects)
             swap.reconnect(self.control, schema)

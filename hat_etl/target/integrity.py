@@ -250,6 +250,11 @@ def key_text(entity: Entity) -> str:
     return " || '|' || ".join(f"coalesce(\"{column}\"::text, '')" for column in entity.key)
 
 
+def key_array(entity: Entity, alias: str) -> str:
+    """SQL for the natural key of a row as an array of texts: what ``hat_etl.backing`` is found by."""
+    return "ARRAY[" + ", ".join(f'{alias}."{column}"::text' for column in entity.key) + "]"
+
+
 def label(parent: Parent) -> str:
     """A reference as operators read it: table, columns and the view that brings the parent."""
     return f"{parent.table} ({', '.join(parent.columns)}; visão {BY_TABLE[parent.table].view})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
@@ -12,7 +12,9 @@ import psycopg
 import sqlalchemy as sa
 
 from hat_etl import __version__
+from hat_etl.entities import BY_TABLE
 from hat_etl.target.database import Connection, TenantDatabase, errors, target_failed
+from hat_etl.target.integrity import key_array
 from hat_etl.target.schema import STAGE_SCHEMA, rejects, run_tables, runs, watermarks
 
 PARENT_RELOADED = "parent reloaded"
@@ -91,7 +93,35 @@ def last_loaded(connection: Connection) -> dict[str, int]:
     return {str(table): int(count) for table, count in rows}
 
 
-def commit_load(connection: Connection, run: int, horizon: datetime, outcomes: Sequence[TableOutcome]) -> None:
+@dataclass(frozen=True)
+class Watermark:
+    """What a table shows of the ERP: all of its rows up to ``horizon``.
+
+    ``live_rows`` and ``live_recnos`` (a sum modulo 2**64) tell of the live rows of the view that are in HAT or in
+    quarantine; None when that is not known. ``top`` is Recno and Carimbo of the latest row that a sync has seen.
+    """
+
+    horizon: datetime
+    live_rows: int | None = None
+    live_recnos: int | None = None
+    top: tuple[int, datetime] | None = None
+
+
+def set_watermark(connection: Connection, run: int, table: str, mark: Watermark) -> None:
+    """Write the watermark of a table; the caller's transaction holds the rows that it speaks of."""
+    values = (table, mark.horizon, run, mark.live_rows, mark.live_recnos, *(mark.top or (None, None)))
+    connection.execute(
+        "INSERT INTO hat_etl.watermarks VALUES (%s, %s, %s, %s, %s, %s, %s)"
+        ' ON CONFLICT ("table") DO UPDATE SET horizon = excluded.horizon, run = excluded.run,'
+        " live_rows = excluded.live_rows, live_recnos = excluded.live_recnos,"
+        " top_recno = excluded.top_recno, top_stamp = excluded.top_stamp",
+        values,
+    )
+
+
+def commit_load(
+    connection: Connection, run: int, marks: Mapping[str, Watermark], outcomes: Sequence[TableOutcome]
+) -> None:
     """Write ledger, watermarks and quarantine of a load; the caller's transaction also holds the swap."""
     tables = [outcome.table for outcome in outcomes]
     connection.execute('DELETE FROM hat_etl.rejects WHERE "table" = ANY (%s)', (tables,))
@@ -102,12 +132,17 @@ def commit_load(connection: Connection, run: int, horizon: datetime, outcomes: S
         (run,),
     )
     record_tables(connection, run, outcomes)
-    for table in tables:
-        connection.execute(
-            'INSERT INTO hat_etl.watermarks VALUES (%s, %s, %s) ON CONFLICT ("table")'
-            " DO UPDATE SET horizon = excluded.horizon, run = excluded.run",
-            (table, horizon, run),
-        )
+    for table, mark in marks.items():
+        set_watermark(connection, run, table, mark)
+    connection.execute('DELETE FROM hat_etl.backing WHERE "table" = ANY (%s)', (tables,))
+    for outcome in outcomes:
+        if outcome.kept:
+            connection.execute(
+                "INSERT INTO hat_etl.backing"
+                f" SELECT %s, {key_array(BY_TABLE[outcome.table], 's')}, NULL"
+                f" FROM {STAGE_SCHEMA}.{outcome.table} s WHERE s.loaded_run <> %s",
+                (outcome.table, run),
+            )
     connection.execute("DELETE FROM hat_etl.checkpoints WHERE run = %s", (run,))
     connection.execute(
         "UPDATE hat_etl.runs SET state = 'succeeded', finished_at = now(), error = NULL WHERE run = %s", (run,)

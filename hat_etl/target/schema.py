@@ -165,7 +165,7 @@ checkpoints = sa.Table(
     sa.Column("low", sa.BigInteger, primary_key=True),
     sa.Column("high", sa.BigInteger, nullable=False),
     *(sa.Column(name, sa.BigInteger, nullable=False) for name in ("read", "good", "rejected", "deleted")),
-    *(sa.Column(name, sa.Numeric(20), nullable=False) for name in ("recnos", "stamps")),
+    *(sa.Column(name, sa.Numeric(20), nullable=False) for name in ("recnos", "stamps", "live_recnos")),
     sa.Column("unstamped", sa.BigInteger, nullable=False),
     sa.Column("seconds", sa.Double, nullable=False),
     comment="Ranges of Recno that an unfinished load has staged, with their fingerprint; empty once it is done.",
@@ -177,7 +177,23 @@ watermarks = sa.Table(
     sa.Column("table", sa.Text, primary_key=True),
     sa.Column("horizon", sa.DateTime(timezone=True), nullable=False),
     sa.Column("run", sa.BigInteger, nullable=False),
-    comment="Moment of the ERP, in UTC by its clock, that each table shows.",
+    sa.Column("live_rows", sa.BigInteger),
+    sa.Column("live_recnos", sa.Numeric(20)),
+    sa.Column("top_recno", sa.BigInteger),
+    sa.Column("top_stamp", sa.DateTime(timezone=True)),
+    comment="Moment of the ERP, in UTC by its clock, that each table shows. live_rows, live_recnos = how many live rows"
+    " of the view are in HAT or in quarantine, and the sum of their Recnos modulo 2^64; empty when not known."
+    " top_recno, top_stamp = the row with the latest Carimbo that a sync has seen.",
+)
+
+backing = sa.Table(
+    "backing",
+    technical,
+    sa.Column("table", sa.Text, primary_key=True),
+    sa.Column("key", sa.ARRAY(sa.Text), primary_key=True),
+    sa.Column("recno", sa.BigInteger),
+    comment="HAT rows whose source_recno is not the Recno of the live row behind them: that row's Recno, or empty for"
+    " the last good version of a row that is rejected now.",
 )
 
 rejects = sa.Table(

@@ -12,7 +12,7 @@ from pgpq import ArrowToPostgresBinaryEncoder
 
 from hat_etl.entities import BY_TABLE
 from hat_etl.entities.model import Entity
-from hat_etl.source.reader import Fingerprint, Range
+from hat_etl.source.reader import WORD, Fingerprint, Range
 from hat_etl.target.database import Connection
 from hat_etl.target.ledger import TableOutcome
 from hat_etl.target.schema import STAGE_SCHEMA, create_rejected_table, create_stage_table, rejected_table
@@ -45,6 +45,8 @@ class RangeCounts:
     rejected: int = 0
     deleted: int = 0
     fingerprint: Fingerprint = field(default_factory=Fingerprint)
+    live_recnos: int = 0
+    """Sum of the Recnos of live rows, modulo 2**64."""
 
     def add(self, raw: pa.RecordBatch, out: Transformed) -> None:
         self.read += out.read
@@ -52,6 +54,12 @@ class RangeCounts:
         self.rejected += out.rejected.num_rows
         self.deleted += out.deleted
         self.fingerprint += Fingerprint.of(raw)
+        self.live_recnos = (self.live_recnos + recno_sum(out.good) + recno_sum(out.rejected)) % WORD
+
+
+def recno_sum(batch: pa.RecordBatch) -> int:
+    """Sum of the Recnos of a batch, modulo 2**64."""
+    return int(batch.column("source_recno").to_numpy(zero_copy_only=False).sum()) % WORD
 
 
 @dataclass(frozen=True)
@@ -110,13 +118,13 @@ def find(connection: Connection) -> Stage | None:
 def checkpoints(connection: Connection, run: int) -> Iterator[Checkpoint]:
     """The ranges that are already staged."""
     rows = connection.execute(
-        'SELECT "table", low, high, read, good, rejected, deleted, recnos, stamps, unstamped, seconds'
+        'SELECT "table", low, high, read, good, rejected, deleted, recnos, stamps, unstamped, live_recnos, seconds'
         ' FROM hat_etl.checkpoints WHERE run = %s ORDER BY "table", low',
         (run,),
     ).fetchall()
-    for table, low, high, read, good, rejected, deleted, recnos, stamps, unstamped, seconds in rows:
+    for table, low, high, read, good, rejected, deleted, recnos, stamps, unstamped, live, seconds in rows:
         fingerprint = Fingerprint(int(read), int(recnos), int(stamps), int(unstamped))
-        counts = RangeCounts(read, good, rejected, deleted, fingerprint)
+        counts = RangeCounts(read, good, rejected, deleted, fingerprint, int(live))
         yield Checkpoint(str(table), Range(int(low), int(high)), counts, float(seconds))
 
 
@@ -191,10 +199,10 @@ class RangeWriter:
         self._spill()
         counts, print_ = self.counts, self.counts.fingerprint
         self._connection.execute(
-            "INSERT INTO hat_etl.checkpoints VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            "INSERT INTO hat_etl.checkpoints VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             (run, self._entity.table, range_.low, range_.high,
              counts.read, counts.good, counts.rejected, counts.deleted,
-             print_.recnos, print_.stamps, print_.unstamped, seconds),
+             print_.recnos, print_.stamps, counts.live_recnos, print_.unstamped, seconds),
         )  # fmt: skip
         return Checkpoint(self._entity.table, range_, counts, seconds)
 

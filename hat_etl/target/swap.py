@@ -15,7 +15,7 @@ from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Entity
 from hat_etl.errors import TargetError
 from hat_etl.target.database import Connection
-from hat_etl.target.integrity import HELD_REASON, key_text, label, orphans
+from hat_etl.target.integrity import HELD_REASON, key_array, key_text, label, orphans
 from hat_etl.target.schema import STAGE_SCHEMA, comments, constraint_name
 
 _SNAPSHOT_POLLS = 15 * 60 * 10
@@ -201,14 +201,15 @@ def hold_orphans(
                 _drop_foreign_keys(connection, child, schema, {entity.table})
         rows = connection.execute(
             f"WITH gone AS (DELETE FROM {schema}.{entity.table} c WHERE {orphan}"
-            f" RETURNING c.source_recno AS recno, {key_text(entity)} AS key)"
+            f" RETURNING c.source_recno, {key_text(entity)} AS key, {key_array(entity, 'c')} AS parts),"
+            ' loose AS (DELETE FROM hat_etl.backing b USING gone g WHERE b."table" = %s AND b.key = g.parts'
+            " RETURNING b.key, b.recno)"
             ' INSERT INTO hat_etl.rejects (run, "table", recno, key, rule, severity, reason)'
-            " SELECT %s, %s, g.recno, g.key, 'parent_missing', 'held', %s FROM gone g"
-            # The last good version of a rejected row goes without a word: the rejection stands. Its Recno may be
-            # another, for the version belongs to the key.
-            " WHERE NOT EXISTS (SELECT FROM hat_etl.rejects r WHERE r.\"table\" = %s AND r.severity = 'reject'"
-            " AND (r.recno = g.recno OR (r.key = g.key AND r.rule <> 'duplicate_key')))",
-            (run, entity.table, HELD_REASON.format(parents=" ou ".join(label(p) for p in parents)), entity.table),
+            " SELECT %s, %s, coalesce(l.recno, g.source_recno), g.key, 'parent_missing', 'held', %s"
+            " FROM gone g LEFT JOIN loose l ON l.key = g.parts"
+            # The last good version of a rejected row goes without a word: the rejection stands.
+            " WHERE l.key IS NULL OR l.recno IS NOT NULL",
+            (entity.table, run, entity.table, HELD_REASON.format(parents=" ou ".join(label(p) for p in parents))),
         ).rowcount
         changed.add(entity.table)
         if rows:
