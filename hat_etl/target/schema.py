@@ -89,13 +89,13 @@ def create_stage_table(entity: Entity, schema: str = STAGE_SCHEMA) -> str:
     return _sql(CreateTable(sa.Table(entity.table, sa.MetaData(), *columns, *_technical_columns(), schema=schema)))
 
 
-def create_rejected_table(entity: Entity, schema: pa.Schema) -> str:
-    """DDL of the stage table that keeps the keys of rejected rows, from their Arrow schema."""
+def create_rejected_table(entity: Entity, fields: pa.Schema, schema: str = STAGE_SCHEMA) -> str:
+    """DDL of the table that keeps the keys of rejected rows, from their Arrow schema."""
     columns = [
         sa.Column(field.name, sa.BigInteger() if field.name == "source_recno" else _sa_type(entity[field.name]))
-        for field in schema
+        for field in fields
     ]
-    return _sql(CreateTable(sa.Table(rejected_table(entity), sa.MetaData(), *columns, schema=STAGE_SCHEMA)))
+    return _sql(CreateTable(sa.Table(rejected_table(entity), sa.MetaData(), *columns, schema=schema)))
 
 
 def rejected_table(entity: Entity) -> str:
@@ -210,7 +210,43 @@ rejects = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("value", sa.Text),
     sa.Index("rejects_table_recno", "table", "recno"),
+    # What every sync reads again: rows that are not in HAT, and what a new day may mend.
+    sa.Index(
+        "rejects_waiting",
+        "table",
+        "recno",
+        postgresql_where=sa.text("severity <> 'warning' OR rule = 'not_future'"),
+    ),
     comment="The quarantine: rows that are not in HAT, and warnings on rows that are, as of the last run.",
+)
+
+
+changes = sa.Table(
+    "changes",
+    technical,
+    sa.Column("run", sa.BigInteger, sa.ForeignKey(runs.c.run, ondelete="CASCADE"), nullable=False),
+    sa.Column("table", sa.Text, nullable=False),
+    sa.Column(
+        "kind",
+        sa.Text,
+        sa.CheckConstraint("kind IN ('insert', 'update', 'delete', 'rejects', 'backing', 'watermark')"),
+        nullable=False,
+    ),
+    sa.Column("key", sa.ARRAY(sa.Text), nullable=False),
+    sa.Column("before", postgresql.JSONB),
+    sa.Index("changes_run", "run"),
+    sa.Index("changes_table_key", "table", "key"),
+    comment="What syncs changed, as it was before: kept for some days, so that a run can be undone. key = the natural"
+    " key of a HAT row, or the Recno for rejects.",
+)
+
+shapes = sa.Table(
+    "shapes",
+    technical,
+    sa.Column("table", sa.Text, primary_key=True),
+    sa.Column("columns", postgresql.JSONB, nullable=False),
+    sa.Column("run", sa.BigInteger, nullable=False),
+    comment="Columns of each view, with type and width, as the last run that read it found them.",
 )
 
 
