@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import queue
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,18 +17,15 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 from adbc_driver_manager import Error as AdbcError
-from adbc_driver_postgresql import dbapi
 
 from hat_etl.entities.model import DELETED, RECNO, STAMP, Column, Entity
 from hat_etl.errors import SourceError
+from hat_etl.source.adbc import Session
 from hat_etl.source.encoding import from_cp1252
 from hat_etl.source.reader import Fingerprint, Range, SourceHealth, ViewShape
 from hat_etl.source.view_check import LiveColumn
 from hat_etl.tenants.address import connection_string, refusal
 from hat_etl.tenants.config import Tenant
-
-BATCH_BYTES = 4 << 20
-"""Size hint of one batch on the wire, in bytes."""
 
 _SESSION = (
     "timezone=UTC",
@@ -180,31 +177,28 @@ class PostgresSource:
             # A session whose client was killed notices within a second, even in the middle of sorting.
             opening.append("SET client_connection_check_interval = '1s'")
         self.close()
-        connections: list[dbapi.Connection] = []
+        sessions: list[Session] = []
         try:
-            first = self._reader(connections, opening)
-            with first.cursor() as cursor:
-                cursor.execute("SELECT pg_export_snapshot(), (extract(epoch FROM clock_timestamp()) * 1000000)::int8")
-                exported, micros = cursor.fetchone()
+            exported, micros = self._open(sessions, opening).row(
+                "SELECT pg_export_snapshot(), (extract(epoch FROM clock_timestamp()) * 1000000)::int8"
+            )
             horizon = datetime.fromtimestamp(micros / 1_000_000, UTC)
             for _ in range(self._tenant.erp.connections - 1):
-                with self._reader(connections, opening).cursor() as cursor:
-                    cursor.execute(f"SET TRANSACTION SNAPSHOT '{exported}'")
-            yield PostgresSnapshot(self._tenant.name, horizon, connections, encoding)
+                self._open(sessions, opening).run(f"SET TRANSACTION SNAPSHOT '{exported}'")
+            yield PostgresSnapshot(self._tenant.name, horizon, sessions, encoding)
         except AdbcError as error:
             raise self._failed(error) from None
         finally:
-            for connection in reversed(connections):
+            for session in reversed(sessions):
                 with suppress(AdbcError):
-                    connection.close()
+                    session.close()
 
-    def _reader(self, connections: list[dbapi.Connection], opening: Sequence[str]) -> dbapi.Connection:
-        connection = dbapi.connect(self._dsn)
-        connections.append(connection)
-        with connection.cursor() as cursor:
-            for statement in opening:
-                cursor.execute(statement)
-        return connection
+    def _open(self, sessions: list[Session], opening: Sequence[str]) -> Session:
+        session = Session(self._dsn)
+        sessions.append(session)
+        for statement in opening:
+            session.run(statement)
+        return session
 
     def _failed(self, error: AdbcError) -> SourceError:
         return read_failed(self._tenant.name, None, error)
@@ -224,36 +218,32 @@ def read_failed(tenant: str, table: str | None, error: AdbcError | psycopg.Error
 
 @dataclass
 class PostgresSnapshot:
-    """The exported snapshot and its connections, lent to one range at a time."""
+    """The exported snapshot and its sessions, lent to one range at a time."""
 
     tenant: str
     horizon: datetime
-    connections: list[dbapi.Connection]
+    sessions: list[Session]
     encoding: str
 
     def __post_init__(self) -> None:
-        self._free: queue.SimpleQueue[dbapi.Connection] = queue.SimpleQueue()
-        for connection in self.connections:
-            self._free.put(connection)
+        self._free: queue.SimpleQueue[Session] = queue.SimpleQueue()
+        for session in self.sessions:
+            self._free.put(session)
 
     @contextmanager
-    def _cursor(self, table: str) -> Iterator[dbapi.Cursor]:
-        connection = self._free.get()
+    def _session(self, table: str) -> Iterator[Session]:
+        session = self._free.get()
         try:
-            with connection.cursor(
-                adbc_stmt_kwargs={"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)}
-            ) as cursor:
-                yield cursor
-        except (AdbcError, OSError) as error:  # Arrow makes an OSError of what fails between two batches
+            yield session
+        except (AdbcError, OSError) as error:  # Arrow makes an OSError of what it does not understand itself
             raise read_failed(self.tenant, table, error) from None
         finally:
-            self._free.put(connection)
+            self._free.put(session)
 
     def bounds(self, shape: ViewShape) -> Range | None:
         recno = _name(shape, RECNO)
-        with self._cursor(shape.entity.table) as cursor:
-            cursor.execute(f"SELECT min({recno})::int8, max({recno})::int8 FROM {_relation(shape)}")
-            low, high = cursor.fetchone()
+        with self._session(shape.entity.table) as session:
+            low, high = session.row(f"SELECT min({recno})::int8, max({recno})::int8 FROM {_relation(shape)}")
         return None if low is None else Range(low, high)
 
     def fingerprint(self, shape: ViewShape, range_: Range) -> Fingerprint:
@@ -262,13 +252,13 @@ class PostgresSnapshot:
             f"(extract(epoch FROM date_trunc('second', {stamp}))::int8 * 1000000"
             f" + extract(microseconds FROM {stamp})::int8 % 1000000)::numeric"
         )
-        with self._cursor(shape.entity.table) as cursor:
-            cursor.execute(
+        with self._session(shape.entity.table) as session:
+            sums = session.row(
                 f"SELECT count(*)::text, coalesce(sum({recno}), 0)::text, coalesce(sum({micros}), 0)::text,"
                 f" (count(*) - count({stamp}))::text"
                 f" FROM {_relation(shape)} WHERE {recno} BETWEEN {range_.low} AND {range_.high}"
             )
-            rows, recnos, stamps, unstamped = (int(value) for value in cursor.fetchone())
+            rows, recnos, stamps, unstamped = (int(value) for value in sums)
         return Fingerprint(rows, 0, 0, unstamped) + Fingerprint(0, recnos, stamps, 0)
 
     def stream(self, shape: ViewShape, range_: Range) -> Iterator[pa.RecordBatch]:
@@ -282,9 +272,9 @@ class PostgresSnapshot:
             ]
         )
         where = f"{_name(shape, RECNO)} BETWEEN {range_.low} AND {range_.high}"
-        with self._cursor(shape.entity.table) as cursor:
-            cursor.execute(f"SELECT {select} FROM {_relation(shape)} WHERE {where}")
-            for batch in cursor.fetch_record_batch():
+        query = f"SELECT {select} FROM {_relation(shape)} WHERE {where}"
+        with self._session(shape.entity.table) as session, closing(session.batches(query)) as batches:
+            for batch in batches:
                 yield decode(batch)
 
     def _cast(self, shape: ViewShape, column: Column) -> str:

@@ -16,7 +16,8 @@ from hat_etl.errors import ConfigurationError, SourceError
 from hat_etl.protheus.dictionary import physical_name
 from hat_etl.source import views
 from hat_etl.source.postgresql import PostgresSource
-from hat_etl.source.view_check import Finding, check_text, compare, compare_fields
+from hat_etl.source.view_check import Finding, compare, compare_fields
+from hat_etl.source.view_text import check_text
 from hat_etl.tenants.config import Dialect, Tenant
 
 ALIASES: tuple[str, ...] = tuple(sorted({alias for entity in ENTITIES for alias in entity.reads}))

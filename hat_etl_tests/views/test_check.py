@@ -9,7 +9,8 @@ import pytest
 from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.entities.model import Entity, Kind
 from hat_etl.source import views
-from hat_etl.source.view_check import Finding, LiveColumn, check_sql, compare, compare_fields, concatenated
+from hat_etl.source.view_check import Finding, LiveColumn, compare, compare_fields, concatenated
+from hat_etl.source.view_text import check_sql
 from hat_etl_tests.views.conftest import tenant
 
 each_entity = pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.table)

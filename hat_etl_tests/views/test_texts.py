@@ -13,7 +13,7 @@ from sqlglot import exp
 from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.entities.model import Entity
 from hat_etl.source import view_live, views
-from hat_etl.source.view_check import check_text
+from hat_etl.source.view_text import check_text
 from hat_etl.tenants.config import Dialect, Tenant
 from hat_etl_tests.views.conftest import tenant
 
