@@ -13,7 +13,8 @@ from hat_etl.cli.main import print_json, say
 from hat_etl.cli.progress import watching
 from hat_etl.cli.sandbox import FOLDER
 from hat_etl.errors import DataError
-from hat_etl.sync.load import LoadRequest, RunReport, load
+from hat_etl.sync.load import LoadRequest, load
+from hat_etl.sync.run import RunReport
 from hat_etl.target.database import TenantDatabase
 from hat_etl.target.ledger import LedgerReader
 from hat_etl.tenants import store

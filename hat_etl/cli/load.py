@@ -9,6 +9,7 @@ from hat_etl.cli.progress import watching
 from hat_etl.cli.tables import print_table
 from hat_etl.sync import load as use_case
 from hat_etl.sync import plan as planning
+from hat_etl.sync.run import RunReport
 from hat_etl.tenants import store
 
 _ONLY = click.option("--only", multiple=True, metavar="TABLE", help="Only this HAT table; may be given several times.")
@@ -60,7 +61,7 @@ def load(tenant: str, only: tuple[str, ...], resume: bool, restart: bool, accept
     print_report(report)
 
 
-def print_report(report: use_case.RunReport) -> None:
+def print_report(report: RunReport) -> None:
     """A run's outcome as a table."""
     columns = ("table", "strategy", "read", "loaded", "rejected", "held", "deleted", "warnings", "seconds")
     print_table(

@@ -107,6 +107,7 @@ class LazyGroup(HatEtlGroup):
         "views": ("hat_etl.cli.views", "views"),
         "plan": ("hat_etl.cli.load", "plan"),
         "load": ("hat_etl.cli.load", "load"),
+        "sync": ("hat_etl.cli.sync", "sync"),
         "status": ("hat_etl.cli.ledger", "status"),
         "runs": ("hat_etl.cli.ledger", "runs"),
         "rejects": ("hat_etl.cli.ledger", "rejects"),

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from hat_etl.sync.load import Progress as LoadProgress
-from hat_etl.sync.load import Silent
+from hat_etl.sync.run import Progress as LoadProgress
+from hat_etl.sync.run import Silent
 
 LINE_EVERY = 10.0
 """Seconds between plain progress lines."""

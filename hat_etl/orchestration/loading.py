@@ -13,7 +13,7 @@ from hat_etl.orchestration.failures import explained
 from hat_etl.orchestration.progress import LogProgress
 
 if TYPE_CHECKING:
-    from hat_etl.sync.load import RunReport
+    from hat_etl.sync.run import RunReport
     from hat_etl.target.ledger import TableOutcome
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import queue
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from hat_etl.entities.model import DELETED, RECNO, STAMP, Column, Entity
 from hat_etl.errors import SourceError
 from hat_etl.source.adbc import Session
 from hat_etl.source.encoding import from_cp1252
-from hat_etl.source.reader import Fingerprint, Range, SourceHealth, ViewShape
+from hat_etl.source.reader import WORD, Fingerprint, Range, Recnos, SourceHealth, ViewShape
 from hat_etl.source.view_check import LiveColumn
 from hat_etl.tenants.address import connection_string, refusal
 from hat_etl.tenants.config import Tenant
@@ -35,6 +35,9 @@ _SESSION = (
     "max_parallel_workers_per_gather=0",
     "work_mem=32MB",
 )
+
+RECNOS_AT_ONCE = 10_000
+"""Rows asked for by Recno in one query."""
 
 SAMPLE_ROWS = 10_000
 """Rows whose stamps the doctor looks at, per view."""
@@ -176,22 +179,39 @@ class PostgresSource:
         if self.control().info.server_version >= 140000:
             # A session whose client was killed notices within a second, even in the middle of sorting.
             opening.append("SET client_connection_check_interval = '1s'")
+        clock, horizon = self._horizon()
         self.close()
         sessions: list[Session] = []
         try:
-            exported, micros = self._open(sessions, opening).row(
-                "SELECT pg_export_snapshot(), (extract(epoch FROM clock_timestamp()) * 1000000)::int8"
-            )
-            horizon = datetime.fromtimestamp(micros / 1_000_000, UTC)
+            (exported,) = self._open(sessions, opening).row("SELECT pg_export_snapshot()")
             for _ in range(self._tenant.erp.connections - 1):
                 self._open(sessions, opening).run(f"SET TRANSACTION SNAPSHOT '{exported}'")
-            yield PostgresSnapshot(self._tenant.name, horizon, sessions, encoding)
+            yield PostgresSnapshot(self._tenant.name, clock, horizon, sessions, encoding)
         except AdbcError as error:
             raise self._failed(error) from None
         finally:
             for session in reversed(sessions):
                 with suppress(AdbcError):
                     session.close()
+
+    def _horizon(self) -> tuple[datetime, datetime]:
+        """The clock, and the moment up to which all stamps are final; asked before the snapshot is taken.
+
+        S_T_A_M_P_ is the start of the transaction that wrote the row, so rows of a transaction that is open now will
+        carry an older stamp when they appear. The clock comes first: what starts after it bears a later stamp.
+        """
+        with self._told():
+            ((clock,),) = self.control().execute("SELECT clock_timestamp()").fetchall()
+            ((oldest,),) = (
+                self.control()
+                .execute(
+                    "SELECT min(xact_start) FROM pg_stat_activity WHERE datname = current_database()"
+                    " AND pid <> pg_backend_pid() AND backend_type <> 'autovacuum worker'"
+                    " AND application_name NOT LIKE 'hat\\_etl %'"
+                )
+                .fetchall()
+            )
+        return clock.astimezone(UTC), min(clock, oldest or clock).astimezone(UTC)
 
     def _open(self, sessions: list[Session], opening: Sequence[str]) -> Session:
         session = Session(self._dsn)
@@ -221,6 +241,7 @@ class PostgresSnapshot:
     """The exported snapshot and its sessions, lent to one range at a time."""
 
     tenant: str
+    clock: datetime
     horizon: datetime
     sessions: list[Session]
     encoding: str
@@ -262,6 +283,37 @@ class PostgresSnapshot:
         return Fingerprint(rows, 0, 0, unstamped) + Fingerprint(0, recnos, stamps, 0)
 
     def stream(self, shape: ViewShape, range_: Range) -> Iterator[pa.RecordBatch]:
+        yield from self._select(shape, f"{_name(shape, RECNO)} BETWEEN {range_.low} AND {range_.high}")
+
+    def changed(self, shape: ViewShape, since: datetime) -> Iterator[pa.RecordBatch]:
+        live = shape.named(STAMP)
+        assert live is not None, "a view without stamps is read whole"
+        # The column as it is, compared with a value of its own type: so that an index on it is used.
+        zoned = live.type_name == "timestamptz"
+        moment = since.astimezone(UTC).isoformat(sep=" ") if zoned else f"{since.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
+        stamp = quote(live.name)
+        yield from self._select(shape, f"{stamp} >= {live.type_name} '{moment}' OR {stamp} IS NULL")
+
+    def rows(self, shape: ViewShape, recnos: Recnos) -> Iterator[pa.RecordBatch]:
+        for start in range(0, recnos.size, RECNOS_AT_ONCE):
+            listed = ",".join(map(str, recnos[start : start + RECNOS_AT_ONCE]))
+            yield from self._select(shape, f"{_name(shape, RECNO)} = ANY ('{{{listed}}}'::int8[])")
+
+    def live(self, shape: ViewShape) -> tuple[int, int]:
+        with self._session(shape.entity.table) as session:
+            rows, recnos = session.row(
+                f"SELECT count(*)::text, coalesce(sum({_name(shape, RECNO)}), 0)::text"
+                f" FROM {_relation(shape)} WHERE {_is_live(shape)}"
+            )
+        return int(rows), int(recnos) % WORD
+
+    def live_recnos(self, shape: ViewShape) -> Generator[pa.Array, None, None]:
+        query = f"SELECT {_name(shape, RECNO)}::int8 FROM {_relation(shape)} WHERE {_is_live(shape)}"
+        with self._session(shape.entity.table) as session, closing(session.batches(query)) as batches:
+            for batch in batches:
+                yield batch.column(0)
+
+    def _select(self, shape: ViewShape, where: str) -> Iterator[pa.RecordBatch]:
         decode = self._decoder(shape)
         select = ", ".join(
             [
@@ -271,7 +323,6 @@ class PostgresSnapshot:
                 *(f"{self._cast(shape, column)} AS {quote(column.name)}" for column in shape.entity.columns),
             ]
         )
-        where = f"{_name(shape, RECNO)} BETWEEN {range_.low} AND {range_.high}"
         query = f"SELECT {select} FROM {_relation(shape)} WHERE {where}"
         with self._session(shape.entity.table) as session, closing(session.batches(query)) as batches:
             for batch in batches:
@@ -308,6 +359,10 @@ def _name(shape: ViewShape, alias: str) -> str:
     live = shape.named(alias)
     assert live is not None, "views are compared with the contract before they are read"
     return quote(live.name)
+
+
+def _is_live(shape: ViewShape) -> str:
+    return f"{_name(shape, DELETED)} = 0" if shape.named(DELETED) else "true"
 
 
 def _stamp(shape: ViewShape) -> str:

@@ -5,13 +5,14 @@ A snapshot is one moment of the ERP. All tables and all connections of a run rea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from hat_etl.entities.model import Entity
@@ -19,6 +20,10 @@ from hat_etl.source.view_check import LiveColumn
 
 WORD = 1 << 64
 """Sums of Recnos and stamps are kept modulo this."""
+
+
+Recnos = np.ndarray[Any, np.dtype[np.int64]]
+"""Recnos as a numpy array."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +105,10 @@ class SourceHealth:
 class Snapshot(Protocol):
     """One moment of the ERP; safe to use from several threads at once."""
 
+    clock: datetime
+    """The ERP's clock just before that moment, in UTC."""
     horizon: datetime
-    """The moment, by the ERP's clock, in UTC."""
+    """All rows with a stamp up to here are final, in UTC: ``clock``, or the start of a transaction open then."""
 
     def bounds(self, shape: ViewShape) -> Range | None:
         """Lowest and highest Recno that the view shows, or None when it is empty."""
@@ -116,6 +123,18 @@ class Snapshot(Protocol):
         UTC, may be null), then one column per column of the entity under the entity's name: text, or for numbers
         float64, int64 or exact decimal text.
         """
+
+    def changed(self, shape: ViewShape, since: datetime) -> Iterator[pa.RecordBatch]:
+        """The rows stamped at ``since`` or later and those without a stamp, as ``stream`` yields them."""
+
+    def rows(self, shape: ViewShape, recnos: Recnos) -> Iterator[pa.RecordBatch]:
+        """The rows with these Recnos, as far as the view shows them, as ``stream`` yields them."""
+
+    def live(self, shape: ViewShape) -> tuple[int, int]:
+        """Number of live rows and the sum of their Recnos modulo 2**64, counted by the ERP."""
+
+    def live_recnos(self, shape: ViewShape) -> Generator[pa.Array, None, None]:
+        """Recnos of all live rows (int64), batch by batch."""
 
 
 class Source(Protocol):

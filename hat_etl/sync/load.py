@@ -7,7 +7,6 @@ broken off before the swap has changed nothing in HAT and can be resumed.
 
 from __future__ import annotations
 
-import resource
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -15,17 +14,17 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from pathlib import Path
-from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Entity
-from hat_etl.errors import ConfigurationError, DataError, DecisionNeeded, HatEtlError
+from hat_etl.errors import ConfigurationError, DataError, DecisionNeeded
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import WORD, Range, Snapshot, Source, ViewShape
+from hat_etl.sync.drift import columns_of
 from hat_etl.sync.plan import INITIAL, describe, select
 from hat_etl.sync.prefetch import prefetch
+from hat_etl.sync.run import Progress, RunReport, Silent, close_ledger, peak_memory
 from hat_etl.target import integrity, ledger, staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors
 from hat_etl.target.ledger import TableOutcome, Watermark
@@ -48,55 +47,6 @@ class LoadRequest:
     resume: bool = False
     restart: bool = False
     accept_shrink: bool = False
-
-
-class Progress(Protocol):
-    """Told of a load's advance, from several threads."""
-
-    def planned(self, table: str, estimated_rows: int) -> None:
-        """A table will be read; the estimate is the ERP's own."""
-
-    def advanced(self, table: str, rows: int) -> None:
-        """So many more rows are read."""
-
-    def phase(self, name: str) -> None:
-        """What the load does now, in a few words."""
-
-
-class Silent:
-    """Progress that nobody watches."""
-
-    def planned(self, table: str, estimated_rows: int) -> None: ...
-
-    def advanced(self, table: str, rows: int) -> None: ...
-
-    def phase(self, name: str) -> None: ...
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """What a run did: the object that ``--json`` prints."""
-
-    tenant: str
-    run: int
-    mode: str
-    state: str
-    seconds: float
-    peak_mib: float
-    tables: tuple[TableOutcome, ...]
-    rewritten: tuple[str, ...] = ()
-    """Tables whose rows were rewritten in place because other objects depend on some of them."""
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "tenant": self.tenant,
-            "run": self.run,
-            "mode": self.mode,
-            "state": self.state,
-            "seconds": round(self.seconds, 3),
-            "peak_mib": round(self.peak_mib, 1),
-            "tables": [table.as_dict() for table in self.tables],
-        }
 
 
 def load(tenant: Tenant, request: LoadRequest, progress: Progress | None = None) -> RunReport:
@@ -125,7 +75,7 @@ def load(tenant: Tenant, request: LoadRequest, progress: Progress | None = None)
                 work = _Load(tenant, source, database, control, run, today, entities, progress or Silent())
                 outcomes, rewritten = work.carry_out(stage, accept_shrink=request.accept_shrink)
         except BaseException as error:
-            _close_ledger(control, run, error)
+            close_ledger(control, run, error)
             raise
     return RunReport(
         tenant=tenant.name,
@@ -158,14 +108,6 @@ def _take_up(control: Connection, tenant: Tenant, request: LoadRequest) -> Stage
             tenant=tenant.name,
         )
     return stage
-
-
-def _close_ledger(control: Connection, run: int, error: BaseException) -> None:
-    if control.closed or control.broken:
-        return  # the next run marks this one as abandoned
-    state = "stopped" if isinstance(error, DecisionNeeded) else "failed"
-    text = str(error) if isinstance(error, HatEtlError) else f"broken off ({type(error).__name__})"
-    ledger.fail(control, run, state, text)
 
 
 @dataclass
@@ -217,7 +159,7 @@ class _Load:
         with errors(self.tenant.name):
             self._check_shrink(accept=accept_shrink)
             outcomes = self._settle(stage)
-            return outcomes, self._swap(horizon, outcomes)
+            return outcomes, self._swap(horizon, shapes, outcomes)
 
     # -- staging -----------------------------------------------------------------------------------------------------
 
@@ -394,7 +336,7 @@ class _Load:
             staging.complete(self.control, outcomes)
         return outcomes
 
-    def _swap(self, horizon: datetime, outcomes: list[TableOutcome]) -> list[str]:
+    def _swap(self, horizon: datetime, shapes: Sequence[ViewShape], outcomes: list[TableOutcome]) -> list[str]:
         self.progress.phase("swapping")
         schema, loaded = self.database.schema, {entity.table for entity in self.entities}
         swap.wait_for_old_snapshots(self.control, self.tenant.name)
@@ -402,6 +344,8 @@ class _Load:
             live = swap.existing(self.control, schema)
             swap.lock(self.control, schema, sorted(live), self.tenant.name)
             ledger.commit_load(self.control, self.run, self._watermarks(horizon), outcomes)
+            for shape in shapes:
+                ledger.note_shape(self.control, self.run, shape.entity.table, columns_of(shape))
             rewritten = swap.replace(self.control, self.entities, schema, live)
             held = swap.hold_orphans(self.control, loaded, schema, self.run, self.suspects)
             swap.reconnect(self.control, schema)
@@ -410,18 +354,6 @@ class _Load:
             ledger.record_tables(self.control, self.run, also)
         outcomes += also
         return rewritten
-
-
-def peak_memory() -> float:
-    """The most memory that this process has held, in MiB.
-
-    Linux's own high-water mark of the address space: the one that getrusage tells begins with the parent's size.
-    """
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-    except (OSError, IndexError):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 class _Stopped(Exception):

@@ -130,20 +130,20 @@ class TenantDatabase:
 
 
 @contextmanager
-def errors(tenant: str, table: str | None = None) -> Iterator[None]:
+def errors(tenant: str, table: str | None = None, command: str = "load") -> Iterator[None]:
     """Turn driver errors into TargetError: SQLSTATE and kind only, for a server's detail may quote values."""
     try:
         yield
     except HatEtlError:
         raise
     except psycopg.Error as error:
-        raise target_failed(tenant, table, error) from None
+        raise target_failed(tenant, table, error, command) from None
 
 
-def target_failed(tenant: str, table: str | None, error: psycopg.Error) -> TargetError:
-    """The TargetError that says what a driver error means and what to do."""
+def target_failed(tenant: str, table: str | None, error: psycopg.Error, command: str = "load") -> TargetError:
+    """The TargetError that says what a driver error means and what to do; ``command`` is what failed."""
     state = error.sqlstate
-    resume = f"hat-etl load {tenant} --resume"
+    resume = f"hat-etl load {tenant} --resume" if command == "load" else f"hat-etl {command} {tenant}"
     match error:
         case pg.DiskFull():
             cause = "The disk of the tenant database is full."

@@ -245,9 +245,10 @@ def _issue(connection: Connection, entity: Entity, severity: str, reason: str, c
     ).rowcount
 
 
-def key_text(entity: Entity) -> str:
+def key_text(entity: Entity, alias: str = "") -> str:
     """SQL for the natural key as reports show it: its parts with a bar between."""
-    return " || '|' || ".join(f"coalesce(\"{column}\"::text, '')" for column in entity.key)
+    prefix = f"{alias}." if alias else ""
+    return " || '|' || ".join(f"coalesce({prefix}\"{column}\"::text, '')" for column in entity.key)
 
 
 def key_array(entity: Entity, alias: str) -> str:

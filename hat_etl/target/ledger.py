@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -116,6 +117,74 @@ def set_watermark(connection: Connection, run: int, table: str, mark: Watermark)
         " live_rows = excluded.live_rows, live_recnos = excluded.live_recnos,"
         " top_recno = excluded.top_recno, top_stamp = excluded.top_stamp",
         values,
+    )
+
+
+def read_watermarks(connection: Connection) -> dict[str, Watermark]:
+    """The watermark of every table that was ever loaded."""
+    rows = connection.execute(
+        'SELECT "table", horizon, live_rows, live_recnos, top_recno, top_stamp FROM hat_etl.watermarks'
+    ).fetchall()
+    return {
+        str(table): Watermark(
+            horizon,
+            None if live_rows is None else int(live_rows),
+            None if live_recnos is None else int(live_recnos),
+            None if top_recno is None else (int(top_recno), top_stamp),
+        )
+        for table, horizon, live_rows, live_recnos, top_recno, top_stamp in rows
+    }
+
+
+def commit_sync(
+    connection: Connection,
+    run: int,
+    marks: Mapping[str, Watermark],
+    outcomes: Sequence[TableOutcome],
+    state: str,
+    error: str | None,
+) -> None:
+    """Write ledger and watermarks of a sync; the caller's transaction also holds the merge."""
+    for table, mark in marks.items():
+        connection.execute(
+            "INSERT INTO hat_etl.changes SELECT %s, %s, 'watermark', ARRAY[]::text[], to_jsonb(w)"
+            ' FROM hat_etl.watermarks w WHERE w."table" = %s',
+            (run, table, table),
+        )
+        set_watermark(connection, run, table, mark)
+    record_tables(connection, run, outcomes)
+    connection.execute(
+        "UPDATE hat_etl.runs SET state = %s, finished_at = now(), error = %s WHERE run = %s", (state, error, run)
+    )
+
+
+def forget_changes(connection: Connection, days: int) -> None:
+    """Drop the before-images of runs that ended more than so many days ago."""
+    connection.execute(
+        "DELETE FROM hat_etl.changes c USING hat_etl.runs r"
+        " WHERE r.run = c.run AND r.finished_at < now() - make_interval(days => %s)",
+        (days,),
+    )
+
+
+def state_of(connection: Connection, run: int) -> str | None:
+    """State of a run, or None when the ledger does not know it."""
+    row = connection.execute("SELECT state FROM hat_etl.runs WHERE run = %s", (run,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def shapes(connection: Connection) -> dict[str, list[list[Any]]]:
+    """Name, type and width of the columns of each view as the last run found them."""
+    rows = connection.execute('SELECT "table", columns FROM hat_etl.shapes').fetchall()
+    return {str(table): columns for table, columns in rows}
+
+
+def note_shape(connection: Connection, run: int, table: str, columns: Sequence[Sequence[Any]]) -> None:
+    """Keep the columns of a view for comparison with those that the next run finds."""
+    connection.execute(
+        'INSERT INTO hat_etl.shapes VALUES (%s, %s, %s) ON CONFLICT ("table")'
+        " DO UPDATE SET columns = excluded.columns, run = excluded.run",
+        (table, json.dumps([list(column) for column in columns]), run),
     )
 
 

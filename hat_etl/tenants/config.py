@@ -146,6 +146,23 @@ class Schedule(_Section):
     incremental: _Cron | None = None
 
 
+class Sync(_Section):
+    """``[sync]``: how incremental runs read, and when they stop and ask."""
+
+    lookback_minutes: Annotated[StrictInt, Field(ge=0)] = 15
+    """How far behind the watermark a window begins, against clocks that disagree and stamps that come late."""
+    brake_share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Share of a table that may change or leave HAT in one run without being asked."""
+    brake_rows: Annotated[StrictInt, Field(ge=0)] = 100
+    """Rows that may change or leave HAT in one run whatever the share."""
+    drift: Literal["stop-table", "stop-run"] = "stop-table"
+    """What a changed view stops: its table with the tables that depend on it, or the run."""
+    undo_days: Annotated[StrictInt, Field(ge=0)] = 14
+    """How long before-images are kept."""
+    lock_wait_seconds: Annotated[StrictInt, Field(ge=1)] = 60
+    """How long a run waits for rows that another session of the tenant database has locked."""
+
+
 class Tenant(_Section):
     """One health operator: where its data comes from and where it goes."""
 
@@ -154,10 +171,11 @@ class Tenant(_Section):
     erp: Erp
     hat: Hat
     schedule: Schedule = Schedule()
+    sync: Sync = Sync()
 
 
 def accepted_keys(location: tuple[str | int, ...]) -> tuple[str, ...]:
     """The keys of the section at ``location`` (empty: the file itself), as a tenant file spells them."""
-    sections: dict[str, type[_Section]] = {"": Tenant, "erp": Erp, "hat": Hat, "schedule": Schedule}
+    sections: dict[str, type[_Section]] = {"": Tenant, "erp": Erp, "hat": Hat, "schedule": Schedule, "sync": Sync}
     model = sections.get(".".join(map(str, location)))
     return tuple(info.alias or name for name, info in model.model_fields.items()) if model else ()

@@ -1,0 +1,117 @@
+"""Drift: views that have changed since the last run. A new column is reported; a column that is gone, narrower or of
+another type stops its table and the tables that depend on it, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hat_etl.entities.model import DELETED, RECNO, STAMP, Entity
+from hat_etl.errors import DataError, SourceError
+from hat_etl.source.reader import Source, ViewShape
+from hat_etl.source.view_check import compare
+from hat_etl.sync.run import Problem
+
+Columns = Sequence[Sequence[Any]]
+"""Name, type and width of each column of a view."""
+
+
+@dataclass
+class Survey:
+    """The views that can be read, why others cannot, and what else is to be told of them."""
+
+    shapes: list[ViewShape] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+def survey(
+    source: Source, tenant: str, entities: Sequence[Entity], known: Mapping[str, Columns], *, accept: bool
+) -> Survey:
+    """Look at the views of ``entities``, parents first. Raises SourceError when the ERP cannot be asked.
+
+    ``accept``: take a narrower column as the operator's wish; what the contract needs must be there even then.
+    """
+    found, stopped = Survey(), dict[str, str]()
+    for entity in entities:
+        problem, remarks, shape = _look(source, tenant, entity, known.get(entity.table), accept=accept)
+        parents = [parent.table for parent in entity.hard_parents if parent.table in stopped]
+        if problem is None and parents:
+            problem = Problem(
+                entity.table,
+                f"It depends on {', '.join(parents)}, which stopped because its view has changed.",
+                f"Mend {', '.join(dict.fromkeys(stopped[parent] for parent in parents))} first.",
+            )
+        if problem is not None:
+            stopped[entity.table] = problem.table if not parents else stopped[parents[0]]
+            found.problems.append(problem)
+            continue
+        assert shape is not None
+        found.shapes.append(shape)
+        found.remarks += remarks
+    return found
+
+
+def _look(
+    source: Source, tenant: str, entity: Entity, known: Columns | None, *, accept: bool
+) -> tuple[Problem | None, list[str], ViewShape | None]:
+    try:
+        shape = source.describe(entity)
+    except SourceError as error:
+        if error.table is None:
+            raise
+        return Problem(entity.table, error.cause, error.next_step), [], None
+    faults = [finding for finding in compare(entity, list(shape.columns)) if finding.level == "error"]
+    if faults:
+        message = f"{entity.view}: " + " ".join(finding.message for finding in faults)
+        return Problem(entity.table, message, faults[0].next_step), [], None
+    narrower, new = _changes(entity, shape, known)
+    if narrower and not accept:
+        step = (
+            f"If the operator meant it: hat-etl sync {tenant} --accept. If not, have the view made anew"
+            f" (hat-etl views render {tenant})."
+        )
+        return Problem(entity.table, f"{entity.view}: " + " ".join(narrower), step), [], None
+    return None, [f"{entity.view}: " + " ".join(new)] if new else [], shape
+
+
+def _changes(entity: Entity, shape: ViewShape, known: Columns | None) -> tuple[list[str], list[str]]:
+    """What is narrower than before or of another type, and what is new."""
+    if known is None:
+        return [], []
+    before = {str(name).lower(): (str(kind), width) for name, kind, width in known}
+    worse, new = [], []
+    read = {alias.lower() for alias in (RECNO, DELETED, STAMP, *(column.alias for column in entity.columns))}
+    for column in shape.columns:
+        name = column.name.lower()
+        if name not in before:
+            if name not in read:
+                new.append(f"Column {column.name} is new; the contract does not know it, and it is not read.")
+            continue
+        if name not in read:
+            continue
+        kind, width = before[name]
+        if kind != column.type_name:
+            worse.append(f"Column {column.name} was {kind} and is {column.type_name}.")
+        elif width is not None and column.width is not None and column.width < width:
+            worse.append(f"Column {column.name} had {width} characters and has {column.width}.")
+    for alias in (DELETED, STAMP):
+        if alias.lower() in before and shape.named(alias) is None:
+            worse.append(f"Column {alias} is gone.")
+    return worse, new
+
+
+def columns_of(shape: ViewShape) -> list[list[Any]]:
+    """The columns of a view in the form that is kept for the next run."""
+    return [[column.name, column.type_name, column.width] for column in shape.columns]
+
+
+def stop(tenant: str, problems: Sequence[Problem]) -> DataError:
+    """The error for a run that does nothing because views have changed."""
+    return DataError(
+        " ".join(f"{problem.table}: {problem.message}" for problem in problems),
+        problems[0].next_step,
+        tenant=tenant,
+        table=", ".join(problem.table for problem in problems),
+    )

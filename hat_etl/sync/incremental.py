@@ -1,0 +1,503 @@
+"""The incremental sync: HAT is brought to the state of the ERP at one moment, at a cost that follows the changes.
+
+Each view is read from behind its watermark (``window``), or whole where it has no stamp (``full``); the rows in
+quarantine are read again. The number of live rows and the sum of their Recnos then tell whether rows have come or
+gone that no stamp shows, and all Recnos are compared where they have. One transaction merges everything, with
+quarantine, watermarks and ledger: a run that is broken off before its commit has changed nothing, and the next one
+begins anew.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hat_etl.entities import ENTITIES
+from hat_etl.entities.model import STAMP
+from hat_etl.errors import DecisionNeeded, TargetError
+from hat_etl.source.erp import open_source
+from hat_etl.source.reader import Recnos, Snapshot, Source, ViewShape
+from hat_etl.sync.drift import columns_of, stop, survey
+from hat_etl.sync.plan import select
+from hat_etl.sync.run import Problem, Progress, RunReport, Silent, close_ledger, peak_memory
+from hat_etl.target import known, ledger, staging, swap
+from hat_etl.target.database import Connection, TenantDatabase, errors, target_failed
+from hat_etl.target.intake import Intake
+from hat_etl.target.ledger import TableOutcome, Watermark
+from hat_etl.target.merge import Merged, Merger
+from hat_etl.tenants.config import Tenant
+from hat_etl.transform import Transformed, Transformer
+
+WINDOW = "window"
+"""Strategy: rows stamped since the watermark, less a look-back, and rows without a stamp."""
+FULL = "full"
+"""Strategy: every row of the view, for it shows no stamp."""
+AND_KEYS = " + keys"
+"""Added to a strategy when all Recnos had to be compared."""
+PARENT_CHANGED = "parent changed"
+"""Strategy of a table that was not read and lost or regained rows by another one."""
+
+NEVER = datetime.min.replace(tzinfo=UTC)
+_BATCHES_AHEAD = 4
+_COMMIT_QUESTIONS = 20
+
+
+@dataclass(frozen=True)
+class SyncRequest:
+    """What a person or a schedule asks of a sync. ``only``: HAT table names, empty for all that were loaded."""
+
+    only: tuple[str, ...] = ()
+    full: bool = False
+    """Read every view whole: finds also what moves no stamp, such as a deleted joined row."""
+    accept: bool = False
+    """Go on where the brake would stop."""
+
+
+@dataclass
+class _Reading:
+    """What a worker found out about one view."""
+
+    shape: ViewShape
+    strategy: str
+    live: known.Live | None
+    """None when every row was read."""
+    top: tuple[int, datetime] | None
+    went_back: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Batch:
+    table: str
+    raw: pa.RecordBatch
+    out: Transformed
+
+
+@dataclass(frozen=True)
+class _Absent:
+    table: str
+    recnos: Recnos
+
+
+def sync(tenant: Tenant, request: SyncRequest, progress: Progress | None = None) -> RunReport:
+    """Bring the tenant's HAT database to the state of its ERP.
+
+    Raises ConfigurationError, SourceError, TargetError, DataError, DecisionNeeded (nothing is loaded yet, a load is
+    unfinished, or the brake stops) or Busy. Whatever it raises, HAT is unchanged, except where the answer to the
+    commit was lost: then the error says so.
+    """
+    started = time.monotonic()
+    select(request.only)
+    source, database = open_source(tenant), TenantDatabase(tenant)
+    with closing(source), database.claim() as control:
+        marks = _watermarks(control, tenant)
+        ledger.abandon_unfinished(control)
+        today = datetime.now(ZoneInfo(tenant.erp.timezone)).date()
+        run = ledger.start(control, "sync", today)
+        work = _Sync(tenant, request, source, database, control, run, today, marks, progress or Silent())
+        try:
+            work.carry_out()
+        except BaseException as error:
+            close_ledger(control, run, error)
+            raise
+    return RunReport(
+        tenant=tenant.name,
+        run=run,
+        mode="sync",
+        state=work.state,
+        seconds=time.monotonic() - started,
+        peak_mib=peak_memory(),
+        tables=tuple(work.outcomes),
+        problems=tuple(work.problems),
+        remarks=tuple(work.remarks),
+    )
+
+
+def _watermarks(control: Connection, tenant: Tenant) -> dict[str, Watermark]:
+    stage = staging.find(control)
+    if stage is not None:
+        raise DecisionNeeded(
+            f"Load {stage.run} of this tenant was broken off and is not finished.",
+            f"Finish it: hat-etl load {tenant.name} --resume (or begin anew with --restart). Then sync.",
+            tenant=tenant.name,
+        )
+    marks = ledger.read_watermarks(control)
+    if not marks:
+        raise DecisionNeeded(
+            "Nothing is loaded yet: there is nothing to keep current.",
+            f"Load first: hat-etl load {tenant.name}",
+            tenant=tenant.name,
+        )
+    return marks
+
+
+@dataclass
+class _Sync:
+    tenant: Tenant
+    request: SyncRequest
+    source: Source
+    database: TenantDatabase
+    control: Connection
+    run: int
+    today: date
+    marks: dict[str, Watermark]
+    progress: Progress
+    outcomes: list[TableOutcome] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    intakes: dict[str, Intake] = field(default_factory=dict)
+    readings: dict[str, _Reading] = field(default_factory=dict)
+    horizon: datetime = NEVER
+
+    @property
+    def state(self) -> str:
+        return "partial" if self.problems else "succeeded"
+
+    def carry_out(self) -> None:
+        entities = [entity for entity in select(self.request.only) if entity.table in self.marks]
+        self.progress.phase("looking at the views")
+        found = survey(self.source, self.tenant.name, entities, ledger.shapes(self.control), accept=self.request.accept)
+        self.problems, self.remarks = found.problems, found.remarks
+        if found.problems and (self.tenant.sync.drift == "stop-run" or not found.shapes):
+            raise stop(self.tenant.name, found.problems)
+        with self.source.snapshot() as snapshot, errors(self.tenant.name, command="sync"):
+            self.horizon = snapshot.horizon
+            ledger.fix_horizon(self.control, self.run, snapshot.horizon)
+            backwards = self._clock_went_back(snapshot, found.shapes)
+            self.progress.phase("reading")
+            self._read(snapshot, found.shapes, full=self.request.full or backwards)
+            if not backwards and self._rows_went_back():
+                self.progress.phase("reading everything")
+                self._read(snapshot, found.shapes, full=True)
+            self.progress.phase("comparing keys")
+            for reading in self.readings.values():
+                with errors(self.tenant.name, reading.shape.entity.table, "sync"):
+                    self._compare(snapshot, reading)
+        self._commit()
+
+    # -- has the ERP gone back in time? ------------------------------------------------------------------------------
+
+    def _clock_went_back(self, snapshot: Snapshot, shapes: Sequence[ViewShape]) -> bool:
+        lookback = timedelta(minutes=self.tenant.sync.lookback_minutes)
+        ahead = max(self.marks[shape.entity.table].horizon for shape in shapes)
+        if snapshot.clock >= ahead - lookback:
+            return False
+        if not self.request.accept:
+            raise self._brake(
+                f"The ERP's clock shows {snapshot.clock:%Y-%m-%d %H:%M:%S} UTC, and this tenant is synchronised up to"
+                f" {ahead:%Y-%m-%d %H:%M:%S} UTC."
+            )
+        return True
+
+    def _rows_went_back(self) -> bool:
+        back = [table for table, reading in self.readings.items() if reading.went_back]
+        if back and not self.request.accept:
+            raise self._brake(
+                f"The row changed last in {', '.join(back)} has an older stamp than at the last run.",
+                table=", ".join(back),
+            )
+        return bool(back)
+
+    def _brake(self, seen: str, table: str | None = None) -> DecisionNeeded:
+        return DecisionNeeded(
+            f"The ERP seems to have gone back in time: {seen}",
+            "See with the operator whether a backup was restored or a clock set back. If HAT shall follow:"
+            f" hat-etl sync {self.tenant.name} --accept (reads every row). Nothing was changed.",
+            tenant=self.tenant.name,
+            table=table,
+        )
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def _read(self, snapshot: Snapshot, shapes: Sequence[ViewShape], *, full: bool) -> None:
+        """Read all views on the tenant's connections; what they bring is written by this thread alone."""
+        for intake in self.intakes.values():
+            intake.drop()
+        self.intakes = {shape.entity.table: Intake(self.control, shape.entity) for shape in shapes}
+        self.readings.clear()
+        for shape in shapes:
+            self.progress.planned(shape.entity.table, 0)
+        # The widest windows first, so that no connection idles at the end.
+        tasks = [
+            _Reader(
+                snapshot,
+                shape,
+                Transformer(shape.entity, run=self.run, today=self.today),
+                self.marks[shape.entity.table],
+                known.waiting(self.control, shape.entity),
+                timedelta(minutes=self.tenant.sync.lookback_minutes),
+                whole=full or shape.named(STAMP) is None,
+            )
+            for shape in sorted(shapes, key=lambda s: -s.estimated_rows)
+        ]
+        ready: queue.Queue[_Batch | _Absent | _Reading | BaseException] = queue.Queue(_BATCHES_AHEAD)
+        stopped = threading.Event()
+
+        def offer(item: _Batch | _Absent | _Reading | BaseException) -> bool:
+            while not stopped.is_set():
+                try:
+                    ready.put(item, timeout=0.2)
+                    return True
+                except queue.Full:
+                    continue
+            return False
+
+        def work(task: _Reader) -> None:
+            try:
+                if not stopped.is_set():
+                    task.read(offer)
+            except BaseException as error:  # noqa: BLE001 - handed to the main thread, which raises it
+                offer(error)
+
+        with ThreadPoolExecutor(min(self.tenant.erp.connections, len(tasks)), "view") as pool:
+            for task in tasks:
+                pool.submit(work, task)
+            try:
+                while len(self.readings) < len(tasks):
+                    self._take(ready.get())
+            finally:
+                stopped.set()
+
+    def _take(self, item: _Batch | _Absent | _Reading | BaseException) -> None:
+        match item:
+            case _Batch():
+                with errors(self.tenant.name, item.table, "sync"):
+                    self.intakes[item.table].write(item.raw, item.out)
+                self.progress.advanced(item.table, item.raw.num_rows)
+            case _Absent():
+                self.intakes[item.table].absent(item.recnos)
+            case _Reading():
+                self.readings[item.shape.entity.table] = item
+            case _:
+                raise item
+
+    def _compare(self, snapshot: Snapshot, reading: _Reading) -> None:
+        """Find rows that came or went without a stamp, and take them in."""
+        table, shape = reading.shape.entity.table, reading.shape
+        intake, mark, schema = self.intakes[table], self.marks[table], self.database.schema
+        if not intake.empty:
+            intake.seal()
+        if reading.live is None:
+            intake.make()
+            intake.all_from_seen()
+        else:
+            if mark.live_rows is not None and mark.live_recnos is not None:
+                expected = known.Live(mark.live_rows, mark.live_recnos)
+                if not intake.empty:
+                    before = known.known_before(self.control, intake, schema)
+                    expected = expected - before + known.live_now(self.control, intake)
+                if expected == reading.live:
+                    return
+            intake.make()
+            with closing(snapshot.live_recnos(shape)) as batches:
+                for recnos in batches:
+                    intake.write_all(recnos)
+            reading.strategy += AND_KEYS
+        gone, unseen = known.compare_all(self.control, intake, schema)
+        intake.absent(gone)
+        if unseen.size:
+            transform = Transformer(shape.entity, run=self.run, today=self.today)
+            for raw in snapshot.rows(shape, unseen):
+                intake.write(raw, transform(raw))
+
+    # -- merging -----------------------------------------------------------------------------------------------------
+
+    def _commit(self) -> None:
+        committing = False
+        try:
+            with errors(self.tenant.name, command="sync"), self.control.transaction():
+                self._merge()
+                self.progress.phase("committing")
+                committing = True
+        except TargetError:
+            if not (committing and (self.control.closed or self.control.broken)):
+                raise
+            self._settle_lost_commit()
+        self.progress.phase("committed")
+
+    def _merge(self) -> None:
+        control, schema = self.control, self.database.schema
+        control.execute(f"SET LOCAL lock_timeout = '{self.tenant.sync.lock_wait_seconds}s'")
+        control.execute("SET LOCAL work_mem = '64MB'")
+        control.execute("SET CONSTRAINTS ALL DEFERRED")
+        present = frozenset(swap.existing(control, schema))
+        merger = Merger(control, schema, self.run, present)
+        changed: dict[str, Merged] = {}
+        for entity in ENTITIES:
+            if entity.table not in present:
+                continue
+            began = time.monotonic()
+            intake = self.intakes.get(entity.table) or Intake(control, entity)
+            with errors(self.tenant.name, entity.table, "sync"):
+                merged = merger.merge(intake)
+            reading = self.readings.get(entity.table)
+            if reading is None and merged == Merged():
+                continue
+            if not intake.empty:
+                self.progress.phase(f"merged {entity.table}")
+            changed[entity.table] = merged
+            self.outcomes.append(
+                TableOutcome(
+                    entity.table,
+                    PARENT_CHANGED if reading is None else reading.strategy,
+                    read=intake.read,
+                    loaded=merged.inserted,
+                    updated=merged.updated,
+                    deleted=merged.left,
+                    rejected=merged.rejected,
+                    held=merged.held,
+                    warnings=merged.warnings,
+                    seconds=time.monotonic() - began + (0.0 if reading is None else reading.seconds),
+                    kept=merged.kept,
+                )
+            )
+        if not self.request.accept:
+            self._check_brake(changed)
+        marks = {table: self._next_mark(reading) for table, reading in self.readings.items()}
+        told = "; ".join(f"{problem.table}: {problem.message}" for problem in self.problems) or None
+        ledger.commit_sync(control, self.run, marks, self.outcomes, self.state, told)
+        for table, reading in self.readings.items():
+            ledger.note_shape(control, self.run, table, columns_of(reading.shape))
+        ledger.forget_changes(control, self.tenant.sync.undo_days)
+
+    def _next_mark(self, reading: _Reading) -> Watermark:
+        table = reading.shape.entity.table
+        before, live = self.marks[table], reading.live
+        if live is None:
+            live = known.live_now(self.control, self.intakes[table])
+        went_back = self.request.accept and self.horizon < before.horizon
+        top = reading.top
+        if before.top is not None and not went_back and (top is None or top[1] < before.top[1]):
+            top = before.top if not reading.went_back else top
+        return Watermark(self.horizon if went_back else max(self.horizon, before.horizon), live.rows, live.recnos, top)
+
+    def _check_brake(self, changed: dict[str, Merged]) -> None:
+        settings, too_much = self.tenant.sync, []
+        for table, merged in changed.items():
+            rows = self.marks[table].live_rows if table in self.marks else None
+            touched = merged.updated + merged.left
+            if rows is not None and touched > max(settings.brake_rows, settings.brake_share * rows):
+                too_much.append(f"{table}: {merged.updated:,} of {rows:,} rows change and {merged.left:,} leave HAT")
+        if too_much:
+            raise DecisionNeeded(
+                f"This run would change an unusual part of HAT: {'; '.join(too_much)}.",
+                "See with the operator whether that is right (a mass update, a purge, a wrong view?). If it is:"
+                f" hat-etl sync {self.tenant.name} --accept. Nothing was changed.",
+                tenant=self.tenant.name,
+                table=", ".join(text.partition(":")[0] for text in too_much),
+            )
+
+    def _settle_lost_commit(self) -> None:
+        """The connection broke while it committed: the ledger, written by the same transaction, tells the outcome."""
+        error: BaseException | None = None
+        for _ in range(_COMMIT_QUESTIONS):
+            try:
+                with self.database.connect() as asking, errors(self.tenant.name, command="sync"):
+                    if ledger.state_of(asking, self.run) == self.state:
+                        return
+                    ledger.fail(asking, self.run, "failed", "the connection was lost and the commit did not happen")
+                raise target_failed(self.tenant.name, None, psycopg.OperationalError(), "sync")
+            except TargetError as failed:
+                if error is None:
+                    error = failed
+                if "cannot be reached" not in failed.cause:
+                    raise
+                threading.Event().wait(0.5)
+        raise TargetError(
+            "The connection was lost while the run committed, and the tenant database does not answer: whether the"
+            " changes are in HAT is not known yet.",
+            f"When it is up again, hat-etl status {self.tenant.name} tells; a new hat-etl sync {self.tenant.name} is"
+            " right in either case.",
+            tenant=self.tenant.name,
+        ) from None
+
+
+@dataclass
+class _Reader:
+    """Reads one view in a thread of its own."""
+
+    snapshot: Snapshot
+    shape: ViewShape
+    transform: Transformer
+    mark: Watermark
+    waiting: Recnos
+    lookback: timedelta
+    whole: bool
+    recnos: list[Recnos] = field(default_factory=list)
+    top: tuple[int, datetime] | None = None
+
+    def read(self, offer: Callable[[Any], bool]) -> None:
+        began, snapshot, shape = time.monotonic(), self.snapshot, self.shape
+        if self.whole:
+            bounds = snapshot.bounds(shape)
+            batches = iter(()) if bounds is None else snapshot.stream(shape, bounds)
+        else:
+            since = self.mark.horizon - self.lookback
+            batches = snapshot.changed(shape, min(since, self.mark.top[1]) if self.mark.top else since)
+        for raw in batches:
+            self._note(raw)
+            if not offer(_Batch(shape.entity.table, raw, self.transform(raw))):
+                return
+        live = went_back = None
+        if not self.whole:
+            if not self._read_again(offer):
+                return
+            live = known.Live(*snapshot.live(shape))
+            went_back = self._went_back()
+        strategy = FULL if self.whole else WINDOW
+        offer(_Reading(shape, strategy, live, self.top, bool(went_back), time.monotonic() - began))
+
+    def _read_again(self, offer: Callable[[Any], bool]) -> bool:
+        """Rows of quarantine that the window did not bring."""
+        seen = np.concatenate(self.recnos) if self.recnos else np.array([], dtype=np.int64)
+        again = np.setdiff1d(self.waiting, seen)
+        if not again.size:
+            return True
+        found = []
+        for raw in self.snapshot.rows(self.shape, again):
+            found.append(raw.column("source_recno").to_numpy(zero_copy_only=False))
+            if not offer(_Batch(self.shape.entity.table, raw, self.transform(raw))):
+                return False
+        absent = np.setdiff1d(again, np.concatenate(found)) if found else again
+        return offer(_Absent(self.shape.entity.table, absent)) if absent.size else True
+
+    def _note(self, raw: pa.RecordBatch) -> None:
+        """Remember what was read, and the row with the latest stamp that is not after the horizon."""
+        self.recnos.append(raw.column("source_recno").to_numpy(zero_copy_only=False))
+        stamps = raw.column("source_stamp").cast(pa.timestamp("us"), safe=False)
+        usual = pc.if_else(pc.less_equal(stamps, pa.scalar(_naive(self.snapshot.horizon), stamps.type)), stamps, None)
+        latest = pc.max(usual).as_py()
+        if latest is not None:
+            stamp = latest.replace(tzinfo=UTC)
+            if self.top is None or stamp > self.top[1]:
+                place = pc.index(usual, pa.scalar(latest, stamps.type)).as_py()
+                self.top = (int(raw.column("source_recno")[place].as_py()), stamp)
+
+    def _went_back(self) -> bool:
+        """Whether the row that was the latest now has an older stamp: then a backup was restored."""
+        before = self.mark.top
+        if len(self.shape.entity.reads) > 1:
+            return False  # the stamp of a joined row goes when that row is deleted
+        if before is None or (self.top is not None and self.top[1] >= before[1]):
+            return False
+        for raw in self.snapshot.rows(self.shape, np.array([before[0]], dtype=np.int64)):
+            stamps = raw.column("source_stamp").cast(pa.timestamp("us"), safe=False).drop_null()
+            return bool(len(stamps)) and stamps[0].as_py().replace(tzinfo=UTC) < before[1]
+        return False
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)

@@ -1,0 +1,100 @@
+"""What all runs share: who watches them, what they report, how the ledger learns of their failure."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from hat_etl.errors import DecisionNeeded, HatEtlError
+from hat_etl.target import ledger
+from hat_etl.target.database import Connection
+from hat_etl.target.ledger import TableOutcome
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a table was left out of a run."""
+
+    table: str
+    message: str
+    next_step: str
+
+    def as_dict(self) -> dict[str, str]:
+        return {"table": self.table, "message": self.message, "next_step": self.next_step}
+
+
+class Progress(Protocol):
+    """Told of a run's advance, from several threads."""
+
+    def planned(self, table: str, estimated_rows: int) -> None:
+        """A table will be read; the estimate is the ERP's own."""
+
+    def advanced(self, table: str, rows: int) -> None:
+        """So many more rows are read."""
+
+    def phase(self, name: str) -> None:
+        """What the run does now, in a few words."""
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def planned(self, table: str, estimated_rows: int) -> None: ...
+
+    def advanced(self, table: str, rows: int) -> None: ...
+
+    def phase(self, name: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did: the object that ``--json`` prints."""
+
+    tenant: str
+    run: int
+    mode: str
+    state: str
+    seconds: float
+    peak_mib: float
+    tables: tuple[TableOutcome, ...]
+    rewritten: tuple[str, ...] = ()
+    """Tables whose rows were rewritten in place because other objects depend on some of them."""
+    problems: tuple[Problem, ...] = ()
+    """Tables that were left out, and why."""
+    remarks: tuple[str, ...] = ()
+    """What else is to be told of the views."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "tenant": self.tenant,
+            "run": self.run,
+            "mode": self.mode,
+            "state": self.state,
+            "seconds": round(self.seconds, 3),
+            "peak_mib": round(self.peak_mib, 1),
+            "tables": [table.as_dict() for table in self.tables],
+            "problems": [problem.as_dict() for problem in self.problems],
+            "remarks": list(self.remarks),
+        }
+
+
+def close_ledger(control: Connection, run: int, error: BaseException) -> None:
+    if control.closed or control.broken:
+        return  # the next run marks this one as abandoned
+    state = "stopped" if isinstance(error, DecisionNeeded) else "failed"
+    text = str(error) if isinstance(error, HatEtlError) else f"broken off ({type(error).__name__})"
+    ledger.fail(control, run, state, text)
+
+
+def peak_memory() -> float:
+    """The most memory that this process has held, in MiB.
+
+    Linux's own high-water mark of the address space: the one that getrusage tells begins with the parent's size.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    except (OSError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,0 +1,471 @@
+"""The merge: what a sync has read of a table is brought into HAT, changing only the rows that differ.
+
+Works table by table, parents before children, inside one transaction that the caller holds with all foreign keys
+deferred. A row of HAT stands for one live row of the view, whose Recno is its ``source_recno`` unless
+``hat_etl.backing`` names another; a last good version stands for none. The rows that can be concerned are all there:
+what was read, the rows of quarantine (every sync reads them again) and the rows of HAT with a key among these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from hat_etl.entities.model import Entity, Parent
+from hat_etl.target.database import Connection
+from hat_etl.target.intake import Intake
+from hat_etl.target.integrity import DUPLICATE_REASON, HELD_REASON, SOFT_REASON, key_array, key_text, label
+
+_ENTRY = 'recno, key, "column", rule, severity, reason, value'
+
+
+_SCRATCH = (
+    "concerned", "touched", "losers", "fate", "lacking", "orphans", "leaving", "differing", "affected", "entries",
+    "toggled", "quarantined", "backed", "rebacked",
+)  # fmt: skip
+"""Temporary tables of the merge of one table, in the order in which they are made."""
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge did to one table, in rows of HAT; ``rejected`` and ``held`` are rows of the view that were read."""
+
+    inserted: int = 0
+    updated: int = 0
+    left: int = 0
+    rejected: int = 0
+    held: int = 0
+    warnings: int = 0
+    kept: int = 0
+
+
+@dataclass
+class Merger:
+    """One run's merge into the HAT tables of ``schema``; ``present`` are those that are there."""
+
+    connection: Connection
+    schema: str
+    run: int
+    present: frozenset[str]
+    left: set[str] = field(default_factory=set)
+    """Tables that keys have left in this run: each has a temporary table of them, for its children to look at."""
+    arrived: set[str] = field(default_factory=set)
+    """Tables that new keys have come to in this run."""
+
+    def merge(self, intake: Intake) -> Merged:
+        """Bring one table to the state of the view. Raises psycopg errors."""
+        parents = {parent.table for parent in intake.entity.parents}
+        soft = {parent.table for parent in intake.entity.soft_parents}
+        if intake.empty and not parents & self.left and not soft & self.arrived:
+            return Merged()
+        intake.make()
+        return _TableMerge(self, intake).carry_out()
+
+
+class _TableMerge:
+    def __init__(self, merger: Merger, intake: Intake) -> None:
+        self._merger, self._intake, self._entity = merger, intake, intake.entity
+        self._run = merger.connection.execute
+        self._hat = f"{merger.schema}.{self._entity.table}"
+        self._keys = tuple(dict.fromkeys(column for key in self._entity.keys for column in key))
+
+    def carry_out(self) -> Merged:
+        self._touch()
+        self._judge_duplicates()
+        self._choose_last_good()
+        held = self._hold_staged()
+        held += self._hold_orphans()
+        updated, left = self._find_changes()
+        self._settle_quarantine()
+        inserted = self._apply()
+        kept = self._note_backing()
+        counts = self._run(
+            f"SELECT (SELECT count(DISTINCT recno) FROM {self._intake.issues} WHERE severity = 'reject'),"
+            f" (SELECT count(*) FROM {self._intake.issues} WHERE severity = 'warning')"
+        ).fetchall()[0]
+        self._drop_tables()
+        return Merged(inserted, updated, left, int(counts[0]), held, int(counts[1]), kept)
+
+    # -- what is concerned -------------------------------------------------------------------------------------------
+
+    def _touch(self) -> None:
+        """Collect the rows of HAT that what was read can concern, with the live row behind each."""
+        intake, key = self._intake, self._entity.key
+        of_rejected = f"SELECT {_names(key)} FROM {intake.rejected} WHERE {_filled(key)}"
+        concerned = [
+            f"SELECT {_names(key, 'h')} FROM {self._hat} h JOIN {intake.seen} s ON s.recno = h.source_recno",
+            f"SELECT {_names(key)} FROM {intake.good}",
+            of_rejected,
+            f"SELECT {_typed(self._entity, 'b.key')} FROM hat_etl.backing b LEFT JOIN {intake.seen} s"
+            f" ON s.recno = b.recno WHERE b.\"table\" = '{self._entity.table}'"
+            " AND (b.recno IS NULL OR s.recno IS NOT NULL)",
+        ]
+        for other in self._entity.alternate_keys:
+            concerned.append(
+                f"SELECT {_names(key, 'h')} FROM {self._hat} h JOIN (SELECT {_names(other)} FROM {intake.good} UNION"
+                f" SELECT {_names(other)} FROM {intake.rejected} WHERE {_filled(other)}) x USING ({_names(other)})"
+            )
+        self._make("concerned", " UNION ".join(concerned))
+        self._make(
+            "touched",
+            f"SELECT {_names(self._keys, 'h')}, {key_array(self._entity, 'h')} AS parts, e.backing,"
+            f" s.recno IS NOT NULL AS superseded FROM {self._hat} h JOIN concerned USING ({_names(key)})"
+            f" LEFT JOIN hat_etl.backing b ON b.\"table\" = '{self._entity.table}'"
+            f" AND b.key = {key_array(self._entity, 'h')}"
+            " CROSS JOIN LATERAL (SELECT CASE WHEN b.key IS NULL THEN h.source_recno ELSE b.recno END AS backing) e"
+            f" LEFT JOIN {intake.seen} s ON s.recno = e.backing",
+        )
+
+    def _judge_duplicates(self) -> None:
+        """Of live rows with one key the highest Recno wins; judged on all keys before anything is removed."""
+        intake = self._intake
+        self._run("CREATE TEMPORARY TABLE losers (recno bigint PRIMARY KEY) ON COMMIT DROP")
+        for key in self._entity.keys:
+            names = _names(key)
+            self._run(
+                f"WITH rows AS MATERIALIZED (SELECT {names}, source_recno AS recno FROM {intake.good}"
+                f" UNION ALL SELECT {names}, source_recno FROM {intake.rejected} WHERE {_filled(key)}"
+                f" UNION ALL SELECT {names}, backing FROM touched WHERE backing IS NOT NULL AND NOT superseded),"
+                f" tops AS (SELECT {names}, max(recno) AS top FROM rows GROUP BY {names} HAVING count(*) > 1)"
+                f" INSERT INTO losers SELECT recno FROM rows JOIN tops USING ({names})"
+                " WHERE recno < top ON CONFLICT DO NOTHING"
+            )
+        self._run(f"DELETE FROM {intake.issues} i USING losers l WHERE i.recno = l.recno")
+        reason = _literal(DUPLICATE_REASON.format(columns=", ".join(self._entity.key)))
+        duplicate = f"NULL, 'duplicate_key', 'reject', {reason}, NULL"
+        for source, recno in ((intake.good, "source_recno"), (intake.rejected, "source_recno"), ("touched", "backing")):
+            unstaged = " WHERE NOT superseded" if source == "touched" else ""
+            self._run(
+                f"INSERT INTO {intake.issues} ({_ENTRY}) SELECT l.recno, {key_text(self._entity)}, {duplicate}"
+                f" FROM {source} r JOIN losers l ON l.recno = r.{recno}{unstaged}"
+            )
+        self._run(
+            f"WITH gone AS (DELETE FROM {intake.good} g USING losers l WHERE g.source_recno = l.recno RETURNING g.*)"
+            f" INSERT INTO {intake.rejected} ({_names(self._keys)}, source_recno)"
+            f" SELECT {_names(self._keys)}, source_recno FROM gone"
+        )
+
+    def _choose_last_good(self) -> None:
+        """Decide for the rows of HAT that no good row stands behind whether they stay: ``fate``.
+
+        The last good version of a key stays while any live row has the key and no good row has taken one of its keys.
+        """
+        intake, key = self._intake, self._entity.key
+        same = _equal("r", "t", key)
+        taken = "".join(
+            f" AND NOT EXISTS (SELECT FROM {intake.good} g WHERE {_equal('g', 't', other)})"
+            for other in self._entity.alternate_keys
+        )
+        self._make(
+            "fate",
+            f"SELECT {_names(key, 't')}, t.parts, (l.recno IS NOT NULL"
+            f" OR EXISTS (SELECT FROM {intake.rejected} r WHERE {same})){taken} AS stays"
+            " FROM touched t LEFT JOIN losers l ON l.recno = t.backing AND NOT t.superseded"
+            f" WHERE NOT EXISTS (SELECT FROM {intake.good} g WHERE {_equal('g', 't', key)})"
+            " AND (t.backing IS NULL OR t.superseded OR l.recno IS NOT NULL)",
+        )
+
+    # -- references --------------------------------------------------------------------------------------------------
+
+    def _hold_staged(self) -> int:
+        """Hold good rows without a hard parent, warn of missing soft ones; returns how many rows are held."""
+        intake, entity = self._intake, self._entity
+        if not entity.parents:
+            return 0
+        joins, flags = [], []
+        for number, parent in enumerate(entity.parents):
+            there = f'p{number}."{parent.parent_columns[0]}" IS NOT NULL'
+            if parent.table in self._merger.present:
+                on = _equal(f"p{number}", "c", parent.parent_columns, parent.columns)
+                joins.append(f"LEFT JOIN {self._merger.schema}.{parent.table} p{number} ON {on}")
+            else:
+                there = "false"
+            flags.append(f"({_filled(parent.columns, 'c')} AND NOT {there}) AS m{number}")
+        self._make(
+            "lacking",
+            f"SELECT * FROM (SELECT c.source_recno, {key_text(entity, 'c')} AS key, {', '.join(flags)}"
+            f" FROM {intake.good} c {' '.join(joins)}) f"
+            f" WHERE {' OR '.join(f'm{number}' for number in range(len(flags)))}",
+        )
+        hard = [number for number, parent in enumerate(entity.parents) if entity.is_hard(parent)]
+        held = 0
+        if hard:
+            orphan = " OR ".join(f"m{number}" for number in hard)
+            held = self._run(
+                f"INSERT INTO {intake.issues} ({_ENTRY}) SELECT source_recno, key, NULL, 'parent_missing', 'held',"
+                f" {_held_reason(entity, hard)}, NULL FROM lacking WHERE {orphan}"
+            ).rowcount
+            if held:
+                self._run(
+                    f"DELETE FROM {intake.good} g USING lacking WHERE g.source_recno = lacking.source_recno"
+                    f" AND ({orphan})"
+                )
+                self._run(f"DELETE FROM lacking WHERE {orphan}")
+        for number, parent in enumerate(entity.parents):
+            if number not in hard:
+                self._run(
+                    f"INSERT INTO {intake.issues} ({_ENTRY}) SELECT source_recno, key, NULL, 'parent_missing',"
+                    f" 'warning', {_soft_reason(parent)}, NULL FROM lacking WHERE m{number}"
+                )
+        return held
+
+    def _hold_orphans(self) -> int:
+        """Hold the rows of HAT, not read in this run, whose hard parent has left; returns how many there are.
+
+        A last good version goes, too, but is not held: its row is in quarantine already.
+        """
+        entity, key = self._entity, self._entity.key
+        hard = [number for number, parent in enumerate(entity.parents) if entity.is_hard(parent)]
+        moved = [entity.parents[n] for n in hard if entity.parents[n].table in self._merger.left]
+        self._run(
+            "CREATE TEMPORARY TABLE orphans ON COMMIT DROP AS SELECT"
+            f" {_names(key)}, parts, NULL::bigint AS recno, NULL::text AS key, NULL::text AS reason FROM fate LIMIT 0"
+        )
+        if not moved:
+            return 0
+        found = " UNION ".join(
+            f"SELECT {_names(key, 'h')} FROM {self._hat} h JOIN {_left(parent.table)} l"
+            f" ON {_equal('l', 'h', parent.parent_columns, parent.columns)} WHERE {self._absent(parent, 'h')}"
+            for parent in moved
+        )
+        flags = ", ".join(f"{self._absent(entity.parents[number], 'h')} AS m{number}" for number in hard)
+        return self._run(
+            f"WITH found AS ({found}), rows AS (SELECT {_names(key, 'h')}, {key_array(entity, 'h')} AS parts,"
+            f" {key_text(entity, 'h')} AS key, CASE WHEN b.key IS NULL THEN h.source_recno ELSE b.recno END AS recno,"
+            f" {flags} FROM {self._hat} h JOIN found USING ({_names(key)})"
+            f" LEFT JOIN hat_etl.backing b ON b.\"table\" = '{entity.table}' AND b.key = {key_array(entity, 'h')}"
+            f" WHERE NOT EXISTS (SELECT FROM {self._intake.good} g WHERE {_equal('g', 'h', key)})),"
+            f" noted AS (INSERT INTO orphans SELECT {_names(key, 'r')}, r.parts, CASE WHEN f.stays IS NULL THEN r.recno"
+            f" END, r.key, {_held_reason(entity, hard)} FROM rows r LEFT JOIN fate f USING ({_names(key)})"
+            " RETURNING recno) SELECT FROM noted WHERE recno IS NOT NULL"
+        ).rowcount
+
+    def _absent(self, parent: Parent, child: str) -> str:
+        """SQL that is true when the row ``child`` names a parent that HAT does not have."""
+        filled = _filled(parent.columns, child)
+        if parent.table not in self._merger.present:
+            return f"({filled})"
+        return (
+            f"({filled} AND NOT EXISTS (SELECT FROM {self._merger.schema}.{parent.table} p"
+            f" WHERE {_equal('p', child, parent.parent_columns, parent.columns)}))"
+        )
+
+    # -- changes of HAT ----------------------------------------------------------------------------------------------
+
+    def _find_changes(self) -> tuple[int, int]:
+        """Which rows will leave and which will change: their numbers, with their before-images noted."""
+        intake, entity, key = self._intake, self._entity, self._entity.key
+        self._make(
+            "leaving",
+            f"SELECT {_names(key)}, parts FROM fate WHERE NOT stays UNION SELECT {_names(key)}, parts FROM orphans",
+        )
+        columns = [column.name for column in entity.columns]
+        moved = " OR ".join(
+            f"ROW({_names(other, 'h')}) IS DISTINCT FROM ROW({_names(other, 'g')})" for other in entity.alternate_keys
+        )
+        self._make(
+            "differing",
+            f"SELECT {_names(key, 'g')}, {key_array(entity, 'g')} AS parts, {moved or 'false'} AS moved"
+            f" FROM {intake.good} g JOIN {self._hat} h USING ({_names(key)})"
+            f" WHERE ROW({_names(columns, 'h')}) IS DISTINCT FROM ROW({_names(columns, 'g')})",
+        )
+        counts = []
+        for table, kind in (("differing", "update"), ("leaving", "delete")):
+            counts.append(
+                self._run(
+                    "INSERT INTO hat_etl.changes"
+                    f" SELECT {self._merger.run}, '{entity.table}', '{kind}', d.parts, to_jsonb(h)"
+                    f" FROM {self._hat} h JOIN {table} d USING ({_names(key)})"
+                ).rowcount
+            )
+        gone = self._run(
+            f"CREATE TEMPORARY TABLE {entity.table}__left ON COMMIT DROP AS"
+            f" SELECT {_names(self._keys, 'h')} FROM {self._hat} h JOIN leaving USING ({_names(key)})"
+            f" UNION SELECT {_names(self._keys, 'h')} FROM {self._hat} h JOIN differing d USING ({_names(key)})"
+            " WHERE d.moved"
+        ).rowcount
+        if gone:
+            self._merger.left.add(entity.table)
+        if self._run("SELECT FROM differing WHERE moved LIMIT 1").rowcount:
+            self._merger.arrived.add(entity.table)
+        return counts[0], counts[1]
+
+    def _apply(self) -> int:
+        """Carry the changes out; returns the number of new rows. A row whose alternate key moves is made anew."""
+        intake, entity, key = self._intake, self._entity, self._entity.key
+        new = self._run(
+            "INSERT INTO hat_etl.changes"
+            f" SELECT {self._merger.run}, '{entity.table}', 'insert', {key_array(entity, 'g')}, NULL"
+            f" FROM {intake.good} g WHERE NOT EXISTS (SELECT FROM {self._hat} h WHERE {_equal('h', 'g', key)})"
+        ).rowcount
+        if new:
+            self._merger.arrived.add(entity.table)
+        names = _names(field.name for field in entity.schema)
+        for doomed in ("leaving", "(SELECT * FROM differing WHERE moved)"):
+            self._run(f"DELETE FROM {self._hat} h USING {doomed} d WHERE {_equal('h', 'd', key)}")
+        changed = ", ".join(f'"{f.name}" = g."{f.name}"' for f in entity.schema if f.name not in key)
+        self._run(
+            f"UPDATE {self._hat} h SET {changed} FROM {intake.good} g JOIN differing d USING ({_names(key)})"
+            f" WHERE NOT d.moved AND {_equal('h', 'g', key)}"
+        )
+        self._run(
+            f"INSERT INTO {self._hat} ({names}) SELECT {names} FROM {intake.good} g"
+            f" WHERE NOT EXISTS (SELECT FROM {self._hat} h WHERE {_equal('h', 'g', key)})"
+        )
+        return new
+
+    def _note_backing(self) -> int:
+        """Keep account of the rows whose Recno is not the one of the live row behind them; returns the versions kept.
+
+        Equal rows are not rewritten, so their Recno may be an old one; a last good version has no live row at all.
+        """
+        intake, entity, key = self._intake, self._entity, self._entity.key
+        self._make(
+            "backed",
+            f"SELECT parts, NULL::bigint AS recno, false AS usual FROM fate WHERE stays"
+            f" AND NOT EXISTS (SELECT FROM leaving l WHERE {_equal('l', 'fate', key)})"
+            f" UNION ALL SELECT {key_array(entity, 'g')}, g.source_recno, g.source_recno = h.source_recno"
+            f" FROM {intake.good} g JOIN {self._hat} h USING ({_names(key)})"
+            " UNION ALL SELECT parts, NULL, true FROM leaving l"
+            f" WHERE NOT EXISTS (SELECT FROM {intake.good} g WHERE {_equal('g', 'l', key)})",
+        )
+        table = f"'{entity.table}'"
+        self._make(
+            "rebacked",
+            "SELECT n.parts, n.recno, n.usual, b.key IS NOT NULL AS known, b.recno AS before FROM backed n"
+            f' LEFT JOIN hat_etl.backing b ON b."table" = {table} AND b.key = n.parts'
+            " WHERE n.usual <> (b.key IS NULL) OR (NOT n.usual AND b.recno IS DISTINCT FROM n.recno)",
+        )
+        self._run(
+            f"INSERT INTO hat_etl.changes SELECT {self._merger.run}, {table}, 'backing', parts,"
+            " CASE WHEN known THEN jsonb_build_object('recno', before) END FROM rebacked"
+        )
+        self._run(f'DELETE FROM hat_etl.backing b USING rebacked n WHERE b."table" = {table} AND b.key = n.parts')
+        self._run(f"INSERT INTO hat_etl.backing SELECT {table}, parts, recno FROM rebacked WHERE NOT usual")
+        kept = self._run("SELECT count(*) FROM backed WHERE NOT usual AND recno IS NULL").fetchall()
+        return int(kept[0][0])
+
+    # -- quarantine --------------------------------------------------------------------------------------------------
+
+    def _settle_quarantine(self) -> None:
+        """Bring the entries of all rows concerned to their new state, rewriting only those that differ."""
+        intake, entity = self._intake, self._entity
+        table = f"'{entity.table}'"
+        old = f'SELECT {_ENTRY} FROM hat_etl.rejects WHERE "table" = {table}'
+        self._run("CREATE TEMPORARY TABLE affected (recno bigint PRIMARY KEY) ON COMMIT DROP")
+        self._run(
+            f"INSERT INTO affected SELECT recno FROM {intake.seen} UNION SELECT recno FROM losers"
+            " UNION SELECT recno FROM orphans WHERE recno IS NOT NULL"
+        )
+        self._make(
+            "entries",
+            f"SELECT {_ENTRY} FROM {intake.issues} UNION ALL"
+            " SELECT recno, key, NULL, 'parent_missing', 'held', reason, NULL FROM orphans WHERE recno IS NOT NULL"
+            f" UNION ALL {old} AND rule <> 'parent_missing' AND recno IN (SELECT recno FROM orphans)",
+        )
+        self._settle_soft(old)
+        self._make(
+            "quarantined",
+            f"SELECT DISTINCT recno FROM ((({old} AND recno IN (SELECT recno FROM affected))"
+            f" EXCEPT ALL SELECT {_ENTRY} FROM entries) UNION ALL (SELECT {_ENTRY} FROM entries EXCEPT ALL"
+            f" ({old} AND recno IN (SELECT recno FROM affected)))) d",
+        )
+        self._run(
+            f"INSERT INTO hat_etl.changes SELECT {self._merger.run}, {table}, 'rejects', ARRAY[q.recno::text],"
+            " (SELECT jsonb_agg(to_jsonb(r) - 'id' ORDER BY r.id) FROM hat_etl.rejects r"
+            f' WHERE r."table" = {table} AND r.recno = q.recno) FROM quarantined q'
+        )
+        self._run(f'DELETE FROM hat_etl.rejects r USING quarantined q WHERE r."table" = {table} AND r.recno = q.recno')
+        self._run(
+            f'INSERT INTO hat_etl.rejects (run, "table", {_ENTRY}) SELECT {self._merger.run}, {table}, {_ENTRY}'
+            " FROM entries JOIN quarantined USING (recno) ORDER BY recno"
+        )
+
+    def _settle_soft(self, old: str) -> None:
+        """Warnings of rows that were not read: a soft parent has come, or has left."""
+        entity, toggled = self._entity, []
+        recno = "CASE WHEN b.key IS NULL THEN h.source_recno ELSE b.recno END"
+        rows = (
+            f"SELECT h.*, {recno} AS backing_recno FROM {self._hat} h"
+            f" LEFT JOIN hat_etl.backing b ON b.\"table\" = '{entity.table}' AND b.key = {key_array(entity, 'h')}"
+        )
+        unread = "h.backing_recno IS NOT NULL AND NOT EXISTS (SELECT FROM affected a WHERE a.recno = h.backing_recno)"
+        for parent in entity.soft_parents:
+            reason = _soft_reason(parent)
+            if parent.table in self._merger.arrived:
+                warned = (
+                    f"(SELECT recno FROM hat_etl.rejects WHERE \"table\" = '{entity.table}'"
+                    f" AND rule = 'parent_missing' AND severity = 'warning' AND reason = {reason})"
+                )
+                toggled.append(
+                    f"SELECT h.backing_recno AS recno, NULL AS key, {reason} AS reason FROM"
+                    f" ({rows} WHERE h.source_recno IN {warned} OR b.recno IN {warned}) h"
+                    f" WHERE {unread} AND h.backing_recno IN {warned} AND NOT {self._absent(parent, 'h')}"
+                )
+            if parent.table in self._merger.left:
+                of_left = f"JOIN {_left(parent.table)} l ON {_equal('l', 'h', parent.parent_columns, parent.columns)}"
+                toggled.append(
+                    f"SELECT h.backing_recno AS recno, {key_text(entity, 'h')} AS key, {reason} AS reason"
+                    f" FROM ({rows} {of_left}) h WHERE {unread} AND {self._absent(parent, 'h')}"
+                )
+        if not toggled:
+            return
+        self._make("toggled", " UNION ".join(toggled))
+        self._run(
+            f"INSERT INTO entries {old} AND recno IN (SELECT recno FROM toggled) AND NOT (rule = 'parent_missing'"
+            " AND (recno, reason) IN (SELECT recno, reason FROM toggled))"
+            " UNION ALL SELECT recno, key, NULL, 'parent_missing', 'warning', reason, NULL FROM toggled"
+            " WHERE key IS NOT NULL"
+        )
+        self._run("INSERT INTO affected SELECT DISTINCT recno FROM toggled")
+
+    # -- plumbing ----------------------------------------------------------------------------------------------------
+
+    def _make(self, name: str, query: str) -> None:
+        self._run(f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {query}")
+        self._run(f"ANALYZE {name}")
+
+    def _drop_tables(self) -> None:
+        self._run("DROP TABLE IF EXISTS " + ", ".join(f"pg_temp.{name}" for name in _SCRATCH))
+
+
+def _left(table: str) -> str:
+    return f"pg_temp.{table}__left"
+
+
+def _names(columns: Iterable[str], alias: str = "") -> str:
+    prefix = f"{alias}." if alias else ""
+    return ", ".join(f'{prefix}"{column}"' for column in columns)
+
+
+def _filled(columns: Iterable[str], alias: str = "") -> str:
+    prefix = f"{alias}." if alias else ""
+    return " AND ".join(f'{prefix}"{column}" IS NOT NULL' for column in columns)
+
+
+def _equal(left: str, right: str, columns: Iterable[str], other_columns: Iterable[str] | None = None) -> str:
+    columns = list(columns)
+    pairs = zip(columns, other_columns or columns, strict=True)
+    return " AND ".join(f'{left}."{ours}" = {right}."{theirs}"' for ours, theirs in pairs)
+
+
+def _typed(entity: Entity, parts: str) -> str:
+    """SQL for the columns of the natural key from an array of texts."""
+    return ", ".join(
+        f'({parts}[{number}])::{entity[column].sql_type} AS "{column}"' for number, column in enumerate(entity.key, 1)
+    )
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _held_reason(entity: Entity, hard: Iterable[int]) -> str:
+    """SQL for the reason of a row whose flags ``m<number>`` tell which hard parents are missing."""
+    before, after = HELD_REASON.split("{parents}")
+    labels = ", ".join(f"CASE WHEN m{number} THEN {_literal(label(entity.parents[number]))} END" for number in hard)
+    return f"{_literal(before)} || array_to_string(ARRAY[{labels}], ' e ') || {_literal(after)}"
+
+
+def _soft_reason(parent: Parent) -> str:
+    return _literal(SOFT_REASON.format(parents=label(parent)))
