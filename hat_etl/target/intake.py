@@ -19,6 +19,9 @@ from hat_etl.target.database import Connection
 from hat_etl.target.schema import create_rejected_table, create_stage_table, rejected_table
 from hat_etl.transform import Transformed, rejected_schema
 
+SMALL = 2_000
+"""Rows up to which the planner guesses well enough from the size of a temporary table."""
+
 _SEEN = pa.schema([pa.field("recno", pa.int64(), nullable=False), pa.field("live", pa.bool_(), nullable=False)])
 _ALL = pa.schema([pa.field("recno", pa.int64(), nullable=False)])
 
@@ -104,7 +107,7 @@ class Intake:
                 "A join in the view multiplies rows: install the view of this version (hat-etl views install).",
                 table=self.entity.table,
             ) from None
-        for table in (self.good, self.rejected, self.seen, self.issues):
+        for table in (self.good, self.rejected, self.seen, self.issues) if self.read > SMALL else ():
             self._connection.execute(f"ANALYZE {table}")
 
     def drop(self) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from hat_etl.entities.model import Entity, Parent
 from hat_etl.target.database import Connection
-from hat_etl.target.intake import Intake
+from hat_etl.target.intake import SMALL, Intake
 from hat_etl.target.integrity import DUPLICATE_REASON, HELD_REASON, SOFT_REASON, key_array, key_text, label
 
 _ENTRY = 'recno, key, "column", rule, severity, reason, value'
@@ -422,8 +422,9 @@ class _TableMerge:
     # -- plumbing ----------------------------------------------------------------------------------------------------
 
     def _make(self, name: str, query: str) -> None:
-        self._run(f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {query}")
-        self._run(f"ANALYZE {name}")
+        rows = self._run(f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {query}").rowcount
+        if rows > SMALL:
+            self._run(f"ANALYZE {name}")
 
     def _drop_tables(self) -> None:
         self._run("DROP TABLE IF EXISTS " + ", ".join(f"pg_temp.{name}" for name in _SCRATCH))

@@ -69,6 +69,7 @@ def hat_metadata(schema: str) -> sa.MetaData:
                     parent.columns,
                     [f"{schema}.{parent.table}.{column}" for column in parent.parent_columns],
                     name=constraint_name(entity, "fk", n),
+                    deferrable=True,  # a sync takes parents away before it has looked at their children
                 )
                 for n, parent in enumerate(entity.hard_parents, 1)
             ),

@@ -81,7 +81,7 @@ def _add_foreign_keys(connection: Connection, entity: Entity, schema: str, paren
             ours, theirs = ", ".join(parent.columns), ", ".join(parent.parent_columns)
             connection.execute(
                 f"ALTER TABLE {schema}.{entity.table} ADD CONSTRAINT {constraint_name(entity, 'fk', number)}"
-                f" FOREIGN KEY ({ours}) REFERENCES {schema}.{parent.table} ({theirs})"
+                f" FOREIGN KEY ({ours}) REFERENCES {schema}.{parent.table} ({theirs}) DEFERRABLE"
             )
 
 
