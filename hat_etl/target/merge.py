@@ -201,6 +201,12 @@ class _TableMerge:
                     f" AND ({orphan})"
                 )
                 self._run(f"DELETE FROM lacking WHERE {orphan}")
+                self._run(  # the version that HAT has of a held row leaves
+                    f"INSERT INTO fate SELECT {_names(entity.key, 't')}, t.parts, false FROM touched t"
+                    f" WHERE NOT EXISTS (SELECT FROM {intake.good} g WHERE {_equal('g', 't', entity.key)})"
+                    f" AND NOT EXISTS (SELECT FROM fate f WHERE {_equal('f', 't', entity.key)})"
+                    " AND (t.backing IS NULL OR t.superseded)"
+                )
         for number, parent in enumerate(entity.parents):
             if number not in hard:
                 self._run(
