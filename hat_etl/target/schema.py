@@ -139,7 +139,10 @@ runs = sa.Table(
     sa.Column("reference_day", sa.Date, nullable=False),
     sa.Column("version", sa.Text, nullable=False),
     sa.Column("error", sa.Text),
-    comment="The ledger: one row per run.",
+    sa.Column("undoes", sa.BigInteger),
+    sa.Column("undone_by", sa.BigInteger),
+    comment="The ledger: one row per run. undoes = the run that an undo took back; undone_by = the undo that took this"
+    " run back, empty again once that undo is itself undone.",
 )
 
 run_tables = sa.Table(
