@@ -58,8 +58,12 @@ class Merger:
         soft = {parent.table for parent in intake.entity.soft_parents}
         if intake.empty and not parents & self.left and not soft & self.arrived:
             return Merged()
+        moved = parents & self.left or soft & self.arrived
+        merge = _TableMerge(self, intake)
+        if not moved and merge.is_needless():
+            return Merged()
         intake.make()
-        return _TableMerge(self, intake).carry_out()
+        return merge.carry_out()
 
 
 class _TableMerge:
@@ -68,6 +72,23 @@ class _TableMerge:
         self._run = merger.connection.execute
         self._hat = f"{merger.schema}.{self._entity.table}"
         self._keys = tuple(dict.fromkeys(column for key in self._entity.keys for column in key))
+
+    def is_needless(self) -> bool:
+        """Whether HAT has all that was read and nothing else is known of it: rows that a look-back repeats."""
+        intake, key = self._intake, self._entity.key
+        table = f"'{self._entity.table}'"
+        columns = ["source_recno", *(column.name for column in self._entity.columns)]
+        answer = self._run(
+            f"SELECT NOT EXISTS (SELECT FROM {intake.issues}) AND NOT EXISTS (SELECT FROM {intake.rejected})"
+            f' AND NOT EXISTS (SELECT FROM hat_etl.backing WHERE "table" = {table})'
+            f" AND NOT EXISTS (SELECT FROM hat_etl.rejects r JOIN {intake.seen} s USING (recno)"
+            f' WHERE r."table" = {table})'
+            f" AND NOT EXISTS (SELECT FROM {self._hat} h JOIN {intake.seen} s ON s.recno = h.source_recno"
+            " WHERE NOT s.live)"
+            f" AND NOT EXISTS (SELECT FROM {intake.good} g LEFT JOIN {self._hat} h USING ({_names(key)})"
+            f" WHERE ROW({_names(columns, 'h')}) IS DISTINCT FROM ROW({_names(columns, 'g')}))"
+        ).fetchone()
+        return answer == (True,)
 
     def carry_out(self) -> Merged:
         self._touch()

@@ -62,7 +62,7 @@ def history(site: Site, today: date) -> dict[str, Stage]:
 
 
 def stamp_changes(pls: Pls, before: dict[str, dict[int, PlsRow]], moment: datetime) -> None:
-    """Stamp what has changed. A deleted joined row moves no stamp that a window could see, so its readers are stamped."""
+    """Stamp what has changed; the readers of a joined row that is gone too, for its deletion moves no stamp."""
     changed = set()
     for alias, rows in pls.tables.items():
         for row in rows:
