@@ -102,8 +102,8 @@ def _summary(run: dict[str, Any] | None) -> tuple[Any, ...]:
         return ("", "", "never loaded", "", "", "")
     return (
         run["run"],
-        run["mode"],
-        run["state"],
+        run["mode"] + (f" of {run['undoes']}" if run["undoes"] else ""),
+        run["state"] + (f", undone by {run['undone_by']}" if run["undone_by"] else ""),
         _moment(run["started_at"]),
         _moment(run["finished_at"]),
         run["error"],

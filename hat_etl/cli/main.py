@@ -111,6 +111,7 @@ class LazyGroup(HatEtlGroup):
         "status": ("hat_etl.cli.ledger", "status"),
         "runs": ("hat_etl.cli.ledger", "runs"),
         "rejects": ("hat_etl.cli.ledger", "rejects"),
+        "undo": ("hat_etl.cli.undo", "undo"),
         "sandbox": ("hat_etl.cli.sandbox", "sandbox"),
         "demo": ("hat_etl.cli.demo", "demo"),
     }

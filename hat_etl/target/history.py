@@ -1,0 +1,404 @@
+"""What runs changed, by the before-images in ``hat_etl.changes``: looked up, judged and put back.
+
+Of one run a key of a table has at most one image of a HAT row (``insert``, ``update`` or ``delete``), one of
+``backing`` and, by Recno, one of ``rejects``. An undo writes images of what it replaces, as every run does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from hat_etl.entities import BY_TABLE, ENTITIES
+from hat_etl.entities.model import Entity, Parent
+from hat_etl.target import ledger
+from hat_etl.target.database import Connection
+from hat_etl.target.integrity import key_array
+from hat_etl.target.ledger import Watermark
+
+UNDO = "undo"
+"""Mode of a run that takes another one back."""
+
+_ROWS = "('insert', 'update', 'delete')"
+_CAME, _CHANGED, _LEFT = "('insert')", "('update')", "('delete')"
+_THERE, _IMAGED = "('insert', 'update')", "('update', 'delete')"
+_ENTRY = 'run, "table", recno, key, "column", rule, severity, reason, value'
+
+
+@dataclass(frozen=True)
+class Past:
+    """A run as the ledger tells of it."""
+
+    run: int
+    mode: str
+    state: str
+    finished_at: datetime | None
+    undoes: int | None
+    undone_by: int | None
+
+
+@dataclass(frozen=True)
+class Touched:
+    """What a run changed in one table and what taking that back means: rows of HAT, live rows, keys."""
+
+    table: str
+    removed: int
+    """Rows that the run inserted."""
+    restored: int
+    """Rows that the run updated."""
+    put_back: int
+    """Rows that the run deleted."""
+    rejects: int
+    """Rows of the view whose entries in quarantine the run changed."""
+    backing: int
+
+
+@dataclass(frozen=True)
+class Hindrance:
+    """Rows of a table that stand in the way, and the run that is the reason where that is known."""
+
+    table: str
+    rows: int
+    run: int | None
+    other: str = ""
+    """The other table concerned."""
+
+
+# -- asking ------------------------------------------------------------------------------------------------------------
+
+
+def find(connection: Connection, run: int) -> Past | None:
+    """A run of the ledger, or None when there is none of that number."""
+    row = connection.execute(
+        "SELECT run, mode, state, finished_at, undoes, undone_by FROM hat_etl.runs WHERE run = %s", (run,)
+    ).fetchone()
+    return None if row is None else Past(*row)
+
+
+def has_images(connection: Connection, run: int) -> bool:
+    """Whether the before-images of a run are still there; one that succeeded has written some."""
+    row = connection.execute("SELECT EXISTS (SELECT FROM hat_etl.changes WHERE run = %s)", (run,)).fetchone()
+    return row == (True,)
+
+
+def touched(connection: Connection, run: int) -> list[Touched]:
+    """The tables in which a run changed more than the watermark, in load order."""
+    kinds = ("insert", "update", "delete", "rejects", "backing")
+    counts = ", ".join(f"count(*) FILTER (WHERE kind = '{kind}')" for kind in kinds)
+    rows = connection.execute(
+        f"SELECT \"table\", {counts} FROM hat_etl.changes WHERE run = %s AND kind <> 'watermark' GROUP BY 1", (run,)
+    ).fetchall()
+    found = {str(row[0]): Touched(str(row[0]), *map(int, row[1:])) for row in rows}
+    return [found[entity.table] for entity in ENTITIES if entity.table in found]
+
+
+def touched_again(connection: Connection, run: int) -> list[Hindrance]:
+    """Later runs that changed the same rows or entries, latest first.
+
+    A run that was undone and the undo that did it cancel out, as long as both came after ``run``.
+    """
+    rows = connection.execute(
+        f'SELECT l.run, l."table", count(DISTINCT l.key) FROM hat_etl.changes m'
+        ' JOIN hat_etl.changes l ON l."table" = m."table" AND l.key = m.key AND l.run > m.run'
+        " AND (l.kind = 'rejects') = (m.kind = 'rejects') JOIN hat_etl.runs r ON r.run = l.run"
+        " WHERE m.run = %(run)s AND m.kind <> 'watermark' AND l.kind <> 'watermark'"
+        f" AND r.undone_by IS NULL AND NOT (r.mode = '{UNDO}' AND r.undoes > %(run)s)"
+        " GROUP BY 1, 2 ORDER BY 1 DESC, 2",
+        {"run": run},
+    ).fetchall()
+    return [Hindrance(str(table), int(count), int(later)) for later, table, count in rows]
+
+
+def loaded_again(connection: Connection, run: int, tables: Iterable[str]) -> list[Hindrance]:
+    """The latest load after ``run`` of each of the tables: it replaced their rows, or held some, without images."""
+    rows = connection.execute(
+        'SELECT t."table", max(t.run) FROM hat_etl.run_tables t JOIN hat_etl.runs r USING (run)'
+        " WHERE r.mode = 'load' AND r.state = 'succeeded' AND t.run > %s AND t.\"table\" = ANY (%s)"
+        " GROUP BY 1 ORDER BY 1",
+        (run, list(tables)),
+    ).fetchall()
+    return [Hindrance(str(table), 0, int(load)) for table, load in rows]
+
+
+def strayed(connection: Connection, schema: str, run: int, entity: Entity) -> int:
+    """Rows that are not as the run left them though no later run touched them: there, or not there, against it."""
+    return _count(
+        connection.execute(
+            f"SELECT count(*) FROM hat_etl.changes c LEFT JOIN {schema}.{entity.table} h ON {_same_key(entity)}"
+            f" WHERE {_of(run, entity, _ROWS)} AND (c.kind = 'delete') = (h.source_recno IS NOT NULL)"
+        )
+    )
+
+
+def rivals(connection: Connection, schema: str, run: int, entity: Entity) -> list[Hindrance]:
+    """Rows that hold an alternate key which rows to be put back had."""
+    found = []
+    for key in entity.alternate_keys:
+        rows = connection.execute(
+            f"SELECT h.loaded_run, count(*) FROM {_images(schema, run, entity)}"
+            f" JOIN {schema}.{entity.table} h ON {_equal('h', key, 'b', key)}"
+            f" WHERE NOT {_is_touched(run, entity, 'h')} GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+        found += [Hindrance(entity.table, int(count), _later(by, run)) for by, count in rows]
+    return found
+
+
+def orphans(connection: Connection, schema: str, run: int, tables: set[str], present: set[str]) -> list[Hindrance]:
+    """Rows that would be left without a hard parent if ``run``, which changed ``tables``, were taken back."""
+    found = []
+    for child in ENTITIES:
+        for parent in child.hard_parents:
+            if child.table not in present or parent.table not in present:
+                continue
+            entity = BY_TABLE[parent.table]
+            if child.table in tables:
+                found += _put_back_without(connection, schema, run, child, parent, entity)
+            if parent.table in tables:
+                found += _left_without(connection, schema, run, child, parent, entity)
+    return found
+
+
+def _put_back_without(
+    connection: Connection, schema: str, run: int, child: Entity, parent: Parent, entity: Entity
+) -> list[Hindrance]:
+    """Rows to be put back whose parent a later run has removed."""
+    stays = (
+        f"SELECT FROM {schema}.{parent.table} p WHERE {_equal('p', parent.parent_columns, 'o', parent.columns)}"
+        f" AND NOT {_is_touched(run, entity, 'p')}"
+    )
+    gone_with = " AND ".join(
+        f"d.before ->> '{theirs}' = o.\"{ours}\"::text"
+        for ours, theirs in zip(parent.columns, parent.parent_columns, strict=True)
+    )
+    rows = connection.execute(
+        f"WITH back AS ({_restored(schema, run, entity, parent)}), orphan AS (SELECT b.* FROM"
+        f" {_images(schema, run, child)} WHERE true) SELECT (SELECT max(d.run) FROM hat_etl.changes d"
+        f" WHERE d.\"table\" = '{parent.table}' AND d.kind IN ('delete', 'update') AND d.run > {run} AND {gone_with}),"
+        f" count(*) FROM orphan o WHERE NOT EXISTS ({stays})"
+        f" AND NOT EXISTS (SELECT FROM back k WHERE {_equal('k', parent.parent_columns, 'o', parent.columns)})"
+        " GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    loads = loaded_again(connection, run, [parent.table]) if rows else []
+    load = loads[0].run if loads else None
+    return [Hindrance(child.table, int(count), by or load, parent.table) for by, count in rows]
+
+
+def _left_without(
+    connection: Connection, schema: str, run: int, child: Entity, parent: Parent, entity: Entity
+) -> list[Hindrance]:
+    """Rows that came later and refer to a parent that goes again."""
+    rows = connection.execute(
+        f"WITH back AS ({_restored(schema, run, entity, parent)}) SELECT h.loaded_run, count(*)"
+        f" FROM hat_etl.changes c JOIN {schema}.{parent.table} p ON {_same_key(entity, 'p')}"
+        f" JOIN {schema}.{child.table} h ON {_equal('h', parent.columns, 'p', parent.parent_columns)}"
+        f" WHERE {_of(run, entity, _THERE)} AND NOT {_is_touched(run, child, 'h')}"
+        f" AND NOT EXISTS (SELECT FROM back k WHERE {_equal('k', parent.parent_columns, 'h', parent.columns)})"
+        " GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    return [Hindrance(child.table, int(count), _later(by, run), parent.table) for by, count in rows]
+
+
+def _restored(schema: str, run: int, entity: Entity, parent: Parent) -> str:
+    return f"SELECT {_names(parent.parent_columns, 'b')} FROM {_images(schema, run, entity)} WHERE true"
+
+
+def _later(run: int, than: int) -> int | None:
+    return int(run) if run > than else None
+
+
+# -- putting back ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PuttingBack:
+    """Takes ``run`` back in the name of the run ``undo``, in a transaction of the caller's.
+
+    First ``remove`` in every table, children first, then ``restore``, parents first: so that neither alternate keys
+    nor references are in the way.
+    """
+
+    connection: Connection
+    schema: str
+    run: int
+    undo: int
+
+    def remove(self, entity: Entity) -> int:
+        """Note how things are, and delete what the run inserted; returns how many rows that were.
+
+        A row whose alternate key moves goes, too, and ``restore`` makes it anew.
+        """
+        hat, execute = f"{self.schema}.{entity.table}", self.connection.execute
+        execute(
+            f"INSERT INTO hat_etl.changes SELECT {self.undo}, '{entity.table}',"
+            " CASE c.kind WHEN 'insert' THEN 'delete' ELSE 'update' END, c.key, to_jsonb(h)"
+            f" FROM hat_etl.changes c JOIN {hat} h ON {_same_key(entity)}"
+            f" WHERE {_of(self.run, entity, _THERE)}"
+        )
+        execute(
+            f"INSERT INTO hat_etl.changes SELECT {self.undo}, '{entity.table}', 'insert', c.key, NULL"
+            f" FROM hat_etl.changes c WHERE {_of(self.run, entity, _LEFT)}"
+        )
+        removed = execute(
+            f"DELETE FROM {hat} h USING hat_etl.changes c WHERE {_of(self.run, entity, _CAME)} AND {_same_key(entity)}"
+        ).rowcount
+        moved = " OR ".join(
+            f"ROW({_names(key, 'h')}) IS DISTINCT FROM ROW({_names(key, 'b')})" for key in entity.alternate_keys
+        )
+        if moved:
+            execute(
+                f"DELETE FROM {hat} h USING {_images(self.schema, self.run, entity, _CHANGED)}"
+                f" WHERE {_same_key(entity)} AND ({moved})"
+            )
+        return removed
+
+    def restore(self, entity: Entity) -> tuple[int, int]:
+        """Give rows their old contents and put back those that left; returns how many of each."""
+        hat, execute, key = f"{self.schema}.{entity.table}", self.connection.execute, entity.key
+        names = [field.name for field in entity.schema]
+        changed = ", ".join(f'"{name}" = b."{name}"' for name in names if name not in key)
+        restored = execute(
+            f"UPDATE {hat} h SET {changed} FROM {_images(self.schema, self.run, entity, _CHANGED)}"
+            f" WHERE {_same_key(entity)}"
+        ).rowcount
+        # What was updated is there; what is not had another alternate key.
+        anew, put_back = (
+            execute(
+                f"INSERT INTO {hat} ({_names(names)}) SELECT {_names(names, 'b')}"
+                f" FROM {_images(self.schema, self.run, entity, kind)}"
+                f" WHERE NOT EXISTS (SELECT FROM {hat} h WHERE {_same_key(entity)})"
+            ).rowcount
+            for kind in (_CHANGED, _LEFT)
+        )
+        return restored + anew, put_back
+
+    def restore_quarantine(self, table: str) -> None:
+        """Bring the entries of the Recnos concerned to what they were."""
+        mine = f"c.run = {self.run} AND c.\"table\" = '{table}' AND c.kind = 'rejects'"
+        execute = self.connection.execute
+        execute(
+            f"INSERT INTO hat_etl.changes SELECT {self.undo}, '{table}', 'rejects', c.key,"
+            " (SELECT jsonb_agg(to_jsonb(r) - 'id' ORDER BY r.id) FROM hat_etl.rejects r"
+            f" WHERE r.\"table\" = '{table}' AND r.recno = (c.key[1])::bigint) FROM hat_etl.changes c WHERE {mine}"
+        )
+        execute(
+            f"DELETE FROM hat_etl.rejects r USING hat_etl.changes c WHERE {mine}"
+            f" AND r.\"table\" = '{table}' AND r.recno = (c.key[1])::bigint"
+        )
+        execute(
+            f"INSERT INTO hat_etl.rejects ({_ENTRY}) SELECT {_ENTRY.replace('run, ', 'b.run, ', 1)}"
+            " FROM (SELECT e.* FROM hat_etl.changes c"
+            " CROSS JOIN LATERAL jsonb_populate_recordset(NULL::hat_etl.rejects, c.before) WITH ORDINALITY e"
+            f" WHERE {mine}) b ORDER BY b.recno, b.ordinality"
+        )
+
+    def restore_backing(self, table: str) -> None:
+        """Bring the notes on which live row is behind a row of HAT to what they were."""
+        mine = f"c.run = {self.run} AND c.\"table\" = '{table}' AND c.kind = 'backing'"
+        execute = self.connection.execute
+        execute(
+            f"INSERT INTO hat_etl.changes SELECT {self.undo}, '{table}', 'backing', c.key,"
+            " CASE WHEN b.key IS NOT NULL THEN jsonb_build_object('recno', b.recno) END FROM hat_etl.changes c"
+            f" LEFT JOIN hat_etl.backing b ON b.\"table\" = '{table}' AND b.key = c.key WHERE {mine}"
+        )
+        execute(
+            f"DELETE FROM hat_etl.backing b USING hat_etl.changes c WHERE {mine}"
+            f" AND b.\"table\" = '{table}' AND b.key = c.key"
+        )
+        execute(
+            f"INSERT INTO hat_etl.backing SELECT '{table}', c.key, (c.before ->> 'recno')::bigint"
+            f" FROM hat_etl.changes c WHERE {mine} AND c.before IS NOT NULL"
+        )
+
+    def turn_back_watermark(self, table: str, lookback: timedelta) -> None:
+        """Let the next sync read again what the run brought, and compare all Recnos.
+
+        ``live_rows`` stays known, as the measure of the brake; without ``live_recnos`` nothing is taken for unchanged.
+        """
+        self.connection.execute(
+            f"INSERT INTO hat_etl.changes SELECT {self.undo}, '{table}', 'watermark', ARRAY[]::text[], to_jsonb(w)"
+            f" FROM hat_etl.watermarks w WHERE w.\"table\" = '{table}'"
+        )
+        now = ledger.read_watermarks(self.connection).get(table)
+        if now is None:
+            return
+        before = self._mark_before(table) or now
+        older = min(before, now, key=lambda mark: mark.horizon)
+        horizon = older.horizon
+        # What was read whole may have found a change that moved no stamp: the window has to reach back to that one.
+        stamp = self.connection.execute(
+            "SELECT min((before ->> 'source_stamp')::timestamptz) FROM hat_etl.changes"
+            f" WHERE run = {self.undo} AND \"table\" = '{table}' AND kind = 'update'"
+        ).fetchall()[0][0]
+        if stamp is not None and stamp < horizon - lookback:
+            horizon = stamp
+        ledger.set_watermark(self.connection, self.undo, table, Watermark(horizon, before.live_rows, None, older.top))
+
+    def _mark_before(self, table: str) -> Watermark | None:
+        """The watermark that the table had when the run came, by the first image since; None when it has it still."""
+        row = self.connection.execute(
+            "SELECT w.horizon, w.live_rows, w.top_recno, w.top_stamp FROM hat_etl.changes c"
+            " CROSS JOIN LATERAL jsonb_populate_record(NULL::hat_etl.watermarks, c.before) w"
+            f" WHERE c.\"table\" = '{table}' AND c.kind = 'watermark' AND c.run BETWEEN {self.run} AND {self.undo - 1}"
+            " ORDER BY c.run LIMIT 1"
+        ).fetchone()
+        if row is None:
+            return None
+        horizon, live_rows, top_recno, top_stamp = row
+        return Watermark(horizon, live_rows, None, None if top_recno is None else (top_recno, top_stamp))
+
+
+def close_undo(connection: Connection, past: Past, undo: int) -> None:
+    """Write into the ledger that ``undo`` has taken a run back; an undo taken back leaves its own run as done again."""
+    connection.execute("UPDATE hat_etl.runs SET undone_by = %s WHERE run = %s", (undo, past.run))
+    if past.undoes is not None:
+        connection.execute("UPDATE hat_etl.runs SET undone_by = NULL WHERE run = %s", (past.undoes,))
+    connection.execute(
+        "UPDATE hat_etl.runs SET state = 'succeeded', undoes = %s, finished_at = now(), error = NULL WHERE run = %s",
+        (past.run, undo),
+    )
+
+
+# -- SQL ---------------------------------------------------------------------------------------------------------------
+
+
+def _of(run: int, entity: Entity, kinds: str) -> str:
+    return f"c.run = {run} AND c.\"table\" = '{entity.table}' AND c.kind IN {kinds}"
+
+
+def _images(schema: str, run: int, entity: Entity, kinds: str = _IMAGED) -> str:
+    """FROM items: ``c``, the run's changes of ``entity`` that have an image, and ``b``, that image as a row of HAT."""
+    return (
+        f"(SELECT * FROM hat_etl.changes c WHERE {_of(run, entity, kinds)}) c"
+        f" CROSS JOIN LATERAL jsonb_populate_record(NULL::{schema}.{entity.table}, c.before) b"
+    )
+
+
+def _same_key(entity: Entity, alias: str = "h") -> str:
+    """SQL that is true when the row ``alias`` has the key of the change ``c``, so written that an index serves."""
+    return " AND ".join(
+        f'{alias}."{name}" = (c.key[{number}])::{entity[name].sql_type}' for number, name in enumerate(entity.key, 1)
+    )
+
+
+def _is_touched(run: int, entity: Entity, alias: str) -> str:
+    return (
+        f"EXISTS (SELECT FROM hat_etl.changes t WHERE t.run = {run} AND t.\"table\" = '{entity.table}'"
+        f" AND t.kind IN {_ROWS} AND t.key = {key_array(entity, alias)})"
+    )
+
+
+def _equal(left: str, columns: Sequence[str], right: str, other_columns: Sequence[str]) -> str:
+    return " AND ".join(
+        f'{left}."{ours}" = {right}."{theirs}"' for ours, theirs in zip(columns, other_columns, strict=True)
+    )
+
+
+def _names(columns: Iterable[str], alias: str = "") -> str:
+    prefix = f"{alias}." if alias else ""
+    return ", ".join(f'{prefix}"{column}"' for column in columns)
+
+
+def _count(cursor: Any) -> int:
+    return int(cursor.fetchall()[0][0])
