@@ -12,7 +12,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -47,6 +47,8 @@ FULL = "full"
 """Strategy: every row of the view, for it shows no stamp."""
 AND_KEYS = " + keys"
 """Added to a strategy when all Recnos had to be compared."""
+REPAIR = "repair"
+"""Mode of a run, and strategy of a table, that reads some rows only, and the quarantine."""
 PARENT_CHANGED = "parent changed"
 """Strategy of a table that was not read and lost or regained rows by another one."""
 
@@ -64,6 +66,16 @@ class SyncRequest:
     """Read every view whole: finds also what moves no stamp, such as a deleted joined row."""
     accept: bool = False
     """Go on where the brake would stop."""
+    recnos: Mapping[str, Recnos] | None = None
+    """Repair: read just these rows of these tables, and the quarantine, and leave the watermarks where they are."""
+
+    @property
+    def mode(self) -> str:
+        return "sync" if self.recnos is None else REPAIR
+
+    def command(self, tenant: str) -> str:
+        """The command that asks the same of ``tenant``."""
+        return f"hat-etl sync {tenant}" if self.recnos is None else f"hat-etl reconcile {tenant} --repair"
 
 
 @dataclass
@@ -103,10 +115,10 @@ def sync(tenant: Tenant, request: SyncRequest, progress: Progress | None = None)
     select(request.only)
     source, database = open_source(tenant), TenantDatabase(tenant)
     with closing(source), database.claim() as control:
-        marks = _watermarks(control, tenant)
+        marks = watermarks(control, tenant)
         ledger.abandon_unfinished(control)
         today = datetime.now(ZoneInfo(tenant.erp.timezone)).date()
-        run = ledger.start(control, "sync", today)
+        run = ledger.start(control, request.mode, today)
         work = _Sync(tenant, request, source, database, control, run, today, marks, progress or Silent())
         try:
             work.carry_out()
@@ -116,7 +128,7 @@ def sync(tenant: Tenant, request: SyncRequest, progress: Progress | None = None)
     return RunReport(
         tenant=tenant.name,
         run=run,
-        mode="sync",
+        mode=request.mode,
         state=work.state,
         seconds=time.monotonic() - started,
         peak_mib=peak_memory(),
@@ -126,7 +138,8 @@ def sync(tenant: Tenant, request: SyncRequest, progress: Progress | None = None)
     )
 
 
-def _watermarks(control: Connection, tenant: Tenant) -> dict[str, Watermark]:
+def watermarks(control: Connection, tenant: Tenant) -> dict[str, Watermark]:
+    """What each table shows. Raises DecisionNeeded when nothing is loaded yet or a load is unfinished."""
     stage = staging.find(control)
     if stage is not None:
         raise DecisionNeeded(
@@ -178,7 +191,7 @@ class _Sync:
             ledger.fix_horizon(self.control, self.run, snapshot.horizon)
             backwards = self._clock_went_back(snapshot, found.shapes)
             self.progress.phase("reading")
-            self._read(snapshot, found.shapes, full=self.request.full or backwards)
+            self._read(snapshot, found.shapes, full=self.request.recnos is None and (self.request.full or backwards))
             if not backwards and self._rows_went_back():
                 self.progress.phase("reading everything")
                 self._read(snapshot, found.shapes, full=True)
@@ -215,7 +228,8 @@ class _Sync:
         return DecisionNeeded(
             f"The ERP seems to have gone back in time: {seen}",
             "See with the operator whether a backup was restored or a clock set back. If HAT shall follow:"
-            f" hat-etl sync {self.tenant.name} --accept (reads every row). Nothing was changed.",
+            f" {self.request.command(self.tenant.name)} --accept"
+            f"{' (reads every row)' if self.request.recnos is None else ''}. Nothing was changed.",
             tenant=self.tenant.name,
             table=table,
         )
@@ -237,9 +251,10 @@ class _Sync:
                 shape,
                 Transformer(shape.entity, run=self.run, today=self.today),
                 self.marks[shape.entity.table],
-                known.waiting(self.control, shape.entity),
+                self._again(shape),
                 timedelta(minutes=self.tenant.sync.lookback_minutes),
                 whole=full or shape.named(STAMP) is None,
+                repair=self.request.recnos is not None,
             )
             for shape in sorted(shapes, key=lambda s: -s.estimated_rows)
         ]
@@ -271,6 +286,11 @@ class _Sync:
             finally:
                 stopped.set()
 
+    def _again(self, shape: ViewShape) -> Recnos:
+        """The rows to be read whatever their stamps say."""
+        waiting, asked = known.waiting(self.control, shape.entity), (self.request.recnos or {}).get(shape.entity.table)
+        return waiting if asked is None else np.union1d(waiting, asked)
+
     def _take(self, item: _Batch | _Absent | _Reading | BaseException) -> None:
         match item:
             case _Batch():
@@ -290,6 +310,8 @@ class _Sync:
         intake, mark, schema = self.intakes[table], self.marks[table], self.database.schema
         if not intake.empty:
             intake.seal()
+        if self.request.recnos is not None:
+            return
         if reading.live is None:
             intake.make()
             intake.all_from_seen()
@@ -366,7 +388,8 @@ class _Sync:
             )
         if not self.request.accept:
             self._check_brake(changed)
-        marks = {table: self._next_mark(reading) for table, reading in self.readings.items()}
+        moved = self.readings if self.request.recnos is None else {}
+        marks = {table: self._next_mark(reading) for table, reading in moved.items()}
         told = "; ".join(f"{problem.table}: {problem.message}" for problem in self.problems) or None
         ledger.commit_sync(control, self.run, marks, self.outcomes, self.state, told)
         for table, reading in self.readings.items():
@@ -395,7 +418,7 @@ class _Sync:
             raise DecisionNeeded(
                 f"This run would change an unusual part of HAT: {'; '.join(too_much)}.",
                 "See with the operator whether that is right (a mass update, a purge, a wrong view?). If it is:"
-                f" hat-etl sync {self.tenant.name} --accept. Nothing was changed.",
+                f" {self.request.command(self.tenant.name)} --accept. Nothing was changed.",
                 tenant=self.tenant.name,
                 table=", ".join(text.partition(":")[0] for text in too_much),
             )
@@ -436,11 +459,16 @@ class _Reader:
     waiting: Recnos
     lookback: timedelta
     whole: bool
+    repair: bool
     recnos: list[Recnos] = field(default_factory=list)
     top: tuple[int, datetime] | None = None
 
     def read(self, offer: Callable[[Any], bool]) -> None:
         began, snapshot, shape = time.monotonic(), self.snapshot, self.shape
+        if self.repair:
+            if self._read_again(offer):
+                offer(_Reading(shape, REPAIR, None, None, went_back=False, seconds=time.monotonic() - began))
+            return
         if self.whole:
             bounds = snapshot.bounds(shape)
             batches = iter(()) if bounds is None else snapshot.stream(shape, bounds)
