@@ -103,7 +103,7 @@ def _summary(run: dict[str, Any] | None) -> tuple[Any, ...]:
     return (
         run["run"],
         run["mode"] + (f" of {run['undoes']}" if run["undoes"] else ""),
-        run["state"] + (f", undone by {run['undone_by']}" if run["undone_by"] else ""),
+        f"undone by {run['undone_by']}" if run["undone_by"] else run["state"],
         _moment(run["started_at"]),
         _moment(run["finished_at"]),
         run["error"],

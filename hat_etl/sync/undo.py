@@ -219,7 +219,7 @@ def _judge_rows(connection: Connection, tenant: Tenant, schema: str, run: int, t
         rows = history.strayed(connection, schema, run, BY_TABLE[table])
         strayed += [Hindrance(table, rows, None)] if rows else []
     if strayed:
-        told = ", ".join(f"{found.table} ({found.rows:,} rows)" for found in strayed)
+        told = ", ".join(f"{found.table} ({_rows(found)})" for found in strayed)
         raise _no(
             tenant,
             f"Something other than hat_etl has removed or added rows that run {run} changed: {told}.",
@@ -228,7 +228,7 @@ def _judge_rows(connection: Connection, tenant: Tenant, schema: str, run: int, t
         )
     rivals = [found for table in tables for found in history.rivals(connection, schema, run, BY_TABLE[table])]
     if rivals:
-        told = ", ".join(f"{found.table} ({found.rows:,} rows{_by(found)})" for found in rivals)
+        told = ", ".join(f"{found.table} ({_rows(found)}{_by(found)})" for found in rivals)
         raise _no(
             tenant,
             f"Rows that came later hold alternate keys which rows to be put back by undoing run {run} had: {told}.",
@@ -237,13 +237,17 @@ def _judge_rows(connection: Connection, tenant: Tenant, schema: str, run: int, t
         )
     orphans = history.orphans(connection, schema, run, tables, present)
     if orphans:
-        told = ", ".join(f"{found.table} ({found.rows:,} rows without {found.other}{_by(found)})" for found in orphans)
+        told = ", ".join(f"{found.table} ({_rows(found)} without {found.other}{_by(found)})" for found in orphans)
         raise _no(
             tenant,
             f"Undoing run {run} would leave rows whose parent is not in HAT: {told}.",
             _undo_first(tenant, orphans),
             orphans,
         )
+
+
+def _rows(found: Hindrance) -> str:
+    return "1 row" if found.rows == 1 else f"{found.rows:,} rows"
 
 
 def _by(found: Hindrance) -> str:
