@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hat_etl.cli.main import print_json, say
+from hat_etl.cli.tables import print_table
 
 FOLDER = click.option(
     "--folder",
@@ -39,6 +40,35 @@ def up(folder: Path, beneficiaries: int, dirt: bool, seed: int, as_json: bool) -
         print_json(manifest.model_dump(mode="json"))
     else:
         click.echo(f"The sandbox is up in {folder}. Tenant: demo. Next: hat-etl views install demo")
+
+
+@sandbox.command()
+@FOLDER
+@click.option("--changes", default=1_000, show_default=True, help="About how many rows to change.")
+@click.option("--seed", default=1, show_default=True, help="Same seed on the same rows, same changes.")
+@click.option("--kinds", default="", help="Only these kinds of activity, divided by commas; all unless given.")
+@_JSON
+def churn(folder: Path, changes: int, seed: int, kinds: str, as_json: bool) -> None:
+    """Let the ERP work: change rows as people do, and in every way for which incremental loads lose rows.
+
+    Insertions, updates and deletions for the most part, then purges, re-inclusions, duplicates, rows made bad and
+    mended, late commits, wrong clocks and others. What `up --dirt` planted may look different afterwards.
+    """
+    from hat_etl.sandbox.churn import bulk
+
+    report = bulk.churn(folder, changes, seed, [kind.strip() for kind in kinds.split(",") if kind.strip()])
+    if as_json:
+        print_json(report.as_dict())
+        return
+    print_table(
+        f"Activity in {folder}",
+        ("activity", "rows", "tables"),
+        [
+            (label, sum(tables.values()), ", ".join(f"{alias} {count:,}" for alias, count in tables.items()))
+            for label, tables in report.rows.items()
+        ],
+        f"{report.total:,} rows written in {report.seconds:.1f} s.",
+    )
 
 
 @sandbox.command()
