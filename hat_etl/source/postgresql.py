@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import queue
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ import psycopg
 import pyarrow as pa
 from adbc_driver_manager import Error as AdbcError
 
-from hat_etl.entities.model import DELETED, RECNO, STAMP, Column, Entity
+from hat_etl.entities.model import DELETED, RECNO, STAMP, Column, Entity, Kind
 from hat_etl.errors import SourceError
 from hat_etl.source.adbc import Session
 from hat_etl.source.encoding import from_cp1252
@@ -299,6 +299,10 @@ class PostgresSnapshot:
             listed = ",".join(map(str, recnos[start : start + RECNOS_AT_ONCE]))
             yield from self._select(shape, f"{_name(shape, RECNO)} = ANY ('{{{listed}}}'::int8[])")
 
+    def matching(self, shape: ViewShape, key: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
+        conditions = (_may_be(shape, shape.entity[name], text) for name, text in key.items())
+        yield from self._select(shape, " AND ".join(conditions))
+
     def live(self, shape: ViewShape) -> tuple[int, int]:
         with self._session(shape.entity.table) as session:
             rows, recnos = session.row(
@@ -359,6 +363,30 @@ def _name(shape: ViewShape, alias: str) -> str:
     live = shape.named(alias)
     assert live is not None, "views are compared with the contract before they are read"
     return quote(live.name)
+
+
+def _may_be(shape: ViewShape, column: Column, text: str) -> str:
+    """SQL that is true where the view's value can become ``text``, a value of ``column`` as HAT writes it."""
+    name = _name(shape, column.alias)
+    if column.numeric_source:
+        return f"{name}::float8 BETWEEN {float(text) - 1!r} AND {float(text) + 1!r}"  # before it is rounded
+    if column.kind not in (Kind.TEXT, Kind.DATE):
+        return "true"
+    constant = column.source.constant
+    if column.kind is Kind.DATE:
+        text = text.replace("-", "")
+        if text == constant:
+            return "true"  # blanks and zeros in many spellings
+    shown = f"btrim({name}::text)"
+    if column.rule("upper"):
+        shown = f"upper({shown})"
+    same = f"{shown} = {_literal(text)}"
+    return f"({same} OR {shown} = '' OR {name} IS NULL)" if text == constant else same
+
+
+def _literal(text: str) -> str:
+    """A text in SQL, whatever the server takes a backslash for."""
+    return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def _is_live(shape: ViewShape) -> str:

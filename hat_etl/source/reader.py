@@ -5,7 +5,7 @@ A snapshot is one moment of the ERP. All tables and all connections of a run rea
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -129,6 +129,12 @@ class Snapshot(Protocol):
 
     def rows(self, shape: ViewShape, recnos: Recnos) -> Iterator[pa.RecordBatch]:
         """The rows with these Recnos, as far as the view shows them, as ``stream`` yields them."""
+
+    def matching(self, shape: ViewShape, key: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
+        """The rows that may have this natural key (column of HAT to its text there), as ``stream`` yields them.
+
+        Some of them may turn out to have another key once they are transformed. Looks through the whole view.
+        """
 
     def live(self, shape: ViewShape) -> tuple[int, int]:
         """Number of live rows and the sum of their Recnos modulo 2**64, counted by the ERP."""
