@@ -16,36 +16,41 @@ LONG_AGO = datetime(2024, 1, 1)
 class Small:
     """Two insurers (0001, 0002) with a company and a product each, and four persons; loaded."""
 
+    tables = TABLES
+
     def __init__(self, site: Site) -> None:
         self.site, self.pls = site, Pls(widths())
         site.renew_hat()
+        self.populate()
+        for rows in self.pls.tables.values():
+            for row in rows:
+                row[STAMP] = LONG_AGO
+        site.fill_tables(self.pls)
+        site.load(*only(self.tables))
+
+    # -- the ERP -----------------------------------------------------------------------------------------------------
+
+    def populate(self) -> None:
         for number in (1, 2):
             self.insurer(number)
             self.company(10 + number, f"000{number}")
             self.product(20 + number, f"000{number}", "A001")
         for number in range(1, 5):
             self.person(number)
-        for rows in self.pls.tables.values():
-            for row in rows:
-                row[STAMP] = LONG_AGO
-        site.fill_tables(self.pls)
-        site.load(*only(TABLES))
-
-    # -- the ERP -----------------------------------------------------------------------------------------------------
 
     def insurer(self, recno: int) -> PlsRow:
-        return self._add("BA0", recno, BA0_CODIDE="0", BA0_CODINT=f"{recno:03}", BA0_NOMINT=f"OPERADORA {recno}")
+        return self.add("BA0", recno, BA0_CODIDE="0", BA0_CODINT=f"{recno:03}", BA0_NOMINT=f"OPERADORA {recno}")
 
     def company(self, recno: int, insurer: str) -> PlsRow:
-        return self._add("BG9", recno, BG9_CODINT=insurer, BG9_CODIGO=f"{recno:04}", BG9_DESCRI="EMPRESA")
+        return self.add("BG9", recno, BG9_CODINT=insurer, BG9_CODIGO=f"{recno:04}", BG9_DESCRI="EMPRESA")
 
     def product(self, recno: int, insurer: str, code: str) -> PlsRow:
-        return self._add("BI3", recno, BI3_CODINT=insurer, BI3_CODIGO=code, BI3_VERSAO="001", BI3_DESCRI="PLANO")
+        return self.add("BI3", recno, BI3_CODINT=insurer, BI3_CODIGO=code, BI3_VERSAO="001", BI3_DESCRI="PLANO")
 
     def person(self, recno: int, **fields: str) -> PlsRow:
-        return self._add("BTS", recno, **{"BTS_MATVID": f"{recno:08}", "BTS_NOMUSR": f"PESSOA {recno}", **fields})
+        return self.add("BTS", recno, **{"BTS_MATVID": f"{recno:08}", "BTS_NOMUSR": f"PESSOA {recno}", **fields})
 
-    def _add(self, alias: str, recno: int, **fields: str) -> PlsRow:
+    def add(self, alias: str, recno: int, **fields: str) -> PlsRow:
         row: PlsRow = {RECNO: recno, DELETED: " ", STAMP: datetime.now(UTC).replace(tzinfo=None), **fields}
         self.pls.rows(alias).append(row)
         return row
