@@ -44,6 +44,11 @@ class TenantDatabase:
             keepalives_idle=30,
         )
 
+    @property
+    def dsn(self) -> str:
+        """The connection string, with its password: for drivers beside psycopg."""
+        return self._dsn
+
     def connect(self) -> Connection:
         """A connection in autocommit mode. Raises TargetError."""
         try:

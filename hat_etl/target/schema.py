@@ -254,6 +254,25 @@ shapes = sa.Table(
 )
 
 
+reconciliations = sa.Table(
+    "reconciliations",
+    technical,
+    sa.Column("run", sa.BigInteger, sa.ForeignKey(runs.c.run, ondelete="CASCADE"), primary_key=True),
+    sa.Column("table", sa.Text, primary_key=True),
+    *(
+        sa.Column(name, sa.BigInteger, nullable=False)
+        for name in (
+            "source_rows", "hat_rows", "compared", "missing", "extra", "differing", "in_flight", "quarantined", "kept",
+            "buckets",
+        )
+    ),
+    *(sa.Column(name, postgresql.JSONB, nullable=False) for name in ("columns", "keys", "differing_buckets")),
+    comment="What reconciliations found, in rows. compared = in the ERP and in HAT; columns = in how many rows each"
+    " differs; keys = the first of each kind of mismatch; buckets = ranges of Recno that were counted,"
+    " differing_buckets = those with mismatches.",
+)  # fmt: skip
+
+
 def create_technical() -> list[str]:
     """Statements that make schema ``hat_etl`` and its tables where they are missing."""
     statements = [f"CREATE SCHEMA IF NOT EXISTS {TECHNICAL_SCHEMA}"]

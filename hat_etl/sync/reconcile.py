@@ -1,0 +1,522 @@
+"""The reconciliation: every row of the ERP at one moment against every row of HAT.
+
+The views are read whole and transformed as a load does it; HAT's server gives a hash per row. Rows whose hashes differ,
+and rows that only one side has, are suspicious: they alone are read again, from a later moment of the ERP and with
+their contents from HAT, and set against each other key by key and column by column. What the ERP has changed since the
+last sync is in flight and no mismatch. A repair reads the mismatches' rows through the sync's own merge.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+
+from hat_etl.entities.model import STAMP, Entity
+from hat_etl.errors import DecisionNeeded
+from hat_etl.source.erp import open_source
+from hat_etl.source.reader import Range, Recnos, Snapshot, Source, ViewShape
+from hat_etl.sync.differences import NOT_GOOD, ErpRows, Finding, Kind, compare
+from hat_etl.sync.drift import stop, survey
+from hat_etl.sync.incremental import SyncRequest, sync, watermarks
+from hat_etl.sync.plan import select
+from hat_etl.sync.prefetch import prefetch
+from hat_etl.sync.run import Problem, Progress, RunReport, Silent, close_ledger, peak_memory
+from hat_etl.target import ledger, reconciliations
+from hat_etl.target.database import Connection, TenantDatabase, errors
+from hat_etl.target.ledger import Watermark
+from hat_etl.target.reconciliations import Bucket, Comparison
+from hat_etl.target.rowhash import Hashes, row_hashes
+from hat_etl.target.rows import Exceptions, HatRows, Quarantine, Span
+from hat_etl.tenants.config import Tenant
+from hat_etl.transform import Transformed, Transformer
+from hat_etl.transform.texts import Mask
+
+MODE = "reconcile"
+
+RANGE_ROWS = 1_000_000
+"""Rows of one range, about: for each of them, the hash of HAT's row is in memory while the range is read."""
+JOINED_RANGE_ROWS = 4_000_000
+"""The same for a view that reads its second table whole for every range."""
+SPLIT_ROWS = 100_000
+"""Rows from which on a view is read on all connections at once."""
+CHUNK = 20_000
+"""Suspicious rows that are looked at together."""
+BUCKET_BREADTH = 1 << 16
+"""Recnos of one bucket at the least: what counts are given for where tables differ."""
+MAX_BUCKETS = 1 << 12
+SHOWN = 20
+"""Keys of each kind that are shown and kept in the ledger, per table."""
+
+
+@dataclass(frozen=True)
+class ReconcileRequest:
+    """What a person asks of a reconciliation. ``tables``: HAT table names, empty for all that were loaded."""
+
+    tables: tuple[str, ...] = ()
+    repair: bool = False
+    """Read the rows that are missing, extra or differ again, and merge them."""
+    accept: bool = False
+    """Repair where the brake would stop."""
+
+
+@dataclass(frozen=True)
+class ReconcileReport:
+    """What a reconciliation found: the object that ``--json`` prints."""
+
+    tenant: str
+    run: int
+    state: str
+    seconds: float
+    peak_mib: float
+    tables: tuple[Comparison, ...]
+    problems: tuple[Problem, ...] = ()
+    """Tables that were left out, and why."""
+    remarks: tuple[str, ...] = ()
+    repair: RunReport | None = None
+    after: tuple[Comparison, ...] = ()
+    """The tables concerned, compared again after the repair."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether HAT now shows what the ERP shows, as far as could be compared."""
+        return not self.problems and not any(table.mismatches for table in (self.after or self.tables))
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "tenant": self.tenant,
+            "run": self.run,
+            "mode": MODE,
+            "state": self.state,
+            "seconds": round(self.seconds, 3),
+            "peak_mib": round(self.peak_mib, 1),
+            "tables": [table.as_dict() for table in self.tables],
+            "problems": [problem.as_dict() for problem in self.problems],
+            "remarks": list(self.remarks),
+            "repair": None if self.repair is None else self.repair.as_dict(),
+            "after": [table.as_dict() for table in self.after],
+        }
+
+
+def reconcile(tenant: Tenant, request: ReconcileRequest, progress: Progress | None = None) -> ReconcileReport:
+    """Compare the tenant's ERP with its HAT database and, if asked, repair what differs.
+
+    Raises ConfigurationError, SourceError, TargetError, DataError, DecisionNeeded (nothing is loaded yet, a load is
+    unfinished, or the brake stops the repair) or Busy. Mismatches raise nothing: the report tells them.
+    """
+    started, progress = time.monotonic(), progress or Silent()
+    work = _compare(tenant, select(request.tables), progress)
+    repaired, after = None, tuple[Comparison, ...]()
+    if request.repair and work.wrong:
+        try:
+            repaired = sync(tenant, SyncRequest(accept=request.accept, recnos=work.wrong), progress)
+        except DecisionNeeded as error:
+            error.cause += f" Reconciliation {work.run} has found {_told(work.comparisons)}."
+            raise
+        concerned = set(work.wrong).union(t.table for t in repaired.tables if t.loaded or t.updated or t.deleted)
+        after = tuple(_compare(tenant, select(tuple(concerned)), progress).comparisons)
+    return ReconcileReport(
+        tenant=tenant.name,
+        run=work.run,
+        state=work.state,
+        seconds=time.monotonic() - started,
+        peak_mib=peak_memory(),
+        tables=tuple(work.comparisons),
+        problems=tuple(work.problems),
+        remarks=tuple(work.remarks),
+        repair=repaired,
+        after=after,
+    )
+
+
+def _compare(tenant: Tenant, entities: Sequence[Entity], progress: Progress) -> _Reconciliation:
+    source, database = open_source(tenant), TenantDatabase(tenant)
+    with closing(source), database.claim() as control:
+        marks = watermarks(control, tenant)
+        ledger.abandon_unfinished(control)
+        run = ledger.start(control, MODE, datetime.now(ZoneInfo(tenant.erp.timezone)).date())
+        work = _Reconciliation(tenant, source, database, control, run, marks, progress)
+        try:
+            work.carry_out([entity for entity in entities if entity.table in marks])
+        except BaseException as error:
+            close_ledger(control, run, error)
+            raise
+    return work
+
+
+def _told(comparisons: Iterable[Comparison]) -> str:
+    """The mismatches in a few words."""
+    return "; ".join(
+        f"{c.table}: {c.missing:,} missing, {c.extra:,} extra, {c.differing:,} differing"
+        for c in comparisons
+        if c.mismatches
+    )
+
+
+@dataclass
+class _Table:
+    """One table under comparison: what is known beforehand, and what the ranges have found out."""
+
+    shape: ViewShape
+    horizon: datetime
+    day: date
+    """The day by which the rows in HAT were judged."""
+    exceptions: Exceptions
+    quarantine: Quarantine
+    bounds: Range | None
+    live: int = 0
+    hat: int = 0
+    equal: int = 0
+    quarantined: int = 0
+    seconds: float = 0.0
+    suspects: list[Recnos] = field(default_factory=list)
+    states: list[Hashes] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held to add to the counts."""
+
+    def __post_init__(self) -> None:
+        low, high = (0, 0) if self.bounds is None else (self.bounds.low, self.bounds.high)
+        self.breadth = max(BUCKET_BREADTH, -(-(high - low + 1) // MAX_BUCKETS))
+        self.low, self.high = low, high
+        count = (high - low) // self.breadth + 1
+        self.in_erp, self.in_hat = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+
+    @property
+    def entity(self) -> Entity:
+        return self.shape.entity
+
+    def transformer(self) -> Transformer:
+        return Transformer(self.entity, run=0, today=self.day)
+
+    def bucket(self, recnos: Recnos) -> Recnos:
+        """The bucket of each Recno; what lies outside of the view's bounds belongs to the first or the last."""
+        places: Recnos = (np.clip(recnos, self.low, self.high) - self.low) // self.breadth
+        return places
+
+    def ranges(self, workers: int) -> list[Range | None]:
+        if self.bounds is None:
+            return [None]
+        rows = JOINED_RANGE_ROWS if len(self.entity.reads) > 1 else RANGE_ROWS
+        parts = -(-self.shape.estimated_rows // rows)
+        return [*self.bounds.split(max(parts, workers if self.shape.estimated_rows >= SPLIT_ROWS else 1))]
+
+    def span(self, range_: Range | None) -> Span:
+        """HAT's side of a range: the first and the last one reach to the end of all numbers."""
+        if range_ is None or self.bounds is None:
+            return Span(None, None)
+        return Span(
+            None if range_.low == self.bounds.low else range_.low,
+            None if range_.high == self.bounds.high else range_.high,
+        )
+
+    def suspicious(self) -> tuple[Recnos, Hashes]:
+        """The suspicious Recnos, each once, with their states at the first reading."""
+        if not self.suspects:
+            return np.array([], dtype=np.int64), np.array([], dtype=np.uint64)
+        recnos, states = np.concatenate(self.suspects), np.concatenate(self.states)
+        order = np.lexsort((states == NOT_GOOD, recnos))  # of a row that was seen good, that is its state
+        recnos, states = recnos[order], states[order]
+        first = np.ones(recnos.size, dtype=bool)
+        first[1:] = recnos[1:] != recnos[:-1]
+        return recnos[first], states[first]
+
+
+class _HatSide:
+    """The rows of HAT of one range, by the Recno of the live row behind them."""
+
+    def __init__(self, found: tuple[Recnos, Hashes], exceptions: Exceptions, span: Span) -> None:
+        recnos, hashes = found
+        if exceptions.recnos.size:
+            usual = ~_places(recnos, hashes, exceptions, _within(exceptions.recnos, span))
+            moved = _within(exceptions.backing, span) & ~exceptions.kept
+            recnos = np.concatenate([recnos[usual], exceptions.backing[moved]])
+            hashes = np.concatenate([hashes[usual], exceptions.hashes[moved]])
+            order = np.argsort(recnos, kind="stable")
+            recnos, hashes = recnos[order], hashes[order]
+        self.recnos, self._hashes = recnos, hashes
+        self._seen = np.zeros(recnos.size, dtype=bool)
+
+    def look_up(self, recnos: Recnos, hashes: Hashes) -> tuple[Mask, Mask]:
+        """Which of the ERP's rows are there, and which are equal."""
+        if not self.recnos.size:
+            return np.zeros(recnos.size, dtype=bool), np.zeros(recnos.size, dtype=bool)
+        places = np.minimum(np.searchsorted(self.recnos, recnos), self.recnos.size - 1)
+        there: Mask = self.recnos[places] == recnos
+        self._seen[places[there]] = True
+        return there, there & (self._hashes[places] == hashes)
+
+    def unseen(self) -> Recnos:
+        return self.recnos[~self._seen]
+
+
+def _within(recnos: Recnos, span: Span) -> Mask:
+    inside = np.ones(recnos.size, dtype=bool)
+    if span.low is not None:
+        inside &= recnos >= span.low
+    if span.high is not None:
+        inside &= recnos <= span.high
+    return inside
+
+
+def _places(recnos: Recnos, hashes: Hashes, exceptions: Exceptions, which: Mask) -> Mask:
+    """Where the exceptional rows stand among sorted ``recnos``: several rows may have one ``source_recno``."""
+    found = np.zeros(recnos.size, dtype=bool)
+    wanted, hashed = exceptions.recnos[which], exceptions.hashes[which]
+    firsts, ends = np.searchsorted(recnos, wanted), np.searchsorted(recnos, wanted, side="right")
+    for first, end, hash_ in zip(firsts.tolist(), ends.tolist(), hashed, strict=True):
+        for place in range(first, end):
+            if not found[place] and hashes[place] == hash_:
+                found[place] = True
+                break
+    return found
+
+
+@dataclass
+class _Reconciliation:
+    tenant: Tenant
+    source: Source
+    database: TenantDatabase
+    control: Connection
+    run: int
+    marks: dict[str, Watermark]
+    progress: Progress
+    comparisons: list[Comparison] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    wrong: dict[str, Recnos] = field(default_factory=dict)
+    """Table to the Recnos that mend its mismatches."""
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def state(self) -> str:
+        if self.problems:
+            return "partial"
+        return "differs" if self.wrong else "succeeded"
+
+    def carry_out(self, entities: Sequence[Entity]) -> None:
+        self.progress.phase("looking at the views")
+        found = survey(self.source, self.tenant.name, entities, ledger.shapes(self.control), accept=False)
+        self.problems, self.remarks = found.problems, found.remarks
+        if found.problems and not found.shapes:
+            raise stop(self.tenant.name, found.problems)
+        unstamped = [shape.entity.table for shape in found.shapes if shape.named(STAMP) is None]
+        if unstamped:
+            self.remarks.append(
+                f"No Carimbo in the view of {', '.join(unstamped)}: what the ERP changed there since the last sync"
+                " cannot be told from a mismatch."
+            )
+        workers = self.tenant.erp.connections
+        with self._hat_connections(workers) as hat:
+            with self.source.snapshot() as snapshot:
+                ledger.fix_horizon(self.control, self.run, snapshot.horizon)
+                tables = self._prepare(snapshot, found.shapes, hat)
+                self.progress.phase("comparing")
+                self._compare_all(snapshot, tables, hat, workers)
+            findings = self._look_again(tables, hat, workers)
+        for table in tables:
+            self._conclude(table, findings.get(table.entity.table, []))
+        with errors(self.tenant.name, command=MODE), self.control.transaction():
+            told = "; ".join([*(f"{p.table}: {p.message}" for p in self.problems), _told(self.comparisons)])
+            reconciliations.record(self.control, self.run, self.comparisons, self.state, told.strip("; ") or None)
+
+    @contextmanager
+    def _hat_connections(self, count: int) -> Iterator[queue.SimpleQueue[HatRows]]:
+        """Connections to HAT's server, to be lent out."""
+        opened, free = list[HatRows](), queue.SimpleQueue[HatRows]()
+        try:
+            for _ in range(count):
+                opened.append(HatRows(self.database))
+                free.put(opened[-1])
+            yield free
+        finally:
+            for connection in opened:
+                connection.close()
+
+    def _prepare(
+        self, snapshot: Snapshot, shapes: Sequence[ViewShape], hat: queue.SimpleQueue[HatRows]
+    ) -> list[_Table]:
+        tables = []
+        with errors(self.tenant.name, command=MODE):
+            days = reconciliations.reference_days(self.control)
+        with _lent(hat) as rows:
+            for shape in shapes:
+                entity = shape.entity
+                self.progress.planned(entity.table, shape.estimated_rows)
+                tables.append(
+                    _Table(
+                        shape,
+                        self.marks[entity.table].horizon,
+                        days[entity.table],
+                        rows.exceptions(entity),
+                        rows.quarantine(entity),
+                        snapshot.bounds(shape),
+                    )
+                )
+        return tables
+
+    def _in_parallel(self, workers: int, tasks: Sequence[Callable[[], None]]) -> None:
+        """Carry out all tasks; the first error stops the others and is raised."""
+        if not tasks:
+            return
+        with ThreadPoolExecutor(min(workers, len(tasks)), thread_name_prefix=MODE) as pool:
+            futures: list[Future[None]] = [pool.submit(task) for task in tasks]
+            try:
+                finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
+                for future in finished:
+                    future.result()
+            except BaseException:
+                self.stopped.set()
+                for future in futures:
+                    future.cancel()
+                raise
+
+    # -- the first reading: everything -------------------------------------------------------------------------------
+
+    def _compare_all(
+        self, snapshot: Snapshot, tables: Sequence[_Table], hat: queue.SimpleQueue[HatRows], workers: int
+    ) -> None:
+        # The largest first, so that no connection idles at the end.
+        ordered = sorted(tables, key=lambda table: -table.shape.estimated_rows)
+
+        def task(table: _Table, range_: Range | None) -> Callable[[], None]:
+            return lambda: self._compare_range(snapshot, table, range_, hat)
+
+        self._in_parallel(workers, [task(table, part) for table in ordered for part in table.ranges(workers)])
+
+    def _compare_range(
+        self, snapshot: Snapshot, table: _Table, range_: Range | None, hat: queue.SimpleQueue[HatRows]
+    ) -> None:
+        if self.stopped.is_set():
+            return
+        began, span, transform = time.monotonic(), table.span(range_), table.transformer()
+
+        def read() -> Iterator[pa.RecordBatch]:
+            return iter(()) if range_ is None else snapshot.stream(table.shape, range_)
+
+        with closing(prefetch(read)) as batches:
+            # The ERP's server begins its work while HAT's answers.
+            with _lent(hat) as rows:
+                side = _HatSide(rows.hashes(table.entity, span), table.exceptions, span)
+            for raw in batches:
+                if self.stopped.is_set():
+                    return
+                self._compare_batch(table, transform(raw), side)
+                self.progress.advanced(table.entity.table, raw.num_rows)
+        unseen = side.unseen()
+        with table.lock:
+            table.hat += side.recnos.size
+            table.in_hat += np.bincount(table.bucket(side.recnos), minlength=table.in_hat.size)
+            table.suspects.append(unseen)
+            table.states.append(np.full(unseen.size, NOT_GOOD))
+            table.seconds = max(table.seconds, time.monotonic() - began)
+
+    @staticmethod
+    def _compare_batch(table: _Table, out: Transformed, side: _HatSide) -> None:
+        recnos = out.good.column("source_recno").to_numpy(zero_copy_only=False)
+        hashes = row_hashes(out.good.columns[: len(table.entity.columns)])
+        there, equal = side.look_up(recnos, hashes)
+        rejected = out.rejected.column("source_recno").to_numpy(zero_copy_only=False)
+        known = table.quarantine.has(rejected)
+        aside = table.quarantine.sets_aside(recnos) & ~there
+        wrong = ~equal & ~aside
+        with table.lock:
+            table.live += recnos.size + rejected.size
+            table.in_erp += np.bincount(table.bucket(np.concatenate([recnos, rejected])), minlength=table.in_erp.size)
+            table.equal += int(np.count_nonzero(equal))
+            table.quarantined += int(np.count_nonzero(aside)) + int(np.count_nonzero(known))
+            table.suspects += [recnos[wrong], rejected[~known]]
+            table.states += [hashes[wrong], np.full(rejected.size - int(np.count_nonzero(known)), NOT_GOOD)]
+
+    # -- the second reading: what was suspicious ---------------------------------------------------------------------
+
+    def _look_again(
+        self, tables: Sequence[_Table], hat: queue.SimpleQueue[HatRows], workers: int
+    ) -> dict[str, list[Finding]]:
+        chunks = []
+        for table in tables:
+            recnos, states = table.suspicious()
+            chunks += [
+                (table, recnos[start : start + CHUNK], states[start : start + CHUNK])
+                for start in range(0, recnos.size, CHUNK)
+            ]
+        findings: dict[str, list[Finding]] = {}
+        if not chunks:
+            return findings
+        self.progress.phase("looking again at what differs")
+        with self.source.snapshot() as snapshot:
+
+            def task(table: _Table, recnos: Recnos, states: Hashes) -> Callable[[], None]:
+                def look() -> None:
+                    if self.stopped.is_set():
+                        return
+                    began = time.monotonic()
+                    erp = self._erp_rows(snapshot, table, recnos)
+                    with _lent(hat) as rows:
+                        found = compare(erp, rows.rows(table.entity, recnos), table.quarantine, recnos, states)
+                    with table.lock:
+                        findings.setdefault(table.entity.table, []).extend(found)
+                        table.seconds += time.monotonic() - began
+
+                return look
+
+            self._in_parallel(workers, [task(*chunk) for chunk in chunks])
+        return findings
+
+    @staticmethod
+    def _erp_rows(snapshot: Snapshot, table: _Table, recnos: Recnos) -> ErpRows:
+        found, transform = ErpRows(table.entity), table.transformer()
+        span = Range(int(recnos[0]), int(recnos[-1]))
+        dense = span.high - span.low < 4 * recnos.size
+        for raw in snapshot.stream(table.shape, span) if dense else snapshot.rows(table.shape, recnos):
+            if dense:
+                raw = raw.filter(pa.array(np.isin(raw.column("source_recno").to_numpy(zero_copy_only=False), recnos)))
+            found.add(raw, transform(raw), table.horizon)
+        return found
+
+    # -- the outcome -------------------------------------------------------------------------------------------------
+
+    def _conclude(self, table: _Table, findings: list[Finding]) -> None:
+        name = table.entity.table
+        counts = {kind: 0 for kind in Kind}
+        comparison = Comparison(name, buckets=table.in_erp.size, seconds=table.seconds)
+        buckets: dict[int, Bucket] = {}
+        for finding in sorted(findings, key=lambda finding: finding.recnos):
+            counts[finding.kind] += 1
+            if not finding.kind.is_mismatch:
+                continue
+            place = int(table.bucket(np.array(finding.recnos[:1], dtype=np.int64))[0])
+            if place not in buckets:
+                low = table.low + place * table.breadth
+                rows = int(table.in_erp[place]), int(table.in_hat[place])
+                buckets[place] = Bucket(low, min(low + table.breadth - 1, table.high), *rows)
+            comparison.add(finding.kind.value, finding.recnos[0], finding.key, finding.columns, buckets[place], SHOWN)
+        comparison.source_rows = table.live
+        comparison.hat_rows = table.hat + int(np.count_nonzero(table.exceptions.kept))
+        comparison.kept = int(np.count_nonzero(table.exceptions.kept))
+        comparison.compared = table.equal + counts[Kind.EQUAL] + counts[Kind.DIFFERING]
+        comparison.in_flight = counts[Kind.IN_FLIGHT]
+        comparison.quarantined = table.quarantined + counts[Kind.QUARANTINED]
+        comparison.differing_buckets = [buckets[place] for place in sorted(buckets)]
+        self.comparisons.append(comparison)
+        wrong = [recno for finding in findings if finding.kind.is_mismatch for recno in finding.recnos]
+        if wrong:
+            self.wrong[name] = np.unique(np.array(wrong, dtype=np.int64))
+
+
+@contextmanager
+def _lent(free: queue.SimpleQueue[HatRows]) -> Iterator[HatRows]:
+    rows = free.get()
+    try:
+        yield rows
+    finally:
+        free.put(rows)
