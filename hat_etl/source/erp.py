@@ -8,10 +8,13 @@ from hat_etl.source.reader import Source
 from hat_etl.tenants.config import Tenant
 
 
-def open_source(tenant: Tenant) -> Source:
-    """A reader for the tenant's dialect. Raises ConfigurationError for a dialect that this version cannot read."""
+def open_source(tenant: Tenant, command: str = "load") -> Source:
+    """A reader for the tenant's dialect; ``command`` is what its errors tell to start again.
+
+    Raises ConfigurationError for a dialect that this version cannot read.
+    """
     if tenant.erp.dialect == "postgresql":
-        return PostgresSource(tenant)
+        return PostgresSource(tenant, command)
     raise ConfigurationError(
         f"This version reads PLS on PostgreSQL only, and [erp] dialect is {tenant.erp.dialect}.",
         "Views can be rendered for Oracle already (hat-etl views render); loading from Oracle needs a later version.",

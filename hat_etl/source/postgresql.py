@@ -24,7 +24,7 @@ from hat_etl.source.adbc import Session
 from hat_etl.source.encoding import from_cp1252
 from hat_etl.source.reader import WORD, Fingerprint, Range, Recnos, SourceHealth, ViewShape
 from hat_etl.source.view_check import LiveColumn
-from hat_etl.tenants.address import connection_string, refusal
+from hat_etl.tenants.address import SERVER_NETWORK, connection_string, refusal
 from hat_etl.tenants.config import Tenant
 
 _SESSION = (
@@ -34,6 +34,7 @@ _SESSION = (
     # The tenant's cap counts connections: none of them may multiply on the server by parallel workers.
     "max_parallel_workers_per_gather=0",
     "work_mem=32MB",
+    *SERVER_NETWORK,
 )
 
 RECNOS_AT_ONCE = 10_000
@@ -73,10 +74,11 @@ def connection_failed(tenant: str, error: psycopg.OperationalError, dsn: str) ->
 
 
 class PostgresSource:
-    """A PLS on PostgreSQL, as one tenant's file describes it."""
+    """A PLS on PostgreSQL, as one tenant's file describes it; ``command`` is what errors tell to start again."""
 
-    def __init__(self, tenant: Tenant) -> None:
+    def __init__(self, tenant: Tenant, command: str = "load") -> None:
         self._tenant = tenant
+        self._again = f"hat-etl load {tenant.name} --resume" if command == "load" else f"hat-etl {command} {tenant.name}"
         self._dsn = connection_string(
             tenant.name,
             "erp.url",
@@ -84,8 +86,6 @@ class PostgresSource:
             application_name=f"hat_etl {tenant.name}",
             options=" ".join(f"-c {setting}" for setting in _SESSION),
             client_encoding="UTF8",
-            connect_timeout=15,
-            keepalives_idle=30,
         )
         self._control: psycopg.Connection[tuple[Any, ...]] | None = None
 
@@ -158,7 +158,7 @@ class PostgresSource:
             with self._told(shape.entity.table):
                 seen, stamped = self.control().execute(query).fetchall()[0]
         except psycopg.Error as error:
-            raise read_failed(self._tenant.name, shape.entity.table, error) from None
+            raise read_failed(self._tenant.name, shape.entity.table, error, self._again) from None
         return int(seen), int(stamped)
 
     @contextmanager
@@ -167,7 +167,7 @@ class PostgresSource:
         try:
             yield
         except psycopg.OperationalError as error:
-            raise read_failed(self._tenant.name, table, error) from None
+            raise read_failed(self._tenant.name, table, error, self._again) from None
 
     def _encoding(self) -> str:
         return self.control().info.parameter_status("server_encoding") or "UTF8"
@@ -179,6 +179,7 @@ class PostgresSource:
         if self.control().info.server_version >= 140000:
             # A session whose client was killed notices within a second, even in the middle of sorting.
             opening.append("SET client_connection_check_interval = '1s'")
+            opening.append("SET tcp_user_timeout = '60s'")
         clock, horizon = self._horizon()
         self.close()
         sessions: list[Session] = []
@@ -186,7 +187,7 @@ class PostgresSource:
             (exported,) = self._open(sessions, opening).row("SELECT pg_export_snapshot()")
             for _ in range(self._tenant.erp.connections - 1):
                 self._open(sessions, opening).run(f"SET TRANSACTION SNAPSHOT '{exported}'")
-            yield PostgresSnapshot(self._tenant.name, clock, horizon, sessions, encoding)
+            yield PostgresSnapshot(self._tenant.name, self._again, clock, horizon, sessions, encoding)
         except AdbcError as error:
             raise self._failed(error) from None
         finally:
@@ -221,16 +222,21 @@ class PostgresSource:
         return session
 
     def _failed(self, error: AdbcError) -> SourceError:
-        return read_failed(self._tenant.name, None, error)
+        return read_failed(self._tenant.name, None, error, self._again)
 
 
-def read_failed(tenant: str, table: str | None, error: AdbcError | psycopg.Error | OSError) -> SourceError:
-    """The error for a read that broke: the SQLSTATE and kind only, for a driver's text may quote values."""
+def read_failed(
+    tenant: str, table: str | None, error: AdbcError | psycopg.Error | OSError, again: str
+) -> SourceError:
+    """The error for a read that broke: the SQLSTATE and kind only, for a driver's text may quote values.
+
+    ``again`` is the command that goes on.
+    """
     state = getattr(error, "sqlstate", None)
     return SourceError(
         f"Reading the ERP failed ({type(error).__name__}{f', SQLSTATE {state}' if state else ''}).",
-        f"See that the ERP database is up and the views are readable (hat-etl doctor {tenant}), then go on with: "
-        f"hat-etl load {tenant} --resume",
+        f"See that the ERP database is up and the views are readable (hat-etl doctor {tenant}), then go on with:"
+        f" {again}",
         tenant=tenant,
         table=table,
     )
@@ -241,6 +247,7 @@ class PostgresSnapshot:
     """The exported snapshot and its sessions, lent to one range at a time."""
 
     tenant: str
+    again: str
     clock: datetime
     horizon: datetime
     sessions: list[Session]
@@ -257,7 +264,7 @@ class PostgresSnapshot:
         try:
             yield session
         except (AdbcError, OSError) as error:  # Arrow makes an OSError of what it does not understand itself
-            raise read_failed(self.tenant, table, error) from None
+            raise read_failed(self.tenant, table, error, self.again) from None
         finally:
             self._free.put(session)
 

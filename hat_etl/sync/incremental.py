@@ -113,8 +113,8 @@ def sync(tenant: Tenant, request: SyncRequest, progress: Progress | None = None)
     """
     started = time.monotonic()
     select(request.only)
-    source, database = open_source(tenant), TenantDatabase(tenant)
-    with closing(source), database.claim() as control:
+    source, database = open_source(tenant, "sync"), TenantDatabase(tenant)
+    with closing(source), database.claim("sync") as control:
         marks = watermarks(control, tenant)
         ledger.abandon_unfinished(control)
         today = datetime.now(ZoneInfo(tenant.erp.timezone)).date()
@@ -338,7 +338,7 @@ class _Sync:
     # -- merging -----------------------------------------------------------------------------------------------------
 
     def _commit(self) -> None:
-        committing = False
+        committing, session = False, self.control.info.backend_pid
         try:
             with errors(self.tenant.name, command="sync"), self.control.transaction():
                 self._merge()
@@ -347,7 +347,7 @@ class _Sync:
         except TargetError:
             if not (committing and (self.control.closed or self.control.broken)):
                 raise
-            self._settle_lost_commit()
+            self._settle_lost_commit(session)
         self.progress.phase("committed")
 
     def _merge(self) -> None:
@@ -423,22 +423,15 @@ class _Sync:
                 table=", ".join(text.partition(":")[0] for text in too_much),
             )
 
-    def _settle_lost_commit(self) -> None:
+    def _settle_lost_commit(self, session: int) -> None:
         """The connection broke while it committed: the ledger, written by the same transaction, tells the outcome."""
-        error: BaseException | None = None
         for _ in range(_COMMIT_QUESTIONS):
-            try:
-                with self.database.connect() as asking, errors(self.tenant.name, command="sync"):
-                    if ledger.state_of(asking, self.run) == self.state:
-                        return
-                    ledger.fail(asking, self.run, "failed", "the connection was lost and the commit did not happen")
+            committed = self._ask_ledger(session)
+            if committed:
+                return
+            if committed is False:
                 raise target_failed(self.tenant.name, None, psycopg.OperationalError(), "sync")
-            except TargetError as failed:
-                if error is None:
-                    error = failed
-                if "cannot be reached" not in failed.cause:
-                    raise
-                threading.Event().wait(0.5)
+            threading.Event().wait(0.5)
         raise TargetError(
             "The connection was lost while the run committed, and the tenant database does not answer: whether the"
             " changes are in HAT is not known yet.",
@@ -446,6 +439,19 @@ class _Sync:
             " right in either case.",
             tenant=self.tenant.name,
         ) from None
+
+    def _ask_ledger(self, session: int) -> bool | None:
+        """Whether the transaction of that session is committed; None while nobody can tell."""
+        try:
+            with self.database.connect() as asking, errors(self.tenant.name, command="sync"):
+                if not self.database.end_session(asking, session):
+                    return None
+                if ledger.state_of(asking, self.run) == self.state:
+                    return True
+                ledger.fail(asking, self.run, "failed", "the connection was lost and the commit did not happen")
+                return False
+        except TargetError:
+            return None
 
 
 @dataclass

@@ -12,7 +12,7 @@ from psycopg import errors as pg
 
 from hat_etl.errors import Busy, HatEtlError, TargetError
 from hat_etl.target.schema import create_technical
-from hat_etl.tenants.address import connection_string, refusal
+from hat_etl.tenants.address import SERVER_NETWORK, connection_string, refusal
 from hat_etl.tenants.config import Tenant
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -22,6 +22,10 @@ logging.getLogger("psycopg").setLevel(logging.CRITICAL)
 
 _LOCK = (0x484154, 1)
 """Key of the advisory lock: one run at a time in one tenant database."""
+
+_SESSION = ("timezone=UTC", "statement_timeout=0", "idle_in_transaction_session_timeout=0", *SERVER_NETWORK)
+
+_END_POLLS = 100
 
 
 class TenantDatabase:
@@ -38,10 +42,8 @@ class TenantDatabase:
             "hat.url",
             tenant.hat.url,
             application_name=f"hat_etl {tenant.name}",
-            options="-c timezone=UTC -c statement_timeout=0 -c idle_in_transaction_session_timeout=0",
+            options=" ".join(f"-c {setting}" for setting in _SESSION),
             client_encoding="UTF8",
-            connect_timeout=15,
-            keepalives_idle=30,
         )
 
     @property
@@ -63,16 +65,19 @@ class TenantDatabase:
         if connection.info.server_version >= 140000:
             # A session whose client was killed notices within a second, even in the middle of building an index.
             connection.execute("SET client_connection_check_interval = '1s'")
+            connection.execute("SET tcp_user_timeout = '60s'")
         return connection
 
     @contextmanager
-    def claim(self) -> Iterator[Connection]:
+    def claim(self, command: str = "load") -> Iterator[Connection]:
         """Hold the tenant's lock for as long as the block runs; the lock dies with its connection.
+
+        ``command`` is what errors tell to start again.
 
         Makes the technical schema where it is missing and writes or checks the identity row. Raises Busy when another
         run holds the lock, TargetError when the database belongs to another tenant.
         """
-        with self.connect() as control, errors(self.tenant.name):
+        with self.connect() as control, errors(self.tenant.name, command=command):
             # A killed holder's session may take a moment to notice.
             control.execute("SET lock_timeout = '3s'")
             try:
@@ -93,6 +98,23 @@ class TenantDatabase:
                 self._write_identity(control)
                 self.check_identity(control)
             yield control
+
+    def end_session(self, connection: Connection, pid: int) -> bool:
+        """End an earlier session of this tenant, whose connection is lost; whether it is gone.
+
+        What it was committing then is either committed or not.
+        """
+        mine = (
+            "FROM pg_stat_activity WHERE pid = %s AND usename = current_user AND datname = current_database()"
+            " AND application_name = %s"
+        )
+        values = (pid, f"hat_etl {self.tenant.name}")
+        connection.execute(f"SELECT pg_terminate_backend(pid) {mine}", values)
+        for _ in range(_END_POLLS):
+            if connection.execute(f"SELECT EXISTS (SELECT {mine})", values).fetchone() == (False,):
+                return True
+            connection.execute("SELECT pg_sleep(0.1)")
+        return False
 
     def owner(self, connection: Connection) -> tuple[str, str] | None:
         """Tenant and ANS registry of the identity row, or None while the database is nobody's."""

@@ -8,9 +8,23 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from hat_etl.errors import ConfigurationError
 from hat_etl.tenants.secrets import SecretRef
 
+NETWORK = {
+    "connect_timeout": 15,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""When a server counts as lost that does not answer any more: after a minute or so. An address may say otherwise."""
+
+SERVER_NETWORK = ("tcp_keepalives_idle=30", "tcp_keepalives_interval=10", "tcp_keepalives_count=3")
+"""Settings by which the server, too, gives up a client that has vanished, with its locks and its snapshot."""
+
 
 def connection_string(tenant: str, key: str, reference: SecretRef, **options: str | int) -> str:
-    """The connection string behind ``reference`` with ``options`` added; ``key`` is its place in the tenant file.
+    """The connection string behind ``reference`` with ``options`` and ``NETWORK`` added.
+
+    ``key`` is its place in the tenant file.
 
     Raises ConfigurationError when the secret is missing or is no PostgreSQL address; the message never repeats it.
     """
@@ -26,7 +40,7 @@ def connection_string(tenant: str, key: str, reference: SecretRef, **options: st
         # An @ that was not encoded in the password ends up in the host, which error messages show.
         if "@" in str(parts.get("host", "")) or "@" in str(parts.get("port", "")):
             raise malformed
-        return make_conninfo(address, **options)
+        return make_conninfo(address, **{name: v for name, v in NETWORK.items() if name not in parts}, **options)
     except psycopg.ProgrammingError:
         raise malformed from None
 
