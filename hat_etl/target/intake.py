@@ -22,7 +22,13 @@ from hat_etl.transform import Transformed, rejected_schema
 SMALL = 2_000
 """Rows up to which the planner guesses well enough from the size of a temporary table."""
 
-_SEEN = pa.schema([pa.field("recno", pa.int64(), nullable=False), pa.field("live", pa.bool_(), nullable=False)])
+_SEEN = pa.schema(
+    [
+        pa.field("recno", pa.int64(), nullable=False),
+        pa.field("live", pa.bool_(), nullable=False),
+        pa.field("repeats", pa.bool_(), nullable=False),
+    ]
+)
 _ALL = pa.schema([pa.field("recno", pa.int64(), nullable=False)])
 
 
@@ -49,14 +55,20 @@ class Intake:
         run = self._connection.execute
         run(create_stage_table(self.entity, "pg_temp"))
         run(create_rejected_table(self.entity, rejected_schema(self.entity), "pg_temp"))
-        run(f"CREATE TEMPORARY TABLE {self.entity.table}__seen (recno bigint NOT NULL, live boolean NOT NULL)")
+        run(
+            f"CREATE TEMPORARY TABLE {self.entity.table}__seen"
+            " (recno bigint NOT NULL, live boolean NOT NULL, repeats boolean NOT NULL)"
+        )
         run(
             f'CREATE TEMPORARY TABLE {self.entity.table}__issues (recno bigint NOT NULL, key text, "column" text,'
             " rule text NOT NULL, severity text NOT NULL, reason text NOT NULL, value text)"
         )
 
-    def write(self, raw: pa.RecordBatch, out: Transformed) -> None:
-        """Take in one batch of the view, as read and as transformed."""
+    def write(self, raw: pa.RecordBatch, out: Transformed, *, repeats: bool = False) -> None:
+        """Take in one batch of the view, as read and as transformed.
+
+        ``repeats``: rows of quarantine that are as they were when the last run judged them.
+        """
         if not raw.num_rows:
             return
         self.make()
@@ -64,7 +76,8 @@ class Intake:
         recnos = raw.column("source_recno").cast(pa.int64())
         self._recnos.append(recnos.to_numpy(zero_copy_only=False))
         live = pc.not_equal(raw.column("deleted"), 1)
-        self._copy(self.seen, pa.RecordBatch.from_arrays([recnos, live], schema=_SEEN))
+        repeated = pa.repeat(pa.scalar(repeats), raw.num_rows)
+        self._copy(self.seen, pa.RecordBatch.from_arrays([recnos, live, repeated], schema=_SEEN))
         self._copy(self.good, out.good)
         self._copy(self.rejected, out.rejected)
         self._copy(self.issues, out.issues)
@@ -78,8 +91,8 @@ class Intake:
         if recnos.size:
             self.make()
             self._recnos.append(recnos)
-            live = pa.array(np.zeros(recnos.size, dtype=bool))
-            self._copy(self.seen, pa.RecordBatch.from_arrays([pa.array(recnos), live], schema=_SEEN))
+            no = pa.array(np.zeros(recnos.size, dtype=bool))
+            self._copy(self.seen, pa.RecordBatch.from_arrays([pa.array(recnos), no, no], schema=_SEEN))
 
     def write_all(self, recnos: pa.Array) -> None:
         """Take in the Recnos of live rows of the whole view, for comparison with what is known."""

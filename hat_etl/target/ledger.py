@@ -106,6 +106,8 @@ class Watermark:
     live_rows: int | None = None
     live_recnos: int | None = None
     top: tuple[int, datetime] | None = None
+    run: int | None = None
+    """The run that wrote it; None for one that is yet to be written."""
 
 
 def set_watermark(connection: Connection, run: int, table: str, mark: Watermark) -> None:
@@ -123,7 +125,7 @@ def set_watermark(connection: Connection, run: int, table: str, mark: Watermark)
 def read_watermarks(connection: Connection) -> dict[str, Watermark]:
     """The watermark of every table that was ever loaded."""
     rows = connection.execute(
-        'SELECT "table", horizon, live_rows, live_recnos, top_recno, top_stamp FROM hat_etl.watermarks'
+        'SELECT "table", horizon, live_rows, live_recnos, top_recno, top_stamp, run FROM hat_etl.watermarks'
     ).fetchall()
     return {
         str(table): Watermark(
@@ -131,8 +133,9 @@ def read_watermarks(connection: Connection) -> dict[str, Watermark]:
             None if live_rows is None else int(live_rows),
             None if live_recnos is None else int(live_recnos),
             None if top_recno is None else (int(top_recno), top_stamp),
+            int(run),
         )
-        for table, horizon, live_rows, live_recnos, top_recno, top_stamp in rows
+        for table, horizon, live_rows, live_recnos, top_recno, top_stamp, run in rows
     }
 
 
@@ -165,6 +168,15 @@ def forget_changes(connection: Connection, days: int) -> None:
         " WHERE r.run = c.run AND r.finished_at < now() - make_interval(days => %s)",
         (days,),
     )
+
+
+def last_writer(connection: Connection) -> tuple[str, str, date] | None:
+    """Mode, state and reference day of the last run that may have changed HAT."""
+    row = connection.execute(
+        "SELECT mode, state, reference_day FROM hat_etl.runs"
+        " WHERE state NOT IN ('running', 'failed', 'stopped', 'abandoned') ORDER BY run DESC LIMIT 1"
+    ).fetchone()
+    return None if row is None else (str(row[0]), str(row[1]), row[2])
 
 
 def state_of(connection: Connection, run: int) -> str | None:

@@ -58,10 +58,10 @@ class Merger:
         soft = {parent.table for parent in intake.entity.soft_parents}
         if intake.empty and not parents & self.left and not soft & self.arrived:
             return Merged()
-        moved = parents & self.left or soft & self.arrived
+        moved = parents & (self.left | self.arrived)
         merge = _TableMerge(self, intake)
         if not moved and merge.is_needless():
-            return Merged()
+            return merge.standing()
         intake.make()
         return merge.carry_out()
 
@@ -74,21 +74,37 @@ class _TableMerge:
         self._keys = tuple(dict.fromkeys(column for key in self._entity.keys for column in key))
 
     def is_needless(self) -> bool:
-        """Whether HAT has all that was read and nothing else is known of it: rows that a look-back repeats."""
+        """Whether all is as it was: HAT has what was read, and what was rejected was judged by the last run.
+
+        So it is with rows that a look-back repeats, and with rows of quarantine that nothing has moved.
+        """
         intake, key = self._intake, self._entity.key
         table = f"'{self._entity.table}'"
         columns = ["source_recno", *(column.name for column in self._entity.columns)]
         answer = self._run(
-            f"SELECT NOT EXISTS (SELECT FROM {intake.issues}) AND NOT EXISTS (SELECT FROM {intake.rejected})"
+            f"SELECT NOT EXISTS (SELECT FROM {intake.issues} i JOIN {intake.seen} s USING (recno) WHERE NOT s.repeats)"
+            f" AND NOT EXISTS (SELECT FROM {intake.rejected} r JOIN {intake.seen} s ON s.recno = r.source_recno"
+            " WHERE NOT s.repeats)"
             f' AND NOT EXISTS (SELECT FROM hat_etl.backing WHERE "table" = {table})'
             f" AND NOT EXISTS (SELECT FROM hat_etl.rejects r JOIN {intake.seen} s USING (recno)"
-            f' WHERE r."table" = {table})'
+            f' WHERE r."table" = {table} AND NOT s.repeats)'
             f" AND NOT EXISTS (SELECT FROM {self._hat} h JOIN {intake.seen} s ON s.recno = h.source_recno"
             " WHERE NOT s.live)"
-            f" AND NOT EXISTS (SELECT FROM {intake.good} g LEFT JOIN {self._hat} h USING ({_names(key)})"
-            f" WHERE ROW({_names(columns, 'h')}) IS DISTINCT FROM ROW({_names(columns, 'g')}))"
+            f" AND NOT EXISTS (SELECT FROM {intake.good} g JOIN {intake.seen} s ON s.recno = g.source_recno"
+            f" LEFT JOIN {self._hat} h USING ({_names(key)}) WHERE NOT s.repeats"
+            f" AND ROW({_names(columns, 'h')}) IS DISTINCT FROM ROW({_names(columns, 'g')}))"
         ).fetchone()
         return answer == (True,)
+
+    def standing(self) -> Merged:
+        """The rows of quarantine as the last run left them."""
+        rejected, held = self._run(
+            "SELECT count(DISTINCT recno) FILTER (WHERE severity = 'reject'),"
+            " count(DISTINCT recno) FILTER (WHERE severity = 'held')"
+            f" FROM hat_etl.rejects WHERE \"table\" = '{self._entity.table}'"
+            " AND (severity <> 'warning' OR rule = 'not_future')"
+        ).fetchall()[0]
+        return Merged(rejected=int(rejected), held=int(held))
 
     def carry_out(self) -> Merged:
         self._touch()

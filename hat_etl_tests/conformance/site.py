@@ -133,11 +133,16 @@ url = "file:hat_url"
 
     def rows(self) -> dict[str, dict[Key, HatRow]]:
         """Table to its rows by natural key, of the tables that are there."""
-        with self.server.connect(self.hat, row_factory=dict_row) as connection:
+        return self.rows_of(self.server, self.hat)
+
+    @classmethod
+    def rows_of(cls, server: Server, hat: str) -> dict[str, dict[Key, HatRow]]:
+        """The same of any HAT database."""
+        with server.connect(hat, row_factory=dict_row) as connection:
             connection.execute("SET timezone = 'UTC'")
             there = connection.execute("SELECT relname FROM pg_class WHERE relnamespace = 'hat'::regnamespace")
             names = {row["relname"] for row in there}
-            return {entity.table: self._rows(connection, entity) for entity in ENTITIES if entity.table in names}
+            return {entity.table: cls._rows(connection, entity) for entity in ENTITIES if entity.table in names}
 
     @staticmethod
     def _rows(connection: psycopg.Connection[dict[str, Any]], entity: Entity) -> dict[Key, HatRow]:

@@ -1,0 +1,141 @@
+"""Anything may happen in the ERP and to a sync, in any order: in the end HAT is what the model says.
+
+The fast profile runs in every test run; ``HAT_ETL_EXAMPLES=500`` asks for more.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from hat_etl.entities import ENTITIES
+from hat_etl.errors import DecisionNeeded
+from hat_etl.sandbox.churn import Clock, Kind, Operation, apply
+from hat_etl.sync.incremental import SyncRequest
+from hat_etl_tests.conformance.compare import assert_same_entries, assert_same_rows
+from hat_etl_tests.conformance.model import Hat
+from hat_etl_tests.machine.subject import Ground, Subject, joined_aliases
+from hat_etl_tests.sandbox.activity import endings, operations
+from hat_etl_tests.servers import Server
+
+EXAMPLES, STEPS = int(os.environ.get("HAT_ETL_EXAMPLES", "5")), 12
+JOINED = joined_aliases(ENTITIES)
+SEEN_WHEN_JOINED = {Kind.UPDATE, Kind.INSERT, Kind.TOUCH, Kind.MASS_UPDATE, Kind.JOINED_UPDATE, Kind.UNDELETE}
+PHASES_OF_SEARCH = [p for p in Phase if p is not Phase.shrink or "HAT_ETL_SHRINK" in os.environ]
+PHASES = ("looking at the views", "reading", "comparing keys", "merging", "committing", "committed")
+
+
+class Machine(RuleBasedStateMachine):
+    ground: ClassVar[Ground]
+
+    @initialize()
+    def begin(self) -> None:
+        self.subject = Subject(self.ground)
+        self.known = self.subject.hat_now()
+        self.blind = False
+        """Whether something has happened that no window shows, such as a deleted joined row."""
+
+    def teardown(self) -> None:
+        if not hasattr(self, "subject"):
+            return
+        try:
+            for name in self.subject.activity.open_transactions:
+                self.subject.activity.end(name, commit=True)
+            self.sync(full=self.blind)
+            self.sync(full=False)
+        finally:
+            self.subject.close()
+
+    # -- the ERP -----------------------------------------------------------------------------------------------------
+
+    @rule(operation=operations())
+    def erp_is_used(self, operation: Operation) -> None:
+        apply(operation, self.subject.activity)
+        joined = operation.alias in JOINED and operation.kind not in SEEN_WHEN_JOINED
+        self.blind |= joined or operation.clock is Clock.BACK
+
+    @rule(operation=endings())
+    def transaction_ends(self, operation: Operation) -> None:
+        apply(operation, self.subject.activity)
+
+    # -- hat_etl -----------------------------------------------------------------------------------------------------
+
+    @rule(full=st.sampled_from([False, False, False, True]))
+    def sync(self, full: bool) -> None:
+        request = SyncRequest(full=full)
+        try:
+            run = self.subject.sync(request)
+        except DecisionNeeded:
+            # The brake: stamps went back, as after a restored backup.
+            self.assert_unchanged()
+            request = SyncRequest(full=True, accept=True)
+            run = self.subject.sync(request)
+        if self.blind and not request.full:
+            self.known = self.subject.hat_now()
+            return
+        self.blind = False
+        self.assert_hat(self.subject.expected(self.known, run))
+
+    @rule(phase=st.sampled_from(PHASES))
+    def sync_is_killed(self, phase: str) -> None:
+        if not self.subject.sync_killed_at(phase, SyncRequest(accept=True)):
+            self.known = self.subject.hat_now()  # nothing to merge: it ran to its end
+        elif phase == "committed":
+            self.known = self.subject.hat_now()
+        else:
+            self.assert_unchanged()
+
+    # -- what must hold ----------------------------------------------------------------------------------------------
+
+    @invariant()
+    @precondition(lambda self: hasattr(self, "subject"))
+    def no_lock_is_left(self) -> None:
+        with self.subject.connect_hat() as connection:
+            assert connection.execute(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            ).fetchone() == (0,)
+
+    def assert_unchanged(self) -> None:
+        self.assert_hat(self.known)
+
+    def assert_hat(self, expected: Hat) -> None:
+        found = self.subject.hat_now()
+        for entity in ENTITIES:
+            assert_same_rows(entity, found.rows[entity.table], expected.rows[entity.table])
+        assert_same_entries(found.entries, expected.entries)
+        self.known = found
+
+
+@pytest.fixture(scope="module")
+def ground(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    return Ground(postgres, tmp_path_factory.mktemp("tenants"))
+
+
+def test_every_history_ends_as_the_model_says(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAT_ETL_TENANTS", str(ground.folder))
+    Machine.ground = ground
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        Machine,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            derandomize="HAT_ETL_EXAMPLES" not in os.environ,
+            phases=PHASES_OF_SEARCH,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        ),
+    )
