@@ -78,7 +78,8 @@ class PostgresSource:
 
     def __init__(self, tenant: Tenant, command: str = "load") -> None:
         self._tenant = tenant
-        self._again = f"hat-etl load {tenant.name} --resume" if command == "load" else f"hat-etl {command} {tenant.name}"
+        name = tenant.name
+        self._again = f"hat-etl load {name} --resume" if command == "load" else f"hat-etl {command} {name}"
         self._dsn = connection_string(
             tenant.name,
             "erp.url",
