@@ -86,6 +86,7 @@ class Sandbox:
                 CREATE SCHEMA {ERP_SCHEMA} AUTHORIZATION {PROTHEUS};
                 CREATE SCHEMA {VIEWS_SCHEMA} AUTHORIZATION {READER};
                 GRANT USAGE ON SCHEMA {ERP_SCHEMA} TO {READER};
+                GRANT pg_read_all_stats TO {READER};
                 ALTER DEFAULT PRIVILEGES FOR ROLE {PROTHEUS} IN SCHEMA {ERP_SCHEMA} GRANT SELECT ON TABLES TO {READER};
                 """
             )

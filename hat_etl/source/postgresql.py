@@ -18,11 +18,13 @@ import psycopg
 import pyarrow as pa
 from adbc_driver_manager import Error as AdbcError
 
+from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import DELETED, RECNO, STAMP, Column, Entity, Kind
 from hat_etl.errors import SourceError
+from hat_etl.protheus.dictionary import physical_name
 from hat_etl.source.adbc import Session
 from hat_etl.source.encoding import from_cp1252
-from hat_etl.source.reader import WORD, Fingerprint, Range, Recnos, SourceHealth, ViewShape
+from hat_etl.source.reader import WORD, Fingerprint, Range, Recnos, SourceHealth, UnindexedStamp, ViewShape
 from hat_etl.source.view_check import LiveColumn
 from hat_etl.tenants.address import SERVER_NETWORK, connection_string, refusal
 from hat_etl.tenants.config import Tenant
@@ -45,6 +47,9 @@ SAMPLE_ROWS = 10_000
 
 _UNTRUSTED_ENCODINGS = frozenset({"SQL_ASCII", "LATIN1", "WIN1252"})
 """Read as bytes: the server would not convert, would get CP1252 wrong, or would refuse its undefined bytes."""
+
+_CONTROLS, _MORE_CONTROLS = (*range(1, 0x20), 0x7F), tuple(range(0x80, 0xA0))
+"""Numbers of the characters that the transform takes for blanks: of ASCII, and of Unicode beside."""
 
 _DESCRIBE = """
 SELECT n.nspname, c.relname, a.attname, t.typname,
@@ -162,6 +167,40 @@ class PostgresSource:
             raise read_failed(self._tenant.name, shape.entity.table, error, self._again) from None
         return int(seen), int(stamped)
 
+    def unindexed_stamps(self) -> list[UnindexedStamp]:
+        erp = self._tenant.erp
+        names = [physical_name(alias, erp.company) for alias in sorted({a for e in ENTITIES for a in e.reads})]
+        with self._told():
+            rows = (
+                self.control()
+                .execute(
+                    "SELECT n.nspname, c.relname, c.reltuples::int8, a.attname FROM pg_class c"
+                    " JOIN pg_namespace n ON n.oid = c.relnamespace"
+                    " JOIN pg_attribute a ON a.attrelid = c.oid AND lower(a.attname) = 's_t_a_m_p_'"
+                    " WHERE c.relkind IN ('r', 'p') AND lower(c.relname) = ANY (%s)"
+                    " AND CASE WHEN %s::text IS NULL THEN n.nspname = ANY (current_schemas(false))"
+                    " ELSE lower(n.nspname) = lower(%s) END"
+                    " AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum"
+                    " AND i.indisvalid AND i.indpred IS NULL) ORDER BY c.reltuples DESC, c.relname",
+                    (names, erp.schema_name, erp.schema_name),
+                )
+                .fetchall()
+            )
+        return [
+            UnindexedStamp(
+                str(table),
+                max(0, int(count)),
+                f"CREATE INDEX CONCURRENTLY {table}_stamp ON {quote(str(schema))}.{quote(str(table))}"
+                f" ({quote(str(column))});",
+            )
+            for schema, table, count, column in rows
+        ]
+
+    def sees_transactions(self) -> bool:
+        with self._told():
+            row = self.control().execute("SELECT pg_has_role('pg_read_all_stats', 'USAGE')").fetchone()
+        return row == (True,)
+
     @contextmanager
     def _told(self, table: str | None = None) -> Iterator[None]:
         """Turn a lost connection into a SourceError; what the server says of a statement is the caller's."""
@@ -226,9 +265,7 @@ class PostgresSource:
         return read_failed(self._tenant.name, None, error, self._again)
 
 
-def read_failed(
-    tenant: str, table: str | None, error: AdbcError | psycopg.Error | OSError, again: str
-) -> SourceError:
+def read_failed(tenant: str, table: str | None, error: AdbcError | psycopg.Error | OSError, again: str) -> SourceError:
     """The error for a read that broke: the SQLSTATE and kind only, for a driver's text may quote values.
 
     ``again`` is the command that goes on.
@@ -308,7 +345,7 @@ class PostgresSnapshot:
             yield from self._select(shape, f"{_name(shape, RECNO)} = ANY ('{{{listed}}}'::int8[])")
 
     def matching(self, shape: ViewShape, key: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
-        conditions = (_may_be(shape, shape.entity[name], text) for name, text in key.items())
+        conditions = (self._may_be(shape, shape.entity[name], text) for name, text in key.items())
         yield from self._select(shape, " AND ".join(conditions))
 
     def live(self, shape: ViewShape) -> tuple[int, int]:
@@ -324,6 +361,26 @@ class PostgresSnapshot:
         with self._session(shape.entity.table) as session, closing(session.batches(query)) as batches:
             for batch in batches:
                 yield batch.column(0)
+
+    def _may_be(self, shape: ViewShape, column: Column, text: str) -> str:
+        """SQL that is true where the view's value can become ``text``, a value of ``column`` as HAT writes it."""
+        name = _name(shape, column.alias)
+        if column.numeric_source:
+            return f"{name}::float8 BETWEEN {float(text) - 1!r} AND {float(text) + 1!r}"  # before it is rounded
+        if column.kind not in (Kind.TEXT, Kind.DATE):
+            return "true"
+        constant = column.source.constant
+        if column.kind is Kind.DATE:
+            text = text.replace("-", "")
+            if text == constant:
+                return "true"  # blanks and zeros in many spellings
+        controls = _CONTROLS + (_MORE_CONTROLS if self.encoding == "UTF8" else ())
+        listed = "".join(f"\\u{number:04x}" for number in controls)
+        shown = f"btrim(translate({name}::text, E'{listed}', '{' ' * len(controls)}'))"
+        if column.rule("upper"):
+            shown = f"upper({shown})"
+        same = f"{shown} = {_literal(text)}"
+        return f"({same} OR {shown} = '' OR {name} IS NULL)" if text == constant else same
 
     def _select(self, shape: ViewShape, where: str) -> Iterator[pa.RecordBatch]:
         decode = self._decoder(shape)
@@ -371,25 +428,6 @@ def _name(shape: ViewShape, alias: str) -> str:
     live = shape.named(alias)
     assert live is not None, "views are compared with the contract before they are read"
     return quote(live.name)
-
-
-def _may_be(shape: ViewShape, column: Column, text: str) -> str:
-    """SQL that is true where the view's value can become ``text``, a value of ``column`` as HAT writes it."""
-    name = _name(shape, column.alias)
-    if column.numeric_source:
-        return f"{name}::float8 BETWEEN {float(text) - 1!r} AND {float(text) + 1!r}"  # before it is rounded
-    if column.kind not in (Kind.TEXT, Kind.DATE):
-        return "true"
-    constant = column.source.constant
-    if column.kind is Kind.DATE:
-        text = text.replace("-", "")
-        if text == constant:
-            return "true"  # blanks and zeros in many spellings
-    shown = f"btrim({name}::text)"
-    if column.rule("upper"):
-        shown = f"upper({shown})"
-    same = f"{shown} = {_literal(text)}"
-    return f"({same} OR {shown} = '' OR {name} IS NULL)" if text == constant else same
 
 
 def _literal(text: str) -> str:

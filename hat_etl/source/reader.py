@@ -102,6 +102,17 @@ class SourceHealth:
     """None where the server does not tell."""
 
 
+@dataclass(frozen=True)
+class UnindexedStamp:
+    """A PLS table with stamps and no index on them."""
+
+    table: str
+    rows: int
+    """By the server's own estimate."""
+    ddl: str
+    """The statement that makes the index."""
+
+
 class Snapshot(Protocol):
     """One moment of the ERP; safe to use from several threads at once."""
 
@@ -157,6 +168,12 @@ class Source(Protocol):
 
     def sample_stamps(self, shape: ViewShape) -> tuple[int, int]:
         """Rows looked at (some thousands at the most), and how many of them have a Carimbo."""
+
+    def unindexed_stamps(self) -> list[UnindexedStamp]:
+        """PLS tables whose S_T_A_M_P_ begins no index, so that every sync looks at all of their rows."""
+
+    def sees_transactions(self) -> bool:
+        """Whether the login is told when transactions of others began: what the horizon is held behind."""
 
     def close(self) -> None:
         """Give back what the questions above used."""

@@ -26,6 +26,9 @@ from hat_etl.tenants.config import Tenant
 CLOCK_TOLERANCE = 60.0
 """Seconds by which the ERP's clock may differ from ours before it is worth a word."""
 
+WORTH_AN_INDEX = 50_000
+"""Rows from which a sync is noticeably quicker with an index on the stamp."""
+
 _KNOWN_ENCODINGS = ("UTF8", "WIN1252", "LATIN1", "SQL_ASCII")
 
 
@@ -64,6 +67,8 @@ def _erp(tenant: Tenant, source: Source, shapes: list[ViewShape]) -> Iterator[Ch
     yield _encoding(health)
     yield _clock(health)
     yield _connections(tenant, health)
+    yield _transactions(tenant, source, health)
+    yield _stamp_indexes(source)
     for entity in ENTITIES:
         try:
             shape = source.describe(entity)
@@ -115,6 +120,33 @@ def _connections(tenant: Tenant, health: SourceHealth) -> Check:
         "warning",
         f"The file allows {wanted} connections, the server has {health.free_connections} free.",
         "Lower connections in [erp], or load when the ERP is quiet.",
+    )
+
+
+def _transactions(tenant: Tenant, source: Source, health: SourceHealth) -> Check:
+    subject = "ERP: open transactions"
+    if source.sees_transactions():
+        return Check(subject, "ok", "their start can be seen; syncs go no further than the oldest")
+    return Check(
+        subject,
+        "warning",
+        "The login is not told when transactions of others began: rows that one commits more than"
+        f" {tenant.sync.lookback_minutes} minutes after it began may be missed by a sync until the next --full.",
+        f"GRANT pg_read_all_stats TO {health.login}; or raise lookback_minutes in [sync].",
+    )
+
+
+def _stamp_indexes(source: Source) -> Check:
+    subject = "ERP: indexes on S_T_A_M_P_"
+    missing = [table for table in source.unindexed_stamps() if table.rows >= WORTH_AN_INDEX]
+    if not missing:
+        return Check(subject, "ok", "no large table is without")
+    names = ", ".join(f"{table.table} ({table.rows:,} rows)" for table in missing)
+    return Check(
+        subject,
+        "warning",
+        f"Every sync looks at all rows of {names}.",
+        "Let the DBA run: " + " ".join(table.ddl for table in missing),
     )
 
 
