@@ -15,7 +15,7 @@ from hat_etl.entities import BY_TABLE
 from hat_etl.entities.model import Entity, Parent
 from hat_etl.errors import DataError
 from hat_etl.target.database import Connection
-from hat_etl.target.schema import STAGE_SCHEMA, constraint_name, rejected_table
+from hat_etl.target.schema import STAGE_SCHEMA, add_keys, rejected_table
 
 DUPLICATE_REASON = (
     "Há outro registro ativo com a mesma chave ({columns}) e R_E_C_N_O_ maior; só o de R_E_C_N_O_ maior é carregado. "
@@ -107,13 +107,10 @@ def orphans(parents: Iterable[Parent], schema: str) -> str:
 
 def _add_keys(connection: Connection, entity: Entity) -> bool:
     """Add primary and alternate keys; False, and nothing added, when some row stands in the way."""
-    additions = [f"ADD CONSTRAINT {constraint_name(entity, 'pkey')} PRIMARY KEY ({_names(entity.key)})"]
-    for number, key in enumerate(entity.alternate_keys, 1):
-        additions.append(f"ADD CONSTRAINT {constraint_name(entity, 'ak', number)} UNIQUE ({_names(key)})")
     try:
         with connection.transaction():
-            for addition in additions:
-                connection.execute(f"ALTER TABLE {_staged(entity)} {addition}")
+            for addition in add_keys(entity, STAGE_SCHEMA):
+                connection.execute(addition)
     except pg.UniqueViolation:
         return False
     return True

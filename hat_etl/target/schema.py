@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateTable, SetColumnComment, SetTableComment
+from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, SetColumnComment, SetTableComment
 
 from hat_etl.entities import ENTITIES
-from hat_etl.entities.model import Column, Entity, Kind
+from hat_etl.entities.model import Column, Entity, Kind, Parent
 
 TECHNICAL_SCHEMA = "hat_etl"
 STAGE_SCHEMA = "hat_etl_stage"
@@ -49,7 +49,11 @@ def _technical_columns() -> list[sa.Column[Any]]:
 
 
 def constraint_name(entity: Entity, kind: str, number: int = 0) -> str:
-    """Name of a key of ``entity``: ``pkey``, ``ak<n>`` for alternate keys, ``fk<n>`` for references."""
+    """Name of a key or index of ``entity``.
+
+    ``pkey``, ``ak<n>`` for alternate keys, ``fk<n>`` for references and ``ref<n>`` for what finds the children of a
+    parent, ``recno``.
+    """
     return f"{entity.table}_{kind}{number or ''}"
 
 
@@ -75,13 +79,64 @@ def hat_metadata(schema: str) -> sa.MetaData:
             ),
         ]
         columns = [sa.Column(c.name, _sa_type(c), nullable=not c.required, comment=c.meaning) for c in entity.columns]
-        sa.Table(entity.table, metadata, *columns, *_technical_columns(), *constraints, comment=entity.meaning)
+        indexes = [
+            # A sync finds the rows of the ERP again by their Recno, and the children of a parent that goes.
+            sa.Index(constraint_name(entity, "recno"), "source_recno"),
+            *(
+                sa.Index(constraint_name(entity, "ref", n), *parent.columns)
+                for n, parent in enumerate(entity.hard_parents, 1)
+                if not _found_by_key(entity, parent)
+            ),
+        ]
+        sa.Table(
+            entity.table, metadata, *columns, *_technical_columns(), *constraints, *indexes, comment=entity.meaning
+        )
     return metadata
+
+
+def _found_by_key(entity: Entity, parent: Parent) -> bool:
+    """Whether the index of a key of ``entity`` begins with the columns that refer to ``parent``."""
+    return any(set(key[: len(parent.columns)]) == set(parent.columns) for key in entity.keys)
 
 
 def create_hat_table(entity: Entity, schema: str) -> str:
     """DDL of a HAT table with all its keys, for documentation and for reading."""
-    return _sql(CreateTable(hat_metadata(schema).tables[f"{schema}.{entity.table}"]))
+    return _sql(CreateTable(_table(entity, schema)))
+
+
+def add_keys(entity: Entity, schema: str) -> list[str]:
+    """Statements that give a HAT table its primary and alternate keys."""
+    keys = (sa.PrimaryKeyConstraint, sa.UniqueConstraint)
+    return [_add(constraint) for constraint in _constraints(entity, schema) if isinstance(constraint, keys)]
+
+
+def add_references(entity: Entity, schema: str) -> dict[str, str]:
+    """Statements that tie a HAT table to its hard parents in the same schema, by the name of the foreign key."""
+    return {
+        str(constraint.name): _add(constraint)
+        for constraint in _constraints(entity, schema)
+        if isinstance(constraint, sa.ForeignKeyConstraint)
+    }
+
+
+def create_indexes(entity: Entity, schema: str) -> list[str]:
+    """Statements that make the indexes of a HAT table beside its keys, where they are missing."""
+    indexes = sorted(_table(entity, schema).indexes, key=lambda index: str(index.name))
+    return [_sql(CreateIndex(index, if_not_exists=True)) for index in indexes]
+
+
+def _table(entity: Entity, schema: str) -> sa.Table:
+    return hat_metadata(schema).tables[f"{schema}.{entity.table}"]
+
+
+def _constraints(entity: Entity, schema: str) -> list[sa.Constraint]:
+    """The constraints of a HAT table, sorted by name but for the primary key, which comes first."""
+    table = _table(entity, schema)
+    return sorted(table.constraints, key=lambda c: (c is not table.primary_key, str(c.name)))
+
+
+def _add(constraint: sa.Constraint) -> str:
+    return _sql(AddConstraint(constraint, isolate_from_table=False))
 
 
 def create_stage_table(entity: Entity, schema: str = STAGE_SCHEMA) -> str:
@@ -106,7 +161,7 @@ def rejected_table(entity: Entity) -> str:
 
 def comments(entity: Entity, schema: str) -> list[str]:
     """Statements that put the comments on a HAT table and its columns."""
-    table = hat_metadata(schema).tables[f"{schema}.{entity.table}"]
+    table = _table(entity, schema)
     return [_sql(SetTableComment(table)), *(_sql(SetColumnComment(column)) for column in table.columns)]
 
 
@@ -278,6 +333,6 @@ def create_technical() -> list[str]:
     statements = [f"CREATE SCHEMA IF NOT EXISTS {TECHNICAL_SCHEMA}"]
     for table in technical.sorted_tables:
         statements.append(_sql(CreateTable(table, if_not_exists=True)))
-        statements += [_sql(sa.schema.CreateIndex(index, if_not_exists=True)) for index in table.indexes]
+        statements += [_sql(CreateIndex(index, if_not_exists=True)) for index in table.indexes]
         statements.append(_sql(SetTableComment(table)))
     return statements

@@ -16,7 +16,7 @@ from hat_etl.entities.model import Entity
 from hat_etl.errors import TargetError
 from hat_etl.target.database import Connection
 from hat_etl.target.integrity import HELD_REASON, key_array, key_text, label, orphans
-from hat_etl.target.schema import STAGE_SCHEMA, comments, constraint_name
+from hat_etl.target.schema import STAGE_SCHEMA, add_references, comments, constraint_name, create_indexes
 
 _SNAPSHOT_POLLS = 15 * 60 * 10
 _LOCK_ATTEMPTS = 60
@@ -64,10 +64,13 @@ def wait_for_old_snapshots(connection: Connection, tenant: str) -> None:
 
 
 def tie_staged(connection: Connection, entities: Sequence[Entity]) -> None:
-    """Add the hard references between staged tables."""
+    """Give the staged tables all that HAT's tables have: references among them, indexes, statistics."""
     staged = {entity.table for entity in entities}
     for entity in entities:
         _add_foreign_keys(connection, entity, STAGE_SCHEMA, staged)
+        for index in create_indexes(entity, STAGE_SCHEMA):
+            connection.execute(index)
+        connection.execute(f"ANALYZE {STAGE_SCHEMA}.{entity.table}")
 
 
 def _add_foreign_keys(connection: Connection, entity: Entity, schema: str, parents: set[str]) -> None:
@@ -76,13 +79,11 @@ def _add_foreign_keys(connection: Connection, entity: Entity, schema: str, paren
         (f"{schema}.{entity.table}",),
     ).fetchall()
     tied = {str(name) for (name,) in present}
+    additions = add_references(entity, schema)
     for number, parent in enumerate(entity.hard_parents, 1):
-        if parent.table in parents and constraint_name(entity, "fk", number) not in tied:
-            ours, theirs = ", ".join(parent.columns), ", ".join(parent.parent_columns)
-            connection.execute(
-                f"ALTER TABLE {schema}.{entity.table} ADD CONSTRAINT {constraint_name(entity, 'fk', number)}"
-                f" FOREIGN KEY ({ours}) REFERENCES {schema}.{parent.table} ({theirs}) DEFERRABLE"
-            )
+        name = constraint_name(entity, "fk", number)
+        if parent.table in parents and name not in tied:
+            connection.execute(additions[name])
 
 
 def lock(connection: Connection, schema: str, tables: Sequence[str], tenant: str) -> None:
@@ -154,6 +155,8 @@ def replace(connection: Connection, entities: Sequence[Entity], schema: str, liv
         connection.execute(
             f"INSERT INTO {schema}.{entity.table} ({columns}) SELECT {columns} FROM {STAGE_SCHEMA}.{entity.table}"
         )
+        for index in create_indexes(entity, schema):
+            connection.execute(index)
     for entity in entities:
         if entity in rewritten:
             continue
