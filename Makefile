@@ -6,7 +6,7 @@ export HAT_ETL_TENANTS ?= $(CURDIR)/.sandbox/tenants
 export HAT_ETL_SANDBOX ?= $(CURDIR)/.sandbox
 BENEFICIARIES ?= 20000
 
-.PHONY: install demo test lint format docs bench bench-peers ui lock clean
+.PHONY: install demo test lint format docs bench bench-sync bench-peers ui lock clean
 
 install: $(VENV)/.installed
 
@@ -42,6 +42,9 @@ docs: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+bench-sync: install
+	$(BIN)/python -m benchmarks.sync
 
 bench-peers:
 	$(PY) -m venv .bench/peers

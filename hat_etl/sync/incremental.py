@@ -364,6 +364,7 @@ class _Sync:
         control.execute(f"SET LOCAL lock_timeout = '{self.tenant.sync.lock_wait_seconds}s'")
         control.execute("SET LOCAL work_mem = '64MB'")
         control.execute("SET CONSTRAINTS ALL DEFERRED")
+        self.progress.phase("merging")
         present = frozenset(swap.existing(control, schema))
         merger = Merger(control, schema, self.run, present)
         changed: dict[str, Merged] = {}
