@@ -19,10 +19,12 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON doc
 @click.command()
 @click.argument("tenant")
 @_ONLY
+@click.option("--sync", "of_sync", is_flag=True, help="What a sync would read, rather than a load.")
 @_JSON
-def plan(tenant: str, only: tuple[str, ...], as_json: bool) -> None:
+def plan(tenant: str, only: tuple[str, ...], of_sync: bool, as_json: bool) -> None:
     """Show what a load of TENANT would read, and how. Touches nothing."""
-    tables = planning.plan(store.load(tenant), only)
+    settings = store.load(tenant)
+    tables = planning.plan_sync(settings, only) if of_sync else planning.plan(settings, only)
     if as_json:
         print_json(
             [
@@ -33,7 +35,7 @@ def plan(tenant: str, only: tuple[str, ...], as_json: bool) -> None:
         )  # fmt: skip
         return
     print_table(
-        f"Plan of a load of {tenant}",
+        f"Plan of a {'sync' if of_sync else 'load'} of {tenant}",
         ("table", "view", "strategy", "rows", "remarks"),
         [(t.table, t.view, t.strategy, t.estimated_rows, "; ".join(t.remarks)) for t in tables],
         f"About {sum(t.estimated_rows for t in tables):,} rows, by the ERP's own estimate.",

@@ -31,7 +31,7 @@ from hat_etl.errors import DecisionNeeded, TargetError
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import Recnos, Snapshot, Source, ViewShape
 from hat_etl.sync.drift import columns_of, stop, survey
-from hat_etl.sync.plan import select
+from hat_etl.sync.plan import FULL, WINDOW, select
 from hat_etl.sync.run import Problem, Progress, RunReport, Silent, close_ledger, peak_memory
 from hat_etl.target import known, ledger, staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors, target_failed
@@ -41,10 +41,6 @@ from hat_etl.target.merge import Merged, Merger
 from hat_etl.tenants.config import Tenant
 from hat_etl.transform import Transformed, Transformer
 
-WINDOW = "window"
-"""Strategy: rows stamped since the watermark, less a look-back, and rows without a stamp."""
-FULL = "full"
-"""Strategy: every row of the view, for it shows no stamp."""
 AND_KEYS = " + keys"
 """Added to a strategy when all Recnos had to be compared."""
 REPAIR = "repair"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.entities.model import DELETED, STAMP, Entity
@@ -11,10 +12,16 @@ from hat_etl.errors import ConfigurationError, DataError, SourceError
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import Source, ViewShape
 from hat_etl.source.view_check import compare
+from hat_etl.target.database import TenantDatabase
+from hat_etl.target.ledger import LedgerReader
 from hat_etl.tenants.config import Tenant
 
 INITIAL = "initial"
 """Strategy of a load: every row of the view into a new table."""
+WINDOW = "window"
+"""Strategy of a sync: rows stamped since the watermark, less a look-back, and rows without a stamp."""
+FULL = "full"
+"""Strategy of a sync: every row of the view, for it shows no stamp or was asked for whole."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,32 @@ def plan(tenant: Tenant, only: Sequence[str] = ()) -> list[PlannedTable]:
         PlannedTable(shape.entity.table, shape.entity.view, INITIAL, shape.estimated_rows, tuple(_remarks(shape)))
         for shape in shapes
     ]
+
+
+def plan_sync(tenant: Tenant, only: Sequence[str] = ()) -> list[PlannedTable]:
+    """How ``sync`` would read each table that was loaded. Raises as ``describe`` does, and TargetError."""
+    marks = LedgerReader(TenantDatabase(tenant)).watermarks()
+    source = open_source(tenant)
+    try:
+        shapes = describe(source, tenant, [entity for entity in select(only) if entity.table in marks])
+    finally:
+        source.close()
+    planned = []
+    for shape in shapes:
+        table = shape.entity.table
+        stamped = shape.named(STAMP) is not None
+        since = marks[table] - timedelta(minutes=tenant.sync.lookback_minutes)
+        remarks = [f"rows stamped since {since:%Y-%m-%d %H:%M:%S} UTC, and those without a stamp"] if stamped else []
+        planned.append(
+            PlannedTable(
+                table,
+                shape.entity.view,
+                WINDOW if stamped else FULL,
+                shape.estimated_rows,
+                tuple(remarks + _remarks(shape)),
+            )
+        )
+    return planned
 
 
 def _remarks(shape: ViewShape) -> list[str]:
