@@ -25,7 +25,7 @@ _LOCK = (0x484154, 1)
 
 _SESSION = ("timezone=UTC", "statement_timeout=0", "idle_in_transaction_session_timeout=0", *SERVER_NETWORK)
 
-_END_POLLS = 100
+_END_POLLS = 20
 
 
 class TenantDatabase:

@@ -10,16 +10,16 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 DEADLINE = 120.0
 
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["pytest", "hat_etl.cli.main", *(
-    f"hat_etl.cli.{name}" for name in ("load", "ledger", "doctor", "views", "tenant", "sandbox")
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["pytest", "hat_etl.cli.main", *(
+    f"hat_etl.cli.{name}" for name in ("load", "sync", "ledger", "doctor", "views", "tenant", "sandbox")
 )])  # fmt: skip
 
 
@@ -38,12 +38,14 @@ class Result:
 
 
 class Command:
-    """A ``hat-etl`` command that runs."""
+    """A ``hat-etl`` command that runs. ``prepare`` is called in its process before it begins."""
 
-    def __init__(self, arguments: tuple[str, ...], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, arguments: tuple[str, ...], environment: Mapping[str, str], prepare: Callable[[], None] | None = None
+    ) -> None:
         self.arguments = arguments
         self._folder = tempfile.TemporaryDirectory(prefix="command")
-        self._process = _FORKS.Process(target=_run, args=(arguments, dict(environment), self._folder.name))
+        self._process = FORKS.Process(target=_run, args=(arguments, dict(environment), self._folder.name, prepare))
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
@@ -71,7 +73,9 @@ class Command:
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def _run(arguments: tuple[str, ...], environment: dict[str, str], folder: str) -> None:
+def _run(
+    arguments: tuple[str, ...], environment: dict[str, str], folder: str, prepare: Callable[[], None] | None
+) -> None:
     for descriptor, name in ((1, "out"), (2, "err")):
         file = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT, 0o600)
         os.dup2(file, descriptor)
@@ -81,4 +85,6 @@ def _run(arguments: tuple[str, ...], environment: dict[str, str], folder: str) -
     sys.argv = ["hat-etl", *arguments]
     from hat_etl.cli.main import main
 
+    if prepare is not None:
+        prepare()
     main()

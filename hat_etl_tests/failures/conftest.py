@@ -17,6 +17,7 @@ from hat_etl_tests.servers import place
 from . import changes
 from .ground import CHANGED, LOADED, Ground, Server
 from .proxy import Proxy
+from .syncing import MOVED, Shown
 
 BENEFICIARIES = 3_000
 
@@ -63,7 +64,7 @@ def make_ground(server: Server, tmp_path: Path) -> Iterator[Callable[..., Ground
 
     yield make
     for ground in made:
-        for database in {ground.pls, ground.hat} - {PLS, HAT, LOADED, CHANGED}:
+        for database in {ground.pls, ground.hat} - {PLS, HAT, LOADED, CHANGED, MOVED}:
             server.drop(database)
 
 
@@ -90,6 +91,23 @@ def changed_pls(server: Server) -> str:
     with server.admin(CHANGED) as connection:
         changes.everywhere(connection, seed=1)
     return CHANGED
+
+
+@pytest.fixture(scope="session")
+def moved(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    """Makes the database ``MOVED``, which tests leave as it is; gives what HAT shows after a load of it."""
+    with server.admin() as admin:
+        admin.execute(f"ALTER DATABASE {server.copy(PLS)} RENAME TO {MOVED}")
+    with server.admin(MOVED) as connection:
+        changes.some(connection, seed=1)
+    ground = Ground(server, tmp_path_factory.mktemp("moved"), pls=MOVED, hat=server.copy(LOADED))
+    before = Shown.by(ground)
+    ground.load()
+    after = Shown.by(ground)
+    assert after.rows != before.rows
+    assert after.reported != before.reported
+    server.drop(ground.hat)
+    return after
 
 
 @dataclass(frozen=True)

@@ -126,11 +126,11 @@ class Ground:
             encoding="utf-8",
         )
 
-    def start(self, *arguments: str) -> Command:
-        """Begin a ``hat-etl`` command."""
+    def start(self, *arguments: str, prepare: Callable[[], None] | None = None) -> Command:
+        """Begin a ``hat-etl`` command; ``prepare`` is called in its process first."""
         self.write()
         environment = {**os.environ, "HAT_ETL_TENANTS": str(self.folder), "COLUMNS": "200", **self.environment}
-        return Command(arguments, environment)
+        return Command(arguments, environment, prepare)
 
     def run(self, *arguments: str) -> Result:
         """Run a ``hat-etl`` command to its end."""

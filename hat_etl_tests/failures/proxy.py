@@ -5,7 +5,9 @@ That makes "in the middle of a load" a certain moment: the test acts while nothi
 
 from __future__ import annotations
 
+import ctypes
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +19,7 @@ Direction: TypeAlias = Literal["to_server", "from_server"]
 
 CHUNK = 8192
 DEADLINE = 60.0
+_SO_ATTACH_FILTER = 26
 
 
 @dataclass
@@ -30,6 +33,8 @@ class Gate:
     """Whether the piece that closed the gate still reaches its receiver."""
     closed: threading.Event = field(default_factory=threading.Event)
     opened: threading.Event = field(default_factory=threading.Event)
+    armed: threading.Event = field(default_factory=threading.Event)
+    """Set from the beginning unless the test asks otherwise: until then, the gate lets everything pass."""
 
     def await_closed(self) -> None:
         assert self.closed.wait(DEADLINE), "what the test waits for never passed the proxy"
@@ -65,7 +70,15 @@ class Proxy:
         words = statement.encode()
         return self._set(Gate("to_server", lambda _, tail: words in tail, deliver))
 
+    def hold_when_armed(self, statement: str, *, deliver: bool = False) -> Gate:
+        """As ``hold_at``, but only statements that come once the test has armed the gate."""
+        words = statement.encode()
+        gate = Gate("to_server", lambda _, tail: gate.armed.is_set() and words in tail, deliver)
+        self._gate = gate
+        return gate
+
     def _set(self, gate: Gate) -> Gate:
+        gate.armed.set()
         self._gate = gate
         return gate
 
@@ -80,7 +93,22 @@ class Proxy:
         if gate is not None:
             gate.open()
 
+    def swallow(self) -> None:
+        """From now on, no packet of the clients is answered: neither data nor probes, as when a firewall forgets them.
+
+        The kernel drops what comes in before it acknowledges it. To be called while a gate is closed.
+        """
+        with self._lock:
+            clients = [end for end in self._sockets if end.family == socket.AF_INET]
+        drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))
+        program = struct.pack("@HP", 1, ctypes.addressof(drop_all))
+        for client in clients:
+            client.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
     def close(self) -> None:
+        """Break every connection, and take no new one."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # closing alone would not wake the thread that accepts
         self._listener.close()
         self.cut()
 
