@@ -365,7 +365,7 @@ class _Telling:
             say("Not in HAT, not in quarantine, in no before-image that is kept" + self._not_in_view())
         for entry in told.rejects:
             if entry["severity"] != "warning":
-                say(f"Recno {entry['recno']}: {entry['reason']}")
+                say(f"Recno {entry['recno']} is not in HAT: {entry['reason']}")
         self._judge_source(live)
 
     def _not_in_view(self) -> str:
