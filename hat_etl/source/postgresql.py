@@ -111,7 +111,7 @@ class PostgresSource:
 
     def describe(self, entity: Entity) -> ViewShape:
         schema = self._tenant.erp.views_schema or self._tenant.erp.schema_name
-        with self._told(entity.table):
+        with self._told():
             rows = self.control().execute(_DESCRIBE, (entity.view, schema, schema)).fetchall()
         if not rows:
             raise SourceError(
@@ -126,7 +126,7 @@ class PostgresSource:
         columns = tuple(LiveColumn(str(r[2]), str(r[3]), r[4]) for r in rows if (r[0], r[1]) == relation)
         name = ".".join(quote(part) for part in relation)
         try:
-            with self._told(entity.table):
+            with self._told():
                 plan = self.control().execute(f"EXPLAIN (FORMAT JSON) SELECT * FROM {name}").fetchone()
         except psycopg.errors.InsufficientPrivilege:
             raise SourceError(
