@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from hat_etl.entities.model import Entity
 from hat_etl.source.reader import Recnos
 from hat_etl.target.rowhash import Hashes, row_hashes
-from hat_etl.target.rows import BACKING, Quarantine, comparable
+from hat_etl.target.rows import BACKING, STAMP, Quarantine, comparable
 from hat_etl.transform import Transformed
 from hat_etl.transform.findings import key_texts
 
@@ -63,15 +63,17 @@ class ErpRows:
     """Recno of each rejected row, to its key."""
     faults: dict[int, list[str]] = field(default_factory=dict)
     """Recno of each rejected row, to the columns for which it is rejected."""
-    late: set[int] = field(default_factory=set)
-    """Rows, deleted ones too, stamped after the moment up to which HAT is current."""
+    late: dict[int, datetime] = field(default_factory=dict)
+    """Stamp of the rows, deleted ones too, that have one after the moment up to which HAT is current."""
     states: dict[int, int] = field(default_factory=dict)
 
-    def add(self, raw: pa.RecordBatch, out: Transformed, horizon: datetime) -> None:
-        """Take in a batch of which all rows are suspicious."""
+    def add(self, raw: pa.RecordBatch, out: Transformed, horizon: datetime, now: datetime) -> None:
+        """Take in a batch of which all rows are suspicious. A stamp after ``now`` tells nothing."""
         stamps = raw.column("source_stamp").cast(pa.timestamp("us"), safe=False)
-        limit = pa.scalar(horizon.astimezone(UTC).replace(tzinfo=None), stamps.type)
-        self.late.update(raw.column("source_recno").filter(pc.greater(stamps, limit).fill_null(False)).to_pylist())
+        low, high = (pa.scalar(moment.astimezone(UTC).replace(tzinfo=None), stamps.type) for moment in (horizon, now))
+        late = pc.and_(pc.greater(stamps, low), pc.less_equal(stamps, high)).fill_null(False)
+        recnos = raw.column(RECNO_COLUMN).filter(late).to_pylist()
+        self.late.update(zip(recnos, stamps.filter(late).to_pylist(), strict=True))
         if out.good.num_rows:
             self.good.append(out.good)
             hashes = row_hashes(out.good.columns[: len(self.entity.columns)])
@@ -96,7 +98,7 @@ class _Comparison:
         self._good = pa.Table.from_batches(erp.good, self._entity.schema).combine_chunks()
         self._hat_keys, self._good_keys = self._keys(self._hat), self._keys(self._good)
         self._hat_texts, self._good_texts = self._texts(self._hat), self._texts(self._good)
-        self._backing = self._hat.column(BACKING).to_pylist()
+        self._backing, self._stamps = self._hat.column(BACKING).to_pylist(), self._hat.column(STAMP).to_pylist()
         self._recnos = self._good.column(RECNO_COLUMN).to_pylist()
         recnos = np.array([*self._recnos, *erp.rejected], dtype=np.int64)
         self._aside = set(recnos[quarantine.sets_aside(recnos)].tolist())
@@ -120,15 +122,16 @@ class _Comparison:
             if recno in self._erp.rejected and recno not in rejected_behind:
                 rejected_behind[recno] = place
             else:
-                found.append(self._finding(Kind.EXTRA, (recno,), self._hat_texts[place]))
+                found.append(self._finding(Kind.EXTRA, (recno,), self._hat_texts[place], place=place))
         for place in alone_good:
             recno = self._recnos[place]
             kind = Kind.QUARANTINED if recno in self._aside else Kind.MISSING
             found.append(self._finding(kind, (recno,), self._good_texts[place]))
         for recno, key in self._erp.rejected.items():
             if recno in rejected_behind:
-                key = self._hat_texts[rejected_behind[recno]]
-                found.append(self._finding(Kind.DIFFERING, (recno,), key, self._erp.faults.get(recno, ())))
+                place = rejected_behind[recno]
+                columns = self._erp.faults.get(recno, ())
+                found.append(self._finding(Kind.DIFFERING, (recno,), self._hat_texts[place], columns, place))
             else:
                 kind = Kind.QUARANTINED if recno in self._quarantined else Kind.MISSING
                 found.append(self._finding(kind, (recno,), key))
@@ -169,15 +172,24 @@ class _Comparison:
             columns = differing.get(number, []) + ([RECNO_COLUMN] if recno != behind else [])
             recnos = (recno,) if recno == behind else (recno, behind)
             kind = Kind.DIFFERING if columns else Kind.EQUAL
-            found.append(self._finding(kind, recnos, self._good_texts[place], columns))
+            found.append(self._finding(kind, recnos, self._good_texts[place], columns, partner))
         return found
 
-    def _finding(self, kind: Kind, recnos: tuple[int, ...], key: str, columns: Iterable[str] = ()) -> Finding:
-        if kind.is_mismatch and any(recno in self._erp.late or self._has_changed(recno) for recno in recnos):
+    def _finding(
+        self, kind: Kind, recnos: tuple[int, ...], key: str, columns: Iterable[str] = (), place: int | None = None
+    ) -> Finding:
+        """``place``: of the row of HAT, where there is one."""
+        stamp = None if place is None else self._stamps[place]
+        if kind.is_mismatch and any(self._is_late(recno, stamp) or self._has_changed(recno) for recno in recnos):
             kind = Kind.IN_FLIGHT
         return Finding(kind, recnos, key, tuple(dict.fromkeys(columns)))
 
+    def _is_late(self, recno: int, stamp: datetime | None) -> bool:
+        """Whether the ERP has changed a row since; not if HAT's row was brought with the very ``stamp`` it has."""
+        return recno in self._erp.late and self._erp.late[recno] != stamp
+
     def _has_changed(self, recno: int) -> bool:
+        """Whether a row is another than at the first reading."""
         return recno in self._before and self._before[recno] != self._erp.states.get(recno, int(NOT_GOOD))
 
 

@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 
-from hat_etl.entities.model import STAMP, Entity
+from hat_etl.entities.model import Entity
 from hat_etl.errors import DecisionNeeded
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import Range, Recnos, Snapshot, Source, ViewShape
@@ -178,6 +178,8 @@ class _Table:
     hat: int = 0
     equal: int = 0
     quarantined: int = 0
+    unstamped: int = 0
+    """Rows without a stamp: what the ERP has changed in them cannot be told from a mismatch."""
     seconds: float = 0.0
     suspects: list[Recnos] = field(default_factory=list)
     states: list[Hashes] = field(default_factory=list)
@@ -309,12 +311,6 @@ class _Reconciliation:
         self.problems, self.remarks = found.problems, found.remarks
         if found.problems and not found.shapes:
             raise stop(self.tenant.name, found.problems)
-        unstamped = [shape.entity.table for shape in found.shapes if shape.named(STAMP) is None]
-        if unstamped:
-            self.remarks.append(
-                f"No Carimbo in the view of {', '.join(unstamped)}: what the ERP changed there since the last sync"
-                " cannot be told from a mismatch."
-            )
         workers = self.tenant.erp.connections
         with self._hat_connections(workers) as hat:
             with self.source.snapshot() as snapshot:
@@ -325,6 +321,7 @@ class _Reconciliation:
             findings = self._look_again(tables, hat, workers)
         for table in tables:
             self._conclude(table, findings.get(table.entity.table, []))
+        self._remark_on_stamps(tables)
         with errors(self.tenant.name, command=MODE), self.control.transaction():
             told = "; ".join([*(f"{p.table}: {p.message}" for p in self.problems), _told(self.comparisons)])
             reconciliations.record(self.control, self.run, self.comparisons, self.state, told.strip("; ") or None)
@@ -410,7 +407,7 @@ class _Reconciliation:
             for raw in batches:
                 if self.stopped.is_set():
                     return
-                self._compare_batch(table, transform(raw), side)
+                self._compare_batch(table, raw, transform(raw), side)
                 self.progress.advanced(table.entity.table, raw.num_rows)
         unseen = side.unseen()
         with table.lock:
@@ -421,7 +418,7 @@ class _Reconciliation:
             table.seconds = max(table.seconds, time.monotonic() - began)
 
     @staticmethod
-    def _compare_batch(table: _Table, out: Transformed, side: _HatSide) -> None:
+    def _compare_batch(table: _Table, raw: pa.RecordBatch, out: Transformed, side: _HatSide) -> None:
         recnos = out.good.column("source_recno").to_numpy(zero_copy_only=False)
         hashes = row_hashes(out.good.columns[: len(table.entity.columns)])
         there, equal = side.look_up(recnos, hashes)
@@ -431,6 +428,7 @@ class _Reconciliation:
         wrong = ~equal & ~aside
         with table.lock:
             table.live += recnos.size + rejected.size
+            table.unstamped += raw.column("source_stamp").null_count
             table.in_erp += np.bincount(table.bucket(np.concatenate([recnos, rejected])), minlength=table.in_erp.size)
             table.equal += int(np.count_nonzero(equal))
             table.quarantined += int(np.count_nonzero(aside)) + int(np.count_nonzero(known))
@@ -453,6 +451,7 @@ class _Reconciliation:
         if not chunks:
             return findings
         self.progress.phase("looking again at what differs")
+        lookback = timedelta(minutes=self.tenant.sync.lookback_minutes)
         with self.source.snapshot() as snapshot:
 
             def task(table: _Table, recnos: Recnos, states: Hashes) -> Callable[[], None]:
@@ -460,7 +459,7 @@ class _Reconciliation:
                     if self.stopped.is_set():
                         return
                     began = time.monotonic()
-                    erp = self._erp_rows(snapshot, table, recnos)
+                    erp = self._erp_rows(snapshot, table, recnos, snapshot.clock + lookback)
                     with _lent(hat) as rows:
                         found = compare(erp, rows.rows(table.entity, recnos), table.quarantine, recnos, states)
                     with table.lock:
@@ -473,15 +472,27 @@ class _Reconciliation:
         return findings
 
     @staticmethod
-    def _erp_rows(snapshot: Snapshot, table: _Table, recnos: Recnos) -> ErpRows:
+    def _erp_rows(snapshot: Snapshot, table: _Table, recnos: Recnos, now: datetime) -> ErpRows:
         found, transform = ErpRows(table.entity), table.transformer()
         span = Range(int(recnos[0]), int(recnos[-1]))
         dense = span.high - span.low < 4 * recnos.size
         for raw in snapshot.stream(table.shape, span) if dense else snapshot.rows(table.shape, recnos):
             if dense:
                 raw = raw.filter(pa.array(np.isin(raw.column("source_recno").to_numpy(zero_copy_only=False), recnos)))
-            found.add(raw, transform(raw), table.horizon)
+            found.add(raw, transform(raw), table.horizon, now)
         return found
+
+    def _remark_on_stamps(self, tables: Sequence[_Table]) -> None:
+        doubtful = [
+            f"{table.entity.table} ({table.unstamped:,} rows)"
+            for table in tables
+            if table.unstamped and table.entity.table in self.wrong
+        ]
+        if doubtful:
+            self.remarks.append(
+                f"Rows without a Carimbo in {', '.join(doubtful)}: what the ERP has changed in them since the last"
+                " sync counts as a mismatch. A sync brings it, too."
+            )
 
     # -- the outcome -------------------------------------------------------------------------------------------------
 

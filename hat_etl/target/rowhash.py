@@ -45,11 +45,12 @@ def row_hashes(columns: Iterable[pa.Array]) -> Hashes:
         if result is None:
             result = np.zeros(len(column), dtype=np.uint64)
         result *= np.uint64(31)
-        filled = None if not column.null_count else column.is_valid().to_numpy(zero_copy_only=False)
-        if filled is None:
+        if column.null_count == len(column):
+            continue
+        if column.null_count:
+            result[column.is_valid().to_numpy(zero_copy_only=False)] += _hashes(column.drop_null())
+        else:
             result += _hashes(column)
-        elif column.null_count < len(column):
-            result[filled] += _hashes(column.drop_null())
     if result is None:
         raise ValueError("a row without columns has no hash")
     return result

@@ -26,8 +26,8 @@ from hat_etl.target.integrity import key_array
 from hat_etl.target.rowhash import Hashes
 from hat_etl.transform.texts import Mask
 
-BACKING = "backing_recno"
-"""Name of the column that holds the Recno of the live row behind a row of HAT."""
+BACKING, STAMP = "backing_recno", "source_stamp"
+"""Names of the columns that hold the Recno of the live row behind a row of HAT, and the stamp it was brought with."""
 
 
 @dataclass(frozen=True)
@@ -143,20 +143,23 @@ class HatRows:
         return Quarantine(_joined(recnos, np.int64), _joined(aside, np.bool_))
 
     def rows(self, entity: Entity, recnos: Recnos) -> pa.Table:
-        """The rows behind which live rows with these Recnos stand: ``BACKING``, then the columns, amounts as text."""
+        """The rows behind which live rows with these Recnos stand: ``BACKING``, ``STAMP``, the columns.
+
+        Amounts come as text.
+        """
         asked = f"(SELECT unnest('{{{','.join(map(str, recnos))}}}'::int8[]) AS recno)"
         query = (
             f"WITH asked AS MATERIALIZED {asked}, found AS ("
             f"SELECT h.* FROM {self._hat(entity)} h JOIN asked a ON a.recno = h.source_recno UNION"
             f" SELECT h.* FROM hat_etl.backing b JOIN asked a ON a.recno = b.recno JOIN {self._hat(entity)} h"
             f" ON {_keyed(entity)} WHERE b.\"table\" = '{entity.table}')"
-            f" SELECT e.recno AS {BACKING}, {_columns(entity)} FROM found h"
+            f" SELECT e.recno AS {BACKING}, h.{STAMP} AT TIME ZONE 'UTC' AS {STAMP}, {_columns(entity)} FROM found h"
             f" LEFT JOIN hat_etl.backing b ON b.\"table\" = '{entity.table}' AND b.key = {key_array(entity, 'h')}"
             " CROSS JOIN LATERAL (SELECT CASE WHEN b.key IS NULL THEN h.source_recno ELSE b.recno END AS recno) e"
             " JOIN asked a ON a.recno = e.recno"
         )
-        kinds = [pa.field(BACKING, pa.int64()), *(pa.field(c.name, _arrow(c)) for c in entity.columns)]
-        schema = pa.schema(kinds)
+        technical = pa.field(BACKING, pa.int64()), pa.field(STAMP, pa.timestamp("us"))
+        schema = pa.schema([*technical, *(pa.field(c.name, _arrow(c)) for c in entity.columns)])
         batches = [
             pa.RecordBatch.from_arrays([c.cast(f.type) for c, f in zip(b.columns, schema, strict=True)], schema=schema)
             for b in self._batches(entity, query)

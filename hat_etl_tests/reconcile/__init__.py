@@ -1,0 +1,1 @@
+"""Reconciliation: what it finds, what it leaves alone, what it mends."""
