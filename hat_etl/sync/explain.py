@@ -269,7 +269,7 @@ class _Telling:
     def _ask_erp(self) -> list[Seen]:
         one = self.tenant.erp.model_copy(update={"connections": 1})
         try:
-            with closing(open_source(self.tenant.model_copy(update={"erp": one}))) as source:
+            with closing(open_source(self.tenant.model_copy(update={"erp": one}), "explain")) as source:
                 return self._look(source)
         except (SourceError, ConfigurationError) as error:
             self.told.notes.append(f"The ERP could not be asked; what it holds now is not told. {error.cause}")

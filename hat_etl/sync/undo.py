@@ -63,7 +63,7 @@ class UndoReport:
 def plan(tenant: Tenant, run: int) -> UndoReport:
     """What taking ``run`` back would do. Changes nothing; raises as ``undo`` does, but never Busy."""
     database = TenantDatabase(tenant)
-    with database.connect() as connection, _telling(tenant, run):
+    with _telling(tenant, run), database.connect() as connection:
         if not database.check_identity(connection):
             raise _unknown(tenant, run)
         connection.execute("SET default_transaction_read_only = on")
@@ -82,7 +82,7 @@ def undo(tenant: Tenant, run: int) -> UndoReport:
     """
     started = time.monotonic()
     database = TenantDatabase(tenant)
-    with database.claim() as control, _telling(tenant, run):
+    with _telling(tenant, run), database.claim(UNDO) as control:
         past, tables = _judge(control, tenant, database.schema, run)
         ledger.abandon_unfinished(control)
         mine = ledger.start(control, UNDO, datetime.now(ZoneInfo(tenant.erp.timezone)).date())
@@ -174,7 +174,7 @@ def _judge_run(connection: Connection, tenant: Tenant, past: Past) -> None:
             f"Run {run} did not succeed (it is {past.state}): it has changed nothing.",
             f"hat-etl runs {name} shows the runs that succeeded.",
         )
-    if not history.has_images(connection, run):
+    if history.images_are_gone(connection, past, tenant.sync.undo_days):
         ended = f", and it ended on {past.finished_at:%Y-%m-%d}" if past.finished_at else ""
         raise _no(
             tenant,

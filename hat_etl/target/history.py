@@ -77,10 +77,18 @@ def find(connection: Connection, run: int) -> Past | None:
     return None if row is None else Past(*row)
 
 
-def has_images(connection: Connection, run: int) -> bool:
-    """Whether the before-images of a run are still there; one that succeeded has written some."""
-    row = connection.execute("SELECT EXISTS (SELECT FROM hat_etl.changes WHERE run = %s)", (run,)).fetchone()
-    return row == (True,)
+def images_are_gone(connection: Connection, past: Past, days: int) -> bool:
+    """Whether the before-images of a run, which are kept for so many days, are there no more.
+
+    A run without any has changed nothing, if it is a late one and counted no row.
+    """
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM hat_etl.changes WHERE run = %(run)s), r.finished_at < now() - make_interval(days =>"
+        " %(days)s) OR EXISTS (SELECT FROM hat_etl.run_tables t WHERE t.run = r.run AND t.loaded + t.updated +"
+        " t.deleted > 0) FROM hat_etl.runs r WHERE r.run = %(run)s",
+        {"run": past.run, "days": days},
+    ).fetchone()
+    return row == (False, True)
 
 
 def touched(connection: Connection, run: int) -> list[Touched]:

@@ -298,6 +298,19 @@ def test_a_change_that_moved_no_stamp_is_read_again(small: Small) -> None:
     assert state(small.site, runs=False) == after
 
 
+def test_a_repair_can_be_undone_like_a_sync(small: Small) -> None:
+    small.change("BTS", 1, BTS_NOMUSR="OUTRA")
+    small.pls.rows("BTS")[0][STAMP] = LONG_AGO
+    small.site.fill_tables(small.pls)
+    before = state(small.site)
+    run = small.site.run("reconcile", TENANT, "--repair", "--json").json["repair"]["run"]
+    after = state(small.site, runs=False)
+    small.undo(run)
+    assert state(small.site) == before
+    small.sync()
+    assert state(small.site, runs=False) == after
+
+
 def test_what_left_and_came_without_a_stamp_is_found_again(small: Small) -> None:
     small.pls.rows("BTS").pop()
     small.person(7)[STAMP] = LONG_AGO
