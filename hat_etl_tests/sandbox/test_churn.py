@@ -246,6 +246,9 @@ def test_a_purged_row_is_gone_and_its_key_comes_back_under_a_new_recno(pls: Pls,
     back = pls.do(Kind.REINCLUDE_PURGED, alias)
     assert back[0] > max(before)
     assert key_of(alias, pls.rows(alias)[back[0]]) == key_of(alias, before[gone[0]])
+    # It has come back once and for all, even if it goes again.
+    name = pls.activity.name(table(alias))
+    pls.connection.execute(f"UPDATE {name} SET d_e_l_e_t_ = '*' WHERE r_e_c_n_o_ = {back[0]}".encode())
     assert pls.do(Kind.REINCLUDE_PURGED, alias) == []
 
 
@@ -315,7 +318,9 @@ def test_spoiled_rows_are_rejected_until_they_are_mended(pls: Pls) -> None:
         for recno in pls.do(Kind.SPOIL, alias, 1, way)
     }
     assert {name for _, name in spoiled} == {table(alias).entity.table for alias in physical.aliases()}
-    assert spoiled <= {(recno, name) for recno, name, _, severity in pls.issues() if severity == "reject"}
+    rules = {(recno, name): rule for recno, name, rule, severity in pls.issues() if severity == "reject"}
+    assert spoiled <= rules.keys()
+    assert {rules[place] for place in spoiled} == {"required", "invalid_date", "invalid_number", "in"}
     for alias in physical.aliases():
         pls.do(Kind.MEND, alias, 1_000)
         after = pls.rows(alias)
@@ -417,6 +422,16 @@ def test_a_late_commit_brings_rows_older_than_those_seen_before(pls: Pls) -> Non
     assert pls.activity.open_transactions == ()
 
 
+def test_a_wrong_clock_is_right_again_for_the_rest_of_a_long_transaction(pls: Pls) -> None:
+    moment = pls.now()
+    wrong = pls.do(Kind.UPDATE, "BTS", 1, 0, transaction="a", clock=Clock.NONE)
+    right = pls.do(Kind.UPDATE, "BTS", 1, 50, transaction="a")
+    pls.do(Kind.COMMIT, "", transaction="a")
+    rows = pls.rows("BTS")
+    assert rows[wrong[0]]["s_t_a_m_p_"] is None
+    assert rows[right[0]]["s_t_a_m_p_"] >= moment
+
+
 def test_a_rollback_leaves_nothing_but_a_gap_in_the_recnos(pls: Pls) -> None:
     before = pls.rows("BTS")
     lost = pls.do(Kind.INSERT, "BTS", 2, 0, transaction="b")
@@ -482,6 +497,7 @@ def test_a_mixture_is_of_the_size_asked_mostly_updates_and_all_is_in_it() -> Non
     assert (rows["update"], rows["insert"], rows["delete"]) == (6_000, 2_500, 1_000)
     assert all(rows.values())
     assert {o.alias for o in history if o.alias} == set(sizes)
+    assert {o.kind for o in history if not o.alias} == {Kind.COMMIT}
     assert rows[LATE] == sum(o.rows for o in history if o.transaction and o.alias)
     assert {o.clock for o in history} == {Clock.RIGHT, *CLOCKS.values()}
 
@@ -543,8 +559,12 @@ def test_the_command_churns_a_sandbox_and_says_what_it_did(tmp_path: Path) -> No
         command.down(folder)
 
 
-@pytest.mark.parametrize("options", [["--kinds", "update,explode"], ["--changes", "0"], []])
-def test_the_command_refuses_what_it_does_not_know(tmp_path: Path, options: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--kinds", "update,explode"], "explode"), (["--changes", "0"], "one change"), ([], "no sandbox")],
+)
+def test_the_command_refuses_what_cannot_be(tmp_path: Path, options: list[str], said: str) -> None:
     result = CliRunner().invoke(main, ["sandbox", "churn", "--folder", str(tmp_path), *options])
     assert result.exit_code == 3
+    assert said in result.stderr
     assert "Next step" in result.stderr

@@ -39,7 +39,9 @@ def churn(folder: Path, changes: int, seed: int, kinds: Collection[str] = ()) ->
     """
     check_labels(kinds)
     if changes < 1 or seed < 0:
-        raise ConfigurationError("A sandbox cannot change so.", "Ask for at least one change and a seed from 0 on.")
+        raise ConfigurationError(
+            f"A sandbox cannot make {changes} changes with seed {seed}.", "Ask for at least one change, seed 0 or more."
+        )
     manifest = command.read_manifest(folder)
     if manifest is None:
         raise ConfigurationError(f"There is no sandbox in {folder}.", "Make one: hat-etl sandbox up.")

@@ -91,16 +91,6 @@ def table(alias: str) -> Table:
     return Table(alias)
 
 
-def parents() -> tuple[str, ...]:
-    """Aliases of the tables that others need."""
-    return tuple(alias for alias in physical.aliases() if table(alias).children)
-
-
-def joined() -> tuple[str, ...]:
-    """Aliases of the tables that views join to others."""
-    return tuple(alias for alias in physical.aliases() if table(alias).joined_by)
-
-
 def _fields_of(entity: Entity, columns: Iterable[str]) -> tuple[str, ...]:
     """The fields of these columns, once each; a slice is part of a field that is there as a whole."""
     sources = [entity[column].source for column in columns]

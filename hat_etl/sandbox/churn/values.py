@@ -33,15 +33,13 @@ def touch(table: Table) -> Assignment:
 
 def spoil(table: Table, choice: int) -> Assignment:
     """A value for which a load rejects the row."""
-    ways = _blanks(table) | _wrong(table)
-    if table.is_unique and _wrong(table):
-        ways = _wrong(table)  # blanked keys would soon be the same
+    ways = _ways(table)
     field = list(ways)[choice % len(ways)]
     return field.lower(), ways[field]
 
 
 def ways_to_spoil(table: Table) -> int:
-    return len(_wrong(table) if table.is_unique and _wrong(table) else _blanks(table) | _wrong(table))
+    return len(_ways(table))
 
 
 def flip_filter(table: Table) -> Assignment:
@@ -106,6 +104,13 @@ def _number(width: int, number: str) -> str:
 
 def _array(texts: list[str]) -> str:
     return "ARRAY[" + ", ".join(f"'{text}'" for text in texts) + "]"
+
+
+def _ways(table: Table) -> dict[str, str]:
+    """Field to a bad value."""
+    wrong = _wrong(table)
+    # Under a unique index, blanked keys would soon be the same.
+    return wrong if table.is_unique and wrong else _blanks(table) | wrong
 
 
 def _blanks(table: Table) -> dict[str, str]:
