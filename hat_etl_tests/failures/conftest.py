@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -81,6 +84,36 @@ def proxies(server: Server) -> Iterator[tuple[Proxy, Proxy]]:
     yield erp, hat
     erp.close()
     hat.close()
+
+
+@pytest.fixture
+def small_disk(server: Server) -> Iterator[Callable[[str], None]]:
+    """A file system of its own, mounted as a tablespace; gives a function that sets its size."""
+    folder = server.sandbox.folder / "small"
+    folder.mkdir()
+    owner = os.stat(server.sandbox.folder / "postgres")
+
+    def mount(options: str) -> None:
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True, capture_output=True, text=True
+        )
+
+    if shutil.which("mount") is None:
+        pytest.skip("the command mount is not there")
+    try:
+        mount("size=4m")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"a file system cannot be mounted here: {error.stderr.strip()}")
+    try:
+        os.chown(folder, owner.st_uid, owner.st_gid)
+        with server.admin() as admin:
+            admin.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
+        yield lambda size: mount(f"remount,size={size}")
+        with server.admin() as admin:
+            admin.execute("DROP TABLESPACE small")
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        folder.rmdir()
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -183,35 +180,6 @@ def assert_stopped(result: Result, exit_code: int) -> None:
     for words in ("Broken off", "hat-etl status", "--resume"):
         assert words in result.err
     assert "Error" not in result.err
-
-
-@pytest.fixture
-def small_disk(server: Server) -> Iterator[Callable[[str], None]]:
-    """A file system of its own, mounted as a tablespace; gives a function that sets its size."""
-    folder = server.sandbox.folder / "small"
-    folder.mkdir()
-    owner = os.stat(server.sandbox.folder / "postgres")
-
-    def mount(options: str) -> None:
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True, capture_output=True, text=True
-        )
-
-    if shutil.which("mount") is None:
-        pytest.skip("the command mount is not there")
-    try:
-        mount("size=4m")
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"a file system cannot be mounted here: {error.stderr.strip()}")
-    try:
-        os.chown(folder, owner.st_uid, owner.st_gid)
-        with server.admin() as admin:
-            admin.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
-        yield lambda size: mount(f"remount,size={size}")
-        with server.admin() as admin:
-            admin.execute("DROP TABLESPACE small")
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_the_disk_of_hat_is_full_and_then_has_room_again(
