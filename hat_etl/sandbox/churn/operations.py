@@ -71,7 +71,8 @@ class Operation:
     """One piece of activity.
 
     ``rows`` are picked among those there, in the order of Recno, from place ``choice`` (modulo their number) on and
-    evenly over the table; when fewer fit, fewer are touched. ``choice`` also decides between fields and values.
+    evenly over the table; when fewer fit, fewer are touched. Large tables are not counted for this: places are Recnos
+    there, and many rows come in runs of neighbours. ``choice`` also decides between fields and values.
     With a ``transaction`` the operation runs in that one, opened if need be, and is seen only after its COMMIT.
     """
 
