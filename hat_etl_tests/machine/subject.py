@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,7 +16,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from hat_etl.entities.model import Entity
+from hat_etl.entities.model import Entity, Kind
 from hat_etl.protheus.dictionary import physical_name
 from hat_etl.sandbox import loading, physical
 from hat_etl.sandbox.churn import Activity
@@ -112,6 +114,56 @@ class Subject:
         child.start()
         child.join()
         return child.exitcode == -signal.SIGKILL
+
+    def harm(self, entity: Entity, place: int, harm: str) -> bool:
+        """Change, remove or add a row of HAT behind hat_etl's back; False where there is none that can be."""
+        text = next((c.name for c in entity.columns if c.kind is Kind.TEXT and c.name not in entity.key_columns), None)
+        key = ", ".join(f'"{column}"' for column in entity.key)
+        chosen = f"SELECT {key} FROM hat.{entity.table} ORDER BY {key} LIMIT 1 OFFSET {place} % greatest(1, (SELECT"
+        chosen += f" count(*) FROM hat.{entity.table}))"
+        with self.connect_hat() as connection:
+            connection.execute("SET session_replication_role = replica")
+            if harm == "change":
+                if text is None:
+                    return False
+                statement = (
+                    f"UPDATE hat.{entity.table} SET \"{text}\" = CASE WHEN \"{text}\" = '?' THEN '!' ELSE '?' END"
+                )
+            elif harm == "remove":
+                statement = f"DELETE FROM hat.{entity.table}"
+            else:
+                return self._add(connection, entity, chosen, key)
+            # A version that is kept for a rejected row has nothing in the ERP that it could be held against.
+            kept = f"(SELECT key FROM hat_etl.backing WHERE \"table\" = '{entity.table}' AND recno IS NULL)"
+            parts = ", ".join(f'"{column}"::text' for column in entity.key)
+            return bool(
+                connection.execute(
+                    f"{statement} WHERE ({key}) = ({chosen}) AND ARRAY[{parts}] NOT IN {kept}".encode()
+                ).rowcount
+            )
+
+    @staticmethod
+    def _add(connection: psycopg.Connection[Any], entity: Entity, chosen: str, key: str) -> bool:
+        """A copy of a row under another key, as of a Recno that the ERP does not have."""
+        last = entity.key[-1]
+        if entity[last].kind is not Kind.TEXT or entity.alternate_keys:
+            return False
+        names = ", ".join(f'"{field.name}"' for field in entity.schema if field.name not in (last, "source_recno"))
+        return bool(
+            connection.execute(
+                f"INSERT INTO hat.{entity.table} ({names}, \"{last}\", source_recno) SELECT {names}, '~', 999999"
+                f" FROM hat.{entity.table} WHERE ({key}) = ({chosen})".encode()
+            ).rowcount
+        )
+
+    @contextmanager
+    def drifted(self, entity: Entity) -> Iterator[None]:
+        """The view calls a column otherwise for as long as the block runs."""
+        view, alias = f"hat.{entity.view}", entity.columns[-1].alias
+        with self.connect_erp() as connection:
+            connection.execute(f"ALTER VIEW {view} RENAME COLUMN {alias} TO other_name".encode())
+            yield
+            connection.execute(f"ALTER VIEW {view} RENAME COLUMN other_name TO {alias}".encode())
 
     def hat_now(self) -> Hat:
         """HAT and its list of rejects as they are."""

@@ -20,10 +20,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from hat_etl.entities import ENTITIES
+from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.errors import DecisionNeeded
 from hat_etl.sandbox.churn import Clock, Kind, Operation, apply
-from hat_etl.sync.incremental import SyncRequest
+from hat_etl.sync.incremental import SyncRequest, sync
+from hat_etl.sync.reconcile import ReconcileRequest, reconcile
+from hat_etl.sync.undo import undo
 from hat_etl_tests.conformance.compare import assert_same_entries, assert_same_rows
 from hat_etl_tests.conformance.model import Hat
 from hat_etl_tests.machine.subject import Ground, Subject, joined_aliases
@@ -32,6 +34,8 @@ from hat_etl_tests.servers import Server
 
 EXAMPLES, STEPS = int(os.environ.get("HAT_ETL_EXAMPLES", "5")), 12
 JOINED = joined_aliases(ENTITIES)
+TABLES = st.sampled_from([entity.table for entity in ENTITIES])
+HARM = ("change", "remove", "add")
 SEEN_WHEN_JOINED = {Kind.UPDATE, Kind.INSERT, Kind.TOUCH, Kind.MASS_UPDATE, Kind.JOINED_UPDATE, Kind.UNDELETE}
 PHASES_OF_SEARCH = [p for p in Phase if p is not Phase.shrink or "HAT_ETL_SHRINK" in os.environ]
 PHASES = ("looking at the views", "reading", "comparing keys", "merging", "committing", "committed")
@@ -44,6 +48,10 @@ class Machine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.subject = Subject(self.ground)
         self.known = self.subject.hat_now()
+        self.fresh = False
+        """Whether HAT shows the ERP as it is now."""
+        self.undoable: tuple[int, Hat] | None = None
+        """The last run, when it is a sync, and what HAT was before it."""
         self.blind = False
         """Whether something has happened that no window shows, such as a deleted joined row."""
 
@@ -65,10 +73,12 @@ class Machine(RuleBasedStateMachine):
         apply(operation, self.subject.activity)
         joined = operation.alias in JOINED and operation.kind not in SEEN_WHEN_JOINED
         self.blind |= joined or operation.clock is Clock.BACK
+        self.fresh = False
 
     @rule(operation=endings())
     def transaction_ends(self, operation: Operation) -> None:
         apply(operation, self.subject.activity)
+        self.fresh = False
 
     # -- hat_etl -----------------------------------------------------------------------------------------------------
 
@@ -82,20 +92,71 @@ class Machine(RuleBasedStateMachine):
             self.assert_unchanged()
             request = SyncRequest(full=True, accept=True)
             run = self.subject.sync(request)
+        before = self.known
         if self.blind and not request.full:
             self.known = self.subject.hat_now()
-            return
-        self.blind = False
-        self.assert_hat(self.subject.expected(self.known, run))
+        else:
+            self.blind, self.fresh = False, True
+            self.assert_hat(self.subject.expected(self.known, run))
+        self.undoable = (run, before)
 
     @rule(phase=st.sampled_from(PHASES))
     def sync_is_killed(self, phase: str) -> None:
+        self.undoable = None
         if not self.subject.sync_killed_at(phase, SyncRequest(accept=True)):
             self.known = self.subject.hat_now()  # nothing to merge: it ran to its end
         elif phase == "committed":
             self.known = self.subject.hat_now()
         else:
             self.assert_unchanged()
+
+    @precondition(lambda self: self.undoable)
+    @rule()
+    def last_sync_is_undone(self) -> None:
+        assert self.undoable is not None
+        run, before = self.undoable
+        self.undoable, self.fresh = None, False
+        # What it saw of things that no window shows is to be seen again.
+        self.blind = True
+        try:
+            undo(self.subject.tenant, run)
+        except DecisionNeeded as refusal:
+            if "nothing" not in refusal.cause.lower():
+                raise
+            return
+        self.assert_hat(before)
+
+    @precondition(lambda self: self.fresh and not self.subject.activity.open_transactions)
+    @rule(
+        table=st.sampled_from([entity.table for entity in ENTITIES]),
+        place=st.integers(0, 50),
+        harm=st.sampled_from(HARM),
+    )
+    def hat_is_harmed_and_repaired(self, table: str, place: int, harm: str) -> None:
+        assert reconcile(self.subject.tenant, ReconcileRequest()).is_clean
+        if not self.subject.harm(BY_TABLE[table], place, harm):
+            return
+        report = reconcile(self.subject.tenant, ReconcileRequest(repair=True, accept=True))
+        assert any(found.mismatches for found in report.tables if found.table == table)
+        assert report.is_clean
+        self.undoable = None
+        found = self.subject.hat_now()
+        for entity in ENTITIES:
+            values = [{key: row.values for key, row in hat.rows[entity.table].items()} for hat in (found, self.known)]
+            assert values[0] == values[1], entity.table
+        assert_same_entries(found.entries, self.known.entries)
+        self.known = found
+
+    @rule(table=TABLES)
+    def view_drifts_and_is_mended(self, table: str) -> None:
+        self.undoable, entity = None, BY_TABLE[table]
+        with self.subject.drifted(entity):
+            report = sync(self.subject.tenant, SyncRequest(accept=True))
+            assert table in {problem.table for problem in report.problems}
+            assert table not in {outcome.table for outcome in report.tables if outcome.read}
+        # Some tables are ahead of others now: the next sync is held against what there is.
+        self.known = self.subject.hat_now()
+        self.fresh = False
 
     # -- what must hold ----------------------------------------------------------------------------------------------
 
