@@ -36,7 +36,7 @@ RANGE_BREADTH = 250_000
 """Recnos that one range covers at the least: what a broken load repeats at the most, per connection."""
 MAX_RANGES = 400
 
-_SETTLE_MEMORY = ("SET LOCAL maintenance_work_mem = '256MB'", "SET LOCAL work_mem = '64MB'")
+_MEMORY = ("SET LOCAL maintenance_work_mem = '256MB'", "SET LOCAL work_mem = '64MB'")
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,8 @@ class _Load:
     done: list[Checkpoint] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
     timings: dict[str, _Timing] = field(default_factory=dict)
-    suspects: set[str] | None = None
-    """Tables outside the load whose rows lose their parents by it; None while nobody has looked."""
+    suspects: set[str] = field(default_factory=set)
+    """Tables outside the load that are known to have rows which lose their parents by it."""
 
     def carry_out(self, stage: Stage | None, *, accept_shrink: bool) -> tuple[list[TableOutcome], list[str]]:
         self.timings = {entity.table: _Timing() for entity in self.entities}
@@ -297,17 +297,18 @@ class _Load:
             return staging.outcomes(self.control)
         outcomes = []
         with self.control.transaction():
-            for setting in _SETTLE_MEMORY:
+            for setting in (*_MEMORY, integrity.IN_ONE_PASS):
                 self.control.execute(setting)
             places = integrity.Places(
                 schema,
                 staged=frozenset(entity.table for entity in self.entities),
                 live=frozenset(swap.existing(self.control, schema)),
             )
-            loaded = places.staged
+            looked_up = integrity.looked_up(places.staged)
             for entity in ENTITIES:
-                if entity.table not in loaded:
+                if entity.table in looked_up:
                     places = integrity.without_orphans(self.control, entity, places)
+                if entity.table not in places.staged:
                     continue
                 began = time.monotonic()
                 try:
@@ -330,9 +331,9 @@ class _Load:
                         seconds=self.timings[entity.table].seconds,
                     )
                 )
-            self.suspects = set(places.staged - loaded)
+            self.suspects = set(places.shown)
             staging.count_warnings(self.control, outcomes)
-            swap.tie_staged(self.control, self.entities)
+            swap.index_staged(self.control, self.entities)
             staging.complete(self.control, outcomes)
         return outcomes
 
@@ -341,14 +342,15 @@ class _Load:
         schema, loaded = self.database.schema, {entity.table for entity in self.entities}
         swap.wait_for_old_snapshots(self.control, self.tenant.name)
         with self.control.transaction():
+            for setting in _MEMORY:
+                self.control.execute(setting)
             live = swap.existing(self.control, schema)
             swap.lock(self.control, schema, sorted(live), self.tenant.name)
             ledger.commit_load(self.control, self.run, self._watermarks(horizon), outcomes)
             for shape in shapes:
                 ledger.note_shape(self.control, self.run, shape.entity.table, columns_of(shape))
             rewritten = swap.replace(self.control, self.entities, schema, live)
-            held = swap.hold_orphans(self.control, loaded, schema, self.run, self.suspects)
-            swap.reconnect(self.control, schema)
+            held = swap.reconnect(self.control, loaded, schema, self.run, self.suspects)
             staging.drop(self.control)
             also = [TableOutcome(table, ledger.PARENT_RELOADED, held=rows) for table, rows in held.items()]
             ledger.record_tables(self.control, self.run, also)

@@ -2,20 +2,22 @@
 
 Runs once all rows are staged, parents before children, in one transaction. Of live rows with one key the highest
 Recno wins; a rejected winner leaves its last good version in HAT; a row whose hard parent is not there is held.
+Nearly always all is well: so keys and references are simply added, and rows in their way are looked for only when
+the server refuses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
 from psycopg import errors as pg
 
-from hat_etl.entities import BY_TABLE
+from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.entities.model import Entity, Parent
 from hat_etl.errors import DataError
 from hat_etl.target.database import Connection
-from hat_etl.target.schema import STAGE_SCHEMA, add_keys, rejected_table
+from hat_etl.target.schema import STAGE_SCHEMA, add_keys, add_references, constraint_name, rejected_table
 
 DUPLICATE_REASON = (
     "Há outro registro ativo com a mesma chave ({columns}) e R_E_C_N_O_ maior; só o de R_E_C_N_O_ maior é carregado. "
@@ -30,6 +32,13 @@ SOFT_REASON = (
     "no Protheus ou corrija o código."
 )
 
+IN_ONE_PASS = "SET LOCAL enable_nestloop = off"
+"""For statements that go through all rows of a large table.
+
+Keys of several columns look more selective than they are, and the planner takes a million look-ups for cheaper than one
+pass over both tables.
+"""
+
 
 @dataclass(frozen=True)
 class Places:
@@ -38,10 +47,12 @@ class Places:
     schema: str
     staged: frozenset[str]
     live: frozenset[str]
+    shown: frozenset[str] = frozenset()
+    """Live tables of which a view in the stage shows the rows that will stay."""
 
     def of(self, table: str) -> str | None:
         """Schema in which rows look for their parents; None while the table is nowhere."""
-        if table in self.staged:
+        if table in self.staged or table in self.shown:
             return STAGE_SCHEMA
         return self.schema if table in self.live else None
 
@@ -73,7 +84,12 @@ def settle(connection: Connection, entity: Entity, run: int, places: Places) -> 
             table=entity.table,
         )
     kept = _keep_last_good(connection, entity, places) if any_rejected or duplicates else 0
-    held = _check_references(connection, entity, run, places)
+    connection.execute(f"ANALYZE {_staged(entity)}")
+    tied = tie_unless_orphans(connection, entity, STAGE_SCHEMA, places.staged)
+    doubtful = [parent for parent in entity.parents if not (tied and _tied(entity, parent, places.staged))]
+    held = _check_references(connection, entity, run, places, doubtful) if doubtful else 0
+    if not tied:
+        tie(connection, entity, STAGE_SCHEMA, places.staged)
     return Settled(duplicates, held, kept)
 
 
@@ -82,15 +98,54 @@ def without_orphans(connection: Connection, entity: Entity, places: Places) -> P
 
     Where there are such rows, a view in the stage shows the others.
     """
-    moved = [parent for parent in entity.hard_parents if parent.table in places.staged]
-    if entity.table in places.staged or entity.table not in places.live or not moved:
+    moved = [parent for parent in entity.hard_parents if parent.table in places.staged | places.shown]
+    if entity.table not in places.live or not moved:
         return places
     orphan = orphans(moved, STAGE_SCHEMA)
     rows = f"FROM {places.schema}.{entity.table} c WHERE"
     if connection.execute(f"SELECT EXISTS (SELECT {rows} {orphan})").fetchone() == (False,):
         return places
     connection.execute(f"CREATE VIEW {_staged(entity)} AS SELECT c.* {rows} NOT ({orphan})")
-    return replace(places, staged=places.staged | {entity.table})
+    return replace(places, shown=places.shown | {entity.table})
+
+
+def looked_up(loaded: Set[str]) -> set[str]:
+    """Tables outside the load in which loaded rows look for their parents, or on whose rows such a parent depends."""
+    found = set[str]()
+    for entity in reversed(ENTITIES):
+        if entity.table in loaded:
+            found |= {parent.table for parent in entity.parents}
+        elif entity.table in found:
+            found |= {parent.table for parent in entity.hard_parents}
+    return found - loaded
+
+
+def tie(connection: Connection, entity: Entity, schema: str, parents: Set[str]) -> None:
+    """Add the foreign keys from ``entity`` to those of its hard ``parents`` to which it has none yet."""
+    present = connection.execute(
+        "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'f'",
+        (f"{schema}.{entity.table}",),
+    ).fetchall()
+    there = {str(name) for (name,) in present}
+    additions = add_references(entity, schema)
+    for number, parent in enumerate(entity.hard_parents, 1):
+        name = constraint_name(entity, "fk", number)
+        if parent.table in parents and name not in there:
+            connection.execute(additions[name])
+
+
+def tie_unless_orphans(connection: Connection, entity: Entity, schema: str, parents: Set[str]) -> bool:
+    """``tie``; False, and nothing added, when some row lacks one of these parents."""
+    try:
+        with connection.transaction():
+            tie(connection, entity, schema, parents)
+    except pg.ForeignKeyViolation:
+        return False
+    return True
+
+
+def _tied(entity: Entity, parent: Parent, parents: Set[str]) -> bool:
+    return entity.is_hard(parent) and parent.table in parents
 
 
 def orphans(parents: Iterable[Parent], schema: str) -> str:
@@ -174,12 +229,12 @@ def _keep_last_good(connection: Connection, entity: Entity, places: Places) -> i
     ).rowcount
 
 
-def _check_references(connection: Connection, entity: Entity, run: int, places: Places) -> int:
-    """Hold rows without a hard parent and warn of missing soft ones; returns how many rows are held."""
-    if not entity.parents:
-        return 0
+def _check_references(
+    connection: Connection, entity: Entity, run: int, places: Places, parents: Sequence[Parent]
+) -> int:
+    """Hold rows without a hard one of ``parents`` and warn of missing soft ones; returns how many rows are held."""
     joins, missing = [], []
-    for number, parent in enumerate(entity.parents):
+    for number, parent in enumerate(parents):
         filled = " AND ".join(f'c."{column}" IS NOT NULL' for column in parent.columns)
         place = places.of(parent.table)
         if place is None:
@@ -200,16 +255,16 @@ def _check_references(connection: Connection, entity: Entity, run: int, places: 
     found = connection.execute(
         f"SELECT {', '.join(f'coalesce(bool_or(m{number}), false)' for number in range(len(missing)))} FROM missing"
     ).fetchall()[0]
-    held = _hold(connection, entity, run) if any(found) else 0
-    for number, parent in enumerate(entity.parents):
+    held = _hold(connection, entity, run, parents) if any(found) else 0
+    for number, parent in enumerate(parents):
         if found[number] and not entity.is_hard(parent):
             _issue(connection, entity, "warning", SOFT_REASON.format(parents=label(parent)), f"m{number}", run)
     connection.execute("DROP TABLE missing")
     return held
 
 
-def _hold(connection: Connection, entity: Entity, run: int) -> int:
-    hard = {number: parent for number, parent in enumerate(entity.parents) if entity.is_hard(parent)}
+def _hold(connection: Connection, entity: Entity, run: int, parents: Sequence[Parent]) -> int:
+    hard = {number: parent for number, parent in enumerate(parents) if entity.is_hard(parent)}
     if not hard:
         return 0
     orphan = " OR ".join(f"m{number}" for number in hard)
@@ -220,9 +275,9 @@ def _hold(connection: Connection, entity: Entity, run: int) -> int:
     held = 0
     for combination in combinations:
         flags = dict(zip(hard, combination, strict=True))
-        parents = " e ".join(label(hard[number]) for number, absent in flags.items() if absent)
+        absent_ones = " e ".join(label(hard[number]) for number, absent in flags.items() if absent)
         condition = " AND ".join(f"m{number} IS {bool(absent)}" for number, absent in flags.items())
-        held += _issue(connection, entity, "held", HELD_REASON.format(parents=parents), condition, run)
+        held += _issue(connection, entity, "held", HELD_REASON.format(parents=absent_ones), condition, run)
     connection.execute(
         f"DELETE FROM {_staged(entity)} c USING missing m"
         f" WHERE c.source_recno = m.source_recno AND c.loaded_run = m.loaded_run AND ({orphan})"
@@ -251,6 +306,13 @@ def key_text(entity: Entity, alias: str = "") -> str:
 def key_array(entity: Entity, alias: str) -> str:
     """SQL for the natural key of a row as an array of texts: what ``hat_etl.backing`` is found by."""
     return "ARRAY[" + ", ".join(f'{alias}."{column}"::text' for column in entity.key) + "]"
+
+
+def typed_key(entity: Entity, parts: str) -> str:
+    """SQL for the columns of the natural key from such an array."""
+    return ", ".join(
+        f'({parts}[{number}])::{entity[column].sql_type} AS "{column}"' for number, column in enumerate(entity.key, 1)
+    )
 
 
 def label(parent: Parent) -> str:

@@ -12,11 +12,20 @@ from collections.abc import Sequence
 from psycopg import errors as pg
 
 from hat_etl.entities import ENTITIES
-from hat_etl.entities.model import Entity
+from hat_etl.entities.model import Entity, Parent
 from hat_etl.errors import TargetError
 from hat_etl.target.database import Connection
-from hat_etl.target.integrity import HELD_REASON, key_array, key_text, label, orphans
-from hat_etl.target.schema import STAGE_SCHEMA, add_references, comments, constraint_name, create_indexes
+from hat_etl.target.integrity import (
+    HELD_REASON,
+    IN_ONE_PASS,
+    key_array,
+    key_text,
+    label,
+    orphans,
+    tie,
+    tie_unless_orphans,
+)
+from hat_etl.target.schema import STAGE_SCHEMA, comments, constraint_name, create_indexes
 
 _SNAPSHOT_POLLS = 15 * 60 * 10
 _LOCK_ATTEMPTS = 60
@@ -63,27 +72,11 @@ def wait_for_old_snapshots(connection: Connection, tenant: str) -> None:
             )
 
 
-def tie_staged(connection: Connection, entities: Sequence[Entity]) -> None:
-    """Give the staged tables all that HAT's tables have: references among them, indexes, statistics."""
-    staged = {entity.table for entity in entities}
+def index_staged(connection: Connection, entities: Sequence[Entity]) -> None:
+    """Give the staged tables the indexes that HAT's tables have beside their keys."""
     for entity in entities:
-        _add_foreign_keys(connection, entity, STAGE_SCHEMA, staged)
         for index in create_indexes(entity, STAGE_SCHEMA):
             connection.execute(index)
-        connection.execute(f"ANALYZE {STAGE_SCHEMA}.{entity.table}")
-
-
-def _add_foreign_keys(connection: Connection, entity: Entity, schema: str, parents: set[str]) -> None:
-    present = connection.execute(
-        "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'f'",
-        (f"{schema}.{entity.table}",),
-    ).fetchall()
-    tied = {str(name) for (name,) in present}
-    additions = add_references(entity, schema)
-    for number, parent in enumerate(entity.hard_parents, 1):
-        name = constraint_name(entity, "fk", number)
-        if parent.table in parents and name not in tied:
-            connection.execute(additions[name])
 
 
 def lock(connection: Connection, schema: str, tables: Sequence[str], tenant: str) -> None:
@@ -178,54 +171,51 @@ def replace(connection: Connection, entities: Sequence[Entity], schema: str, liv
     return [entity.table for entity in rewritten]
 
 
-def hold_orphans(
-    connection: Connection, loaded: set[str], schema: str, run: int, suspects: set[str] | None
-) -> dict[str, int]:
-    """Hold rows of live tables that were not loaded and whose hard parent is no longer in HAT.
+def reconnect(connection: Connection, loaded: set[str], schema: str, run: int, suspects: set[str]) -> dict[str, int]:
+    """Add every hard reference between HAT tables that are there and not yet tied.
 
-    ``suspects`` are the tables that have such rows, where the integrity work has just found out; None looks at all.
-    Returns the rows held by table. Such rows return with the next load or sync of their own table.
+    Rows of tables that were not ``loaded`` and whose hard parent is no longer in HAT are held; they return with the
+    next load or sync of their own table. They are looked for in ``suspects`` and where a reference cannot be added.
+    Returns the rows held by table.
     """
     present, changed, held = existing(connection, schema), set(loaded), dict[str, int]()
     for entity in ENTITIES:
+        if entity.table not in present:
+            continue
         parents = [parent for parent in entity.hard_parents if parent.table in changed and parent.table in present]
-        if entity.table in loaded or entity.table not in present or not parents:
-            continue
-        if suspects is not None and entity.table not in suspects:
-            continue
-        orphan = orphans(parents, schema)
-        if connection.execute(f"SELECT EXISTS (SELECT FROM {schema}.{entity.table} c WHERE {orphan})").fetchone() == (
-            False,
-        ):
-            continue
-        # Their own children, which are held next, still refer to them.
-        for child in ENTITIES:
-            if child.table in present:
-                _drop_foreign_keys(connection, child, schema, {entity.table})
-        rows = connection.execute(
-            f"WITH gone AS (DELETE FROM {schema}.{entity.table} c WHERE {orphan}"
-            f" RETURNING c.source_recno, {key_text(entity)} AS key, {key_array(entity, 'c')} AS parts),"
-            ' loose AS (DELETE FROM hat_etl.backing b USING gone g WHERE b."table" = %s AND b.key = g.parts'
-            " RETURNING b.key, b.recno)"
-            ' INSERT INTO hat_etl.rejects (run, "table", recno, key, rule, severity, reason)'
-            " SELECT %s, %s, coalesce(l.recno, g.source_recno), g.key, 'parent_missing', 'held', %s"
-            " FROM gone g LEFT JOIN loose l ON l.key = g.parts"
-            # The last good version of a rejected row goes without a word: the rejection stands.
-            " WHERE l.key IS NULL OR l.recno IS NOT NULL",
-            (entity.table, run, entity.table, HELD_REASON.format(parents=" ou ".join(label(p) for p in parents))),
-        ).rowcount
-        changed.add(entity.table)
-        if rows:
-            held[entity.table] = rows
+        if entity.table not in loaded and parents:
+            suspect = entity.table in suspects
+            if suspect or not tie_unless_orphans(connection, entity, schema, present):
+                held |= _hold_orphans(connection, entity, parents, present, schema, run)
+                changed.add(entity.table)
+        if entity.table in loaded:
+            connection.execute(IN_ONE_PASS)
+        tie(connection, entity, schema, present)
+        connection.execute("SET LOCAL enable_nestloop = on")
     return held
 
 
-def reconnect(connection: Connection, schema: str) -> None:
-    """Add every hard reference between HAT tables that are there and not yet tied."""
-    present = existing(connection, schema)
-    for entity in ENTITIES:
-        if entity.table in present:
-            _add_foreign_keys(connection, entity, schema, present)
+def _hold_orphans(
+    connection: Connection, entity: Entity, parents: Sequence[Parent], present: set[str], schema: str, run: int
+) -> dict[str, int]:
+    """Hold the rows of a live table that lack one of ``parents``; returns how many, by table, unless there are none."""
+    # Their own children, which are held next, still refer to them.
+    for child in ENTITIES:
+        if child.table in present:
+            _drop_foreign_keys(connection, child, schema, {entity.table})
+    rows = connection.execute(
+        f"WITH gone AS (DELETE FROM {schema}.{entity.table} c WHERE {orphans(parents, schema)}"
+        f" RETURNING c.source_recno, {key_text(entity)} AS key, {key_array(entity, 'c')} AS parts),"
+        ' loose AS (DELETE FROM hat_etl.backing b USING gone g WHERE b."table" = %s AND b.key = g.parts'
+        " RETURNING b.key, b.recno)"
+        ' INSERT INTO hat_etl.rejects (run, "table", recno, key, rule, severity, reason)'
+        " SELECT %s, %s, coalesce(l.recno, g.source_recno), g.key, 'parent_missing', 'held', %s"
+        " FROM gone g LEFT JOIN loose l ON l.key = g.parts"
+        # The last good version of a rejected row goes without a word: the rejection stands.
+        " WHERE l.key IS NULL OR l.recno IS NOT NULL",
+        (entity.table, run, entity.table, HELD_REASON.format(parents=" ou ".join(label(p) for p in parents))),
+    ).rowcount
+    return {entity.table: rows} if rows else {}
 
 
 def _drop_foreign_keys(connection: Connection, entity: Entity, schema: str, parents: set[str]) -> None:
