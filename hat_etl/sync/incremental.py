@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -83,7 +83,8 @@ class _Reading:
     live: known.Live | None
     """None when every row was read."""
     top: tuple[int, datetime] | None
-    went_back: bool
+    went_back: bool | None
+    """Whether the row that was the latest has an older stamp now; None when it is gone, and nothing newer is there."""
     seconds: float
 
 
@@ -172,6 +173,8 @@ class _Sync:
     intakes: dict[str, Intake] = field(default_factory=dict)
     readings: dict[str, _Reading] = field(default_factory=dict)
     horizon: datetime = NEVER
+    rewound: bool = False
+    """Whether the ERP has gone back in time and HAT shall follow."""
 
     @property
     def state(self) -> str:
@@ -187,12 +190,14 @@ class _Sync:
         with self.source.snapshot() as snapshot, errors(self.tenant.name, command="sync"):
             self.horizon = snapshot.horizon
             ledger.fix_horizon(self.control, self.run, snapshot.horizon)
-            backwards = self._clock_went_back(snapshot, found.shapes)
+            self._look_up_latest(snapshot, found.shapes)
+            self.rewound = self._clock_went_back(snapshot, found.shapes)
             self.progress.phase("reading")
-            self._read(snapshot, found.shapes, full=self.request.recnos is None and (self.request.full or backwards))
-            if not backwards and self._rows_went_back():
+            full = self.request.full or self.rewound
+            self._read(snapshot, found.shapes, full=self.request.recnos is None and full)
+            if not self.rewound and (again := self._to_read_whole(found.shapes)):
                 self.progress.phase("reading everything")
-                self._read(snapshot, found.shapes, full=True)
+                self._read(snapshot, again, full=True)
             self.progress.phase("comparing keys")
             for reading in self.readings.values():
                 with errors(self.tenant.name, reading.shape.entity.table, "sync"):
@@ -213,14 +218,34 @@ class _Sync:
             )
         return True
 
-    def _rows_went_back(self) -> bool:
+    def _look_up_latest(self, snapshot: Snapshot, shapes: Sequence[ViewShape]) -> None:
+        """After a load, HAT itself tells which row was the latest."""
+        for shape in shapes:
+            mark = self.marks[shape.entity.table]
+            if mark.top is None and shape.named(STAMP) is not None:
+                top = known.latest(self.control, shape.entity, self.database.schema, snapshot.clock)
+                self.marks[shape.entity.table] = replace(mark, top=top)
+
+    def _to_read_whole(self, shapes: Sequence[ViewShape]) -> list[ViewShape]:
+        """The views to read once more, for windows do not show how they have changed.
+
+        One row that is gone may have been purged. Several, each the latest of its table, are a restored backup.
+        """
         back = [table for table, reading in self.readings.items() if reading.went_back]
-        if back and not self.request.accept:
-            raise self._brake(
-                f"The row changed last in {', '.join(back)} has an older stamp than at the last run.",
-                table=", ".join(back),
-            )
-        return bool(back)
+        gone = [table for table, reading in self.readings.items() if reading.went_back is None]
+        if back or len(gone) > 1:
+            if not self.request.accept:
+                raise self._brake(
+                    f"The row changed last in {', '.join(back + gone)} has an older stamp than at the last run"
+                    f"{' or is gone' if gone else ''}.",
+                    table=", ".join(back + gone),
+                )
+            self.rewound = True
+        return [
+            shape
+            for shape in shapes
+            if (self.rewound or shape.entity.table in gone) and self.readings[shape.entity.table].strategy != FULL
+        ]
 
     def _brake(self, seen: str, table: str | None = None) -> DecisionNeeded:
         return DecisionNeeded(
@@ -236,12 +261,13 @@ class _Sync:
 
     def _read(self, snapshot: Snapshot, shapes: Sequence[ViewShape], *, full: bool) -> None:
         """Read all views on the tenant's connections; what they bring is written by this thread alone."""
-        for intake in self.intakes.values():
-            intake.drop()
-        self.intakes = {shape.entity.table: Intake(self.control, shape.entity) for shape in shapes}
-        self.readings.clear()
         for shape in shapes:
-            self.progress.planned(shape.entity.table, 0)
+            table = shape.entity.table
+            if table in self.intakes:
+                self.intakes[table].drop()
+            self.intakes[table] = Intake(self.control, shape.entity)
+            self.readings.pop(table, None)
+            self.progress.planned(table, 0)
         settled = self.request.recnos is None and self._is_settled()
         # The widest windows first, so that no connection idles at the end.
         tasks = [
@@ -281,7 +307,7 @@ class _Sync:
             for task in tasks:
                 pool.submit(work, task)
             try:
-                while len(self.readings) < len(tasks):
+                while any(shape.entity.table not in self.readings for shape in shapes):
                     self._take(ready.get())
             finally:
                 stopped.set()
@@ -407,11 +433,11 @@ class _Sync:
         before, live = self.marks[table], reading.live
         if live is None:
             live = known.live_now(self.control, self.intakes[table])
-        went_back = self.request.accept and self.horizon < before.horizon
         top = reading.top
-        if before.top is not None and not went_back and (top is None or top[1] < before.top[1]):
-            top = before.top if not reading.went_back else top
-        return Watermark(self.horizon if went_back else max(self.horizon, before.horizon), live.rows, live.recnos, top)
+        if reading.live is not None and before.top is not None and (top is None or top[1] < before.top[1]):
+            top = before.top  # the window was empty
+        horizon = self.horizon if self.rewound else max(self.horizon, before.horizon)
+        return Watermark(horizon, live.rows, live.recnos, top)
 
     def _check_brake(self, changed: dict[str, Merged]) -> None:
         settings, too_much = self.tenant.sync, []
@@ -492,14 +518,13 @@ class _Reader:
             self._note(raw)
             if not offer(_Batch(shape.entity.table, raw, self.transform(raw), repeats=False)):
                 return
-        live = went_back = None
+        live = None
         if not self.whole:
             if not self._read_again(offer):
                 return
             live = known.Live(*snapshot.live(shape))
-            went_back = self._went_back()
         strategy = FULL if self.whole else WINDOW
-        offer(_Reading(shape, strategy, live, self.top, bool(went_back), time.monotonic() - began))
+        offer(_Reading(shape, strategy, live, self.top, self._went_back(), time.monotonic() - began))
 
     def _read_again(self, offer: Callable[[Any], bool]) -> bool:
         """Rows of quarantine that the window did not bring."""
@@ -516,10 +541,14 @@ class _Reader:
         return offer(_Absent(self.shape.entity.table, absent)) if absent.size else True
 
     def _note(self, raw: pa.RecordBatch) -> None:
-        """Remember what was read, and the row with the latest stamp that is not after the horizon."""
+        """Remember what was read, and the live row with the latest stamp that is not in the future.
+
+        Deleted rows are purged now and then.
+        """
         self.recnos.append(raw.column("source_recno").to_numpy(zero_copy_only=False))
         stamps = raw.column("source_stamp").cast(pa.timestamp("us"), safe=False)
-        usual = pc.if_else(pc.less_equal(stamps, pa.scalar(_naive(self.snapshot.horizon), stamps.type)), stamps, None)
+        past = pc.less_equal(stamps, pa.scalar(_naive(self.snapshot.clock), stamps.type))
+        usual = pc.if_else(pc.and_(past, pc.not_equal(raw.column("deleted"), 1)), stamps, None)
         latest = pc.max(usual).as_py()
         if latest is not None:
             stamp = latest.replace(tzinfo=UTC)
@@ -527,8 +556,8 @@ class _Reader:
                 place = pc.index(usual, pa.scalar(latest, stamps.type)).as_py()
                 self.top = (int(raw.column("source_recno")[place].as_py()), stamp)
 
-    def _went_back(self) -> bool:
-        """Whether the row that was the latest now has an older stamp: then a backup was restored."""
+    def _went_back(self) -> bool | None:
+        """Whether the row that was the latest now has an older stamp: then a backup was restored. None: it is gone."""
         before = self.mark.top
         if len(self.shape.entity.reads) > 1:
             return False  # the stamp of a joined row goes when that row is deleted
@@ -537,7 +566,7 @@ class _Reader:
         for raw in self.snapshot.rows(self.shape, np.array([before[0]], dtype=np.int64)):
             stamps = raw.column("source_stamp").cast(pa.timestamp("us"), safe=False).drop_null()
             return bool(len(stamps)) and stamps[0].as_py().replace(tzinfo=UTC) < before[1]
-        return False
+        return None
 
 
 def _naive(moment: datetime) -> datetime:

@@ -7,6 +7,7 @@ rows have come or gone in a way that no stamp shows: purges, views that hide del
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 
@@ -39,6 +40,17 @@ def waiting(connection: Connection, entity: Entity) -> Recnos:
         (entity.table,),
     ).fetchall()
     return np.array([recno for (recno,) in rows], dtype=np.int64)
+
+
+def latest(connection: Connection, entity: Entity, schema: str, until: datetime) -> tuple[int, datetime] | None:
+    """Recno and stamp of the row of HAT that the ERP changed last, as it was when HAT took it in."""
+    row = connection.execute(
+        f"SELECT h.source_recno, h.source_stamp FROM {schema}.{entity.table} h WHERE h.source_stamp <= %s"
+        f" AND NOT EXISTS (SELECT FROM hat_etl.backing b WHERE b.\"table\" = '{entity.table}'"
+        f" AND b.key = {key_array(entity, 'h')}) ORDER BY h.source_stamp DESC LIMIT 1",
+        (until,),
+    ).fetchone()
+    return None if row is None else (int(row[0]), row[1])
 
 
 def live_now(connection: Connection, intake: Intake) -> Live:
