@@ -24,7 +24,7 @@ from hat_etl.errors import SourceError
 from hat_etl.protheus.dictionary import physical_name
 from hat_etl.source.adbc import Session
 from hat_etl.source.encoding import from_cp1252
-from hat_etl.source.reader import WORD, Fingerprint, Range, Recnos, SourceHealth, UnindexedStamp, ViewShape
+from hat_etl.source.reader import BUCKET, WORD, Fingerprint, Range, Recnos, SourceHealth, UnindexedStamp, ViewShape
 from hat_etl.source.view_check import LiveColumn
 from hat_etl.tenants.address import SERVER_NETWORK, connection_string, refusal
 from hat_etl.tenants.config import Tenant
@@ -62,6 +62,13 @@ WHERE lower(c.relname) = lower(%s) AND c.relkind IN ('v', 'm', 'r', 'p', 'f')
   AND CASE WHEN %s::text IS NULL THEN n.nspname = ANY (current_schemas(false)) ELSE lower(n.nspname) = lower(%s) END
 ORDER BY n.nspname, c.relname, a.attnum
 """
+
+_HIDDEN_TRANSACTIONS = (
+    "SELECT l.virtualtransaction FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+    " WHERE l.locktype = 'virtualxid' AND l.granted AND a.datname = current_database() AND a.xact_start IS NULL"
+    " AND a.usesysid IS NOT NULL AND a.application_name NOT LIKE 'hat\\_etl ' || chr(37)"
+)
+_HIDDEN_POLLS = 40
 
 
 def quote(identifier: str) -> str:
@@ -252,7 +259,25 @@ class PostgresSource:
                 )
                 .fetchall()
             )
+            if self._hidden_transactions_last():
+                ((oldest,),) = self.control().execute("SELECT pg_postmaster_start_time()").fetchall()
         return clock.astimezone(UTC), min(clock, oldest or clock).astimezone(UTC)
+
+    def _hidden_transactions_last(self) -> bool:
+        """Whether a transaction of another login is open, and still is after a moment.
+
+        Without the right pg_read_all_stats a login sees that it is there, but not since when: it may be as old as the
+        server. Most are over before the moment is.
+        """
+        control = self.control()
+        opened = [name for (name,) in control.execute(_HIDDEN_TRANSACTIONS).fetchall()]
+        for _ in range(_HIDDEN_POLLS):
+            if not opened:
+                return False
+            control.execute("SELECT pg_sleep(0.05)")
+            rows = control.execute(f"{_HIDDEN_TRANSACTIONS} AND l.virtualtransaction = ANY (%s)", (opened,)).fetchall()
+            opened = [name for (name,) in rows]
+        return bool(opened)
 
     def _open(self, sessions: list[Session], opening: Sequence[str]) -> Session:
         session = Session(self._dsn)
@@ -356,8 +381,23 @@ class PostgresSnapshot:
             )
         return int(rows), int(recnos) % WORD
 
-    def live_recnos(self, shape: ViewShape) -> Generator[pa.Array, None, None]:
-        query = f"SELECT {_name(shape, RECNO)}::int8 FROM {_relation(shape)} WHERE {_is_live(shape)}"
+    def live_by_bucket(self, shape: ViewShape) -> dict[int, tuple[int, int]]:
+        recno = f"{_name(shape, RECNO)}::int8"
+        query = (
+            f"SELECT {recno} / {BUCKET}, count(*), sum({recno})::text FROM {_relation(shape)}"
+            f" WHERE {_is_live(shape)} GROUP BY 1"
+        )
+        found: dict[int, tuple[int, int]] = {}
+        with self._session(shape.entity.table) as session, closing(session.batches(query)) as batches:
+            for batch in batches:
+                for bucket, rows, recnos in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                    found[bucket] = (rows, int(recnos) % WORD)
+        return found
+
+    def live_recnos(self, shape: ViewShape, ranges: Sequence[Range]) -> Generator[pa.Array, None, None]:
+        recno = _name(shape, RECNO)
+        among = " OR ".join(f"{recno} BETWEEN {range_.low} AND {range_.high}" for range_ in ranges) or "true"
+        query = f"SELECT {recno}::int8 FROM {_relation(shape)} WHERE {_is_live(shape)} AND ({among})"
         with self._session(shape.entity.table) as session, closing(session.batches(query)) as batches:
             for batch in batches:
                 yield batch.column(0)
