@@ -1,0 +1,92 @@
+"""Rows that come and go in ways that no stamp shows, and rows that wait for another one to go."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from hat_etl.sandbox.server import PLS
+
+from . import changes
+from .changes import table
+from .ground import Ground, Server
+from .syncing import Shown, synced
+
+MAKE_GROUND = Callable[..., Ground]
+
+
+@pytest.fixture
+def ground(make_ground: MAKE_GROUND, server: Server) -> Ground:
+    """A loaded tenant with an ERP of its own, read without looking back."""
+    return make_ground(pls=server.copy(PLS), extra="[sync]\nlookback_minutes = 0")
+
+
+def loaded(ground: Ground, make_ground: MAKE_GROUND) -> Shown:
+    other = make_ground(pls=ground.pls)
+    other.load()
+    return Shown.by(other)
+
+
+def test_a_purge_of_parents_children_and_rejected_rows(ground: Ground, make_ground: MAKE_GROUND) -> None:
+    synced(ground)
+    with ground.in_hat() as connection:
+        rejected = connection.execute(
+            "SELECT DISTINCT recno FROM hat_etl.rejects WHERE \"table\" = 'beneficiaries' AND severity <> 'warning'"
+        ).fetchall()
+    with ground.in_erp() as connection:
+        rng = random.Random(5)
+        changes.purge(connection, "BA3", changes.live(connection, rng, "BA3", 3))
+        changes.purge(connection, "BA1", changes.live(connection, rng, "BA1", 3))
+        changes.purge(connection, "BFO", changes.live(connection, rng, "BFO", 3))
+        changes.purge(connection, "BA1", [recno for (recno,) in rejected][:3])
+    report = synced(ground)
+    assert {t["table"] for t in report["tables"] if "keys" in t["strategy"]} >= {
+        "families",
+        "beneficiary_waiting_periods",
+    }
+    assert Shown.by(ground) == loaded(ground, make_ground)
+
+
+@pytest.mark.parametrize("how", ["deleted", "purged", "given another key", "turned bad"])
+def test_the_loser_of_a_duplicate_comes_back_when_the_winner_goes(
+    how: str, ground: Ground, make_ground: MAKE_GROUND
+) -> None:
+    with ground.in_erp() as connection:
+        (loser,) = changes.live(connection, random.Random(3), "BTS", 1, "bts_nomusr <> '' AND r_e_c_n_o_ < 2000")
+        (winner,) = changes.insert(connection, "BTS", [loser], nomusr="VENCEDOR")
+
+    def standing() -> tuple[int, str]:
+        with ground.in_hat() as connection, ground.in_erp() as erp:
+            (key,) = erp.execute(f"SELECT bts_matvid FROM {table('BTS')} WHERE r_e_c_n_o_ = %s", (loser,)).fetchall()[0]
+            rows = connection.execute(
+                "SELECT source_recno, name FROM hat.persons WHERE person_id = %s", (key.strip(),)
+            ).fetchall()
+            assert len(rows) == 1
+            return rows[0]  # type: ignore[return-value]
+
+    synced(ground, "--only", "persons")
+    assert standing() == (winner, "VENCEDOR")
+    with ground.in_erp() as connection:
+        match how:
+            case "deleted":
+                changes.delete(connection, "BTS", [winner])
+            case "purged":
+                changes.purge(connection, "BTS", [winner])
+            case "given another key":
+                changes.update(connection, "BTS", [winner], matvid="87654321")
+            case _:
+                changes.update(connection, "BTS", [winner], nomusr="")
+    synced(ground, "--only", "persons")
+    if how == "turned bad":
+        # The winner has the key still: its last good version stays.
+        assert standing() == (winner, "VENCEDOR")
+    else:
+        assert standing()[0] == loser
+    synced(ground)
+    other = loaded(ground, make_ground)
+    if how != "turned bad":
+        assert Shown.by(ground) == other
+    else:
+        assert Shown.by(ground).reported == other.reported
