@@ -26,6 +26,8 @@ RECNO_COLUMN = "source_recno"
 
 NOT_GOOD = np.uint64(0)
 """State of a row that the ERP does not show, or shows as deleted, or that is rejected; that of others is their hash."""
+UNKNOWN = np.uint64(1)
+"""State of a row that was not looked at."""
 
 
 class Kind(Enum):
@@ -190,7 +192,8 @@ class _Comparison:
 
     def _has_changed(self, recno: int) -> bool:
         """Whether a row is another than at the first reading."""
-        return recno in self._before and self._before[recno] != self._erp.states.get(recno, int(NOT_GOOD))
+        before = self._before.get(recno, int(UNKNOWN))
+        return before not in (int(UNKNOWN), self._erp.states.get(recno, int(NOT_GOOD)))
 
 
 def _differ(left: pa.Array, right: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -388,7 +388,7 @@ class _Sync:
         control.execute("SET CONSTRAINTS ALL DEFERRED")
         self.progress.phase("merging")
         present = frozenset(swap.existing(control, schema))
-        merger = Merger(control, schema, self.run, present)
+        merger = Merger(control, schema, self.run, present, repaired=frozenset(self.request.recnos or ()))
         changed: dict[str, Merged] = {}
         for entity in ENTITIES:
             if entity.table not in present:

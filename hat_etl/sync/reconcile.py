@@ -26,7 +26,7 @@ from hat_etl.entities.model import Entity
 from hat_etl.errors import DecisionNeeded
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import Range, Recnos, Snapshot, Source, ViewShape
-from hat_etl.sync.differences import NOT_GOOD, ErpRows, Finding, Kind, compare
+from hat_etl.sync.differences import NOT_GOOD, UNKNOWN, ErpRows, Finding, Kind, compare
 from hat_etl.sync.drift import stop, survey
 from hat_etl.sync.incremental import SyncRequest, sync, watermarks
 from hat_etl.sync.plan import select
@@ -144,8 +144,9 @@ def _compare(tenant: Tenant, entities: Sequence[Entity], progress: Progress) -> 
     with closing(source), database.claim() as control:
         marks = watermarks(control, tenant)
         ledger.abandon_unfinished(control)
-        run = ledger.start(control, MODE, datetime.now(ZoneInfo(tenant.erp.timezone)).date())
-        work = _Reconciliation(tenant, source, database, control, run, marks, progress)
+        today = datetime.now(ZoneInfo(tenant.erp.timezone)).date()
+        run = ledger.start(control, MODE, today)
+        work = _Reconciliation(tenant, source, database, control, run, today, marks, progress)
         try:
             work.carry_out([entity for entity in entities if entity.table in marks])
         except BaseException as error:
@@ -169,8 +170,7 @@ class _Table:
 
     shape: ViewShape
     horizon: datetime
-    day: date
-    """The day by which the rows in HAT were judged."""
+    today: date
     exceptions: Exceptions
     quarantine: Quarantine
     bounds: Range | None
@@ -198,7 +198,7 @@ class _Table:
         return self.shape.entity
 
     def transformer(self) -> Transformer:
-        return Transformer(self.entity, run=0, today=self.day)
+        return Transformer(self.entity, run=0, today=self.today)
 
     def bucket(self, recnos: Recnos) -> Recnos:
         """The bucket of each Recno; what lies outside of the view's bounds belongs to the first or the last."""
@@ -226,7 +226,7 @@ class _Table:
         if not self.suspects:
             return np.array([], dtype=np.int64), np.array([], dtype=np.uint64)
         recnos, states = np.concatenate(self.suspects), np.concatenate(self.states)
-        order = np.lexsort((states == NOT_GOOD, recnos))  # of a row that was seen good, that is its state
+        order = np.lexsort((states == NOT_GOOD, states == UNKNOWN, recnos))  # what was seen of a row goes first
         recnos, states = recnos[order], states[order]
         first = np.ones(recnos.size, dtype=bool)
         first[1:] = recnos[1:] != recnos[:-1]
@@ -257,8 +257,11 @@ class _HatSide:
         self._seen[places[there]] = True
         return there, there & (self._hashes[places] == hashes)
 
-    def unseen(self) -> Recnos:
-        return self.recnos[~self._seen]
+    def unseen(self) -> tuple[Recnos, Hashes]:
+        """Rows that nobody looked up; a row of the ERP that has met another one of its Recno may be good."""
+        recnos = self.recnos[~self._seen]
+        had = self._seen[np.searchsorted(self.recnos, recnos)]
+        return recnos, np.where(had, UNKNOWN, NOT_GOOD)
 
 
 def _within(recnos: Recnos, span: Span) -> Mask:
@@ -290,6 +293,7 @@ class _Reconciliation:
     database: TenantDatabase
     control: Connection
     run: int
+    today: date
     marks: dict[str, Watermark]
     progress: Progress
     comparisons: list[Comparison] = field(default_factory=list)
@@ -343,8 +347,6 @@ class _Reconciliation:
         self, snapshot: Snapshot, shapes: Sequence[ViewShape], hat: queue.SimpleQueue[HatRows]
     ) -> list[_Table]:
         tables = []
-        with errors(self.tenant.name, command=MODE):
-            days = reconciliations.reference_days(self.control)
         with _lent(hat) as rows:
             for shape in shapes:
                 entity = shape.entity
@@ -353,7 +355,7 @@ class _Reconciliation:
                     _Table(
                         shape,
                         self.marks[entity.table].horizon,
-                        days[entity.table],
+                        self.today,
                         rows.exceptions(entity),
                         rows.quarantine(entity),
                         snapshot.bounds(shape),
@@ -409,12 +411,12 @@ class _Reconciliation:
                     return
                 self._compare_batch(table, raw, transform(raw), side)
                 self.progress.advanced(table.entity.table, raw.num_rows)
-        unseen = side.unseen()
+        unseen, states = side.unseen()
         with table.lock:
             table.hat += side.recnos.size
             table.in_hat += np.bincount(table.bucket(side.recnos), minlength=table.in_hat.size)
             table.suspects.append(unseen)
-            table.states.append(np.full(unseen.size, NOT_GOOD))
+            table.states.append(states)
             table.seconds = max(table.seconds, time.monotonic() - began)
 
     @staticmethod

@@ -47,6 +47,8 @@ class Merger:
     schema: str
     run: int
     present: frozenset[str]
+    repaired: frozenset[str] = frozenset()
+    """Tables in which HAT may hold what no run has brought: equal rows do not tell there that all is well."""
     left: set[str] = field(default_factory=set)
     """Tables that keys have left in this run: each has a temporary table of them, for its children to look at."""
     arrived: set[str] = field(default_factory=set)
@@ -60,7 +62,7 @@ class Merger:
             return Merged()
         moved = parents & (self.left | self.arrived)
         merge = _TableMerge(self, intake)
-        if not moved and merge.is_needless():
+        if not moved and intake.entity.table not in self.repaired and merge.is_needless():
             return merge.standing()
         intake.make()
         return merge.carry_out()

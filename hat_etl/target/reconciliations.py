@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import date
 from typing import Any
 
 from hat_etl.target import ledger
@@ -71,17 +70,6 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "seconds": round(self.seconds, 3)}
-
-
-def reference_days(connection: Connection) -> dict[str, date]:
-    """The day by which the rows of each table in HAT were judged: that of the last run that read the table."""
-    rows = connection.execute(
-        'SELECT DISTINCT ON (t."table") t."table", r.reference_day FROM hat_etl.run_tables t JOIN hat_etl.runs r'
-        " USING (run) WHERE r.mode IN ('load', 'sync', 'repair') AND r.state IN ('succeeded', 'partial')"
-        " AND r.undone_by IS NULL AND t.strategy NOT IN ('parent reloaded', 'parent changed')"
-        ' ORDER BY t."table", t.run DESC'
-    ).fetchall()
-    return {str(table): day for table, day in rows}
 
 
 def record(connection: Connection, run: int, comparisons: Sequence[Comparison], state: str, told: str | None) -> None:
