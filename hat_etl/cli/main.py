@@ -78,14 +78,24 @@ def _report(error: BaseException) -> int:
         for frame in traceback.extract_tb(error.__traceback__):
             click.echo(f"  {frame.filename}:{frame.lineno} {frame.name}", err=True)
         return 1
+    print_error(error)
+    if "--json" in sys.argv:
+        print_json(error_document(error))
+    return error.exit_code
+
+
+def print_error(error: HatEtlError) -> None:
+    """An error for whoever watches."""
     where = " / ".join(part for part in (error.tenant, error.table) if part)
     click.echo(f"Error ({error.kind}){': ' + where if where else ''}", err=True)
     click.echo(f"  {error.cause}", err=True)
     click.echo(f"  Next step: {error.next_step}", err=True)
-    if "--json" in sys.argv:
-        state = "stopped" if error.kind == "decision" else "failed"
-        print_json({"tenant": error.tenant, "state": state, "error": error.as_dict()})
-    return error.exit_code
+
+
+def error_document(error: HatEtlError) -> dict[str, Any]:
+    """What ``--json`` prints of a run that ended with an error."""
+    state = "stopped" if error.kind == "decision" else "failed"
+    return {"tenant": error.tenant, "state": state, "error": error.as_dict()}
 
 
 def print_json(document: object) -> None:

@@ -6,33 +6,93 @@ import sys
 
 import click
 
-from hat_etl.cli.main import print_json
+from hat_etl.cli.main import error_document, print_error, print_json, say
 from hat_etl.cli.progress import watching
 from hat_etl.cli.tables import print_table
-from hat_etl.errors import DataError
+from hat_etl.errors import ConfigurationError, DataError, HatEtlError
 from hat_etl.sync import incremental
+from hat_etl.sync.plan import select
 from hat_etl.sync.run import RunReport
 from hat_etl.tenants import store
 
 
 @click.command()
-@click.argument("tenant")
+@click.argument("tenant", required=False)
+@click.option("--all", "everyone", is_flag=True, help="Every tenant of the folder, one after another.")
 @click.option("--only", multiple=True, metavar="TABLE", help="Only this HAT table; may be given several times.")
 @click.option("--full", is_flag=True, help="Read every view whole and compare every row.")
 @click.option("--accept", is_flag=True, help="Go on where the brake stops: many changes, or an ERP that went back.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def sync(tenant: str, only: tuple[str, ...], full: bool, accept: bool, as_json: bool) -> None:
-    """Bring the HAT database of TENANT to the present state of its ERP, changing only what differs."""
-    settings = store.load(tenant)
+def sync(tenant: str | None, everyone: bool, only: tuple[str, ...], full: bool, accept: bool, as_json: bool) -> None:
+    """Bring the HAT database of TENANT to the present state of its ERP, changing only what differs.
+
+    With --all, a tenant that fails does not keep the others waiting: its error is told at the end, and the exit code
+    is that of the first failure.
+    """
+    if (tenant is None) != everyone:
+        raise click.UsageError("Give either a TENANT or --all.")
+    if everyone and accept:
+        raise click.UsageError("--accept answers a question about one tenant: name it.")
     request = incremental.SyncRequest(only=only, full=full, accept=accept)
-    with watching(quiet=as_json) as progress:
-        report = incremental.sync(settings, request, progress)
+    if tenant is None:
+        sys.exit(_sync_all(request, as_json=as_json))
+    report = _sync_one(tenant, request, quiet=as_json)
     if as_json:
         print_json(report.as_dict())
     else:
         print_sync(report)
     if report.problems:
         sys.exit(DataError.exit_code)
+
+
+def _sync_one(tenant: str, request: incremental.SyncRequest, *, quiet: bool) -> RunReport:
+    settings = store.load(tenant)
+    with watching(quiet=quiet) as progress:
+        return incremental.sync(settings, request, progress)
+
+
+def _sync_all(request: incremental.SyncRequest, *, as_json: bool) -> int:
+    """Synchronise every tenant; gives the exit code."""
+    select(request.only)  # a table that nobody knows is no failure of each tenant
+    names = store.names()
+    if not names:
+        raise ConfigurationError(
+            f"There is no tenant file in {store.folder()}.",
+            f"Point {store.FOLDER_VARIABLE} to the folder that holds them, or create one: hat-etl tenant new NAME",
+        )
+    done: list[RunReport | HatEtlError] = []
+    for number, name in enumerate(names, 1):
+        if not as_json:
+            say(f"{name} ({number} of {len(names)})")
+        done.append(_outcome(name, request, quiet=as_json))
+        if not as_json and isinstance(done[-1], RunReport):
+            print_sync(done[-1])
+    failures = [outcome for outcome in done if isinstance(outcome, HatEtlError)]
+    if as_json:
+        print_json([o.as_dict() if isinstance(o, RunReport) else error_document(o) for o in done])
+    else:
+        click.echo(f"{len(done) - len(failures)} of {len(done)} tenants are synchronised.")
+    for failure in failures:
+        print_error(failure)
+    return next((code for outcome in done if (code := _exit_code(outcome))), 0)
+
+
+def _outcome(name: str, request: incremental.SyncRequest, *, quiet: bool) -> RunReport | HatEtlError:
+    try:
+        return _sync_one(name, request, quiet=quiet)
+    except HatEtlError as error:
+        error.tenant = error.tenant or name
+        return error
+    except Exception as error:  # noqa: BLE001 - the other tenants have their turn all the same
+        return HatEtlError(
+            f"Unexpected {type(error).__name__}.", f"Run hat-etl sync {name} and report the lines it prints.", name
+        )
+
+
+def _exit_code(outcome: RunReport | HatEtlError) -> int:
+    if isinstance(outcome, HatEtlError):
+        return outcome.exit_code
+    return DataError.exit_code if outcome.problems else 0
 
 
 def print_sync(report: RunReport) -> None:

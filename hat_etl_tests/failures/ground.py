@@ -112,11 +112,12 @@ class Ground:
     def write(self) -> None:
         """Write the tenant file as things stand."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, url in (
-            ("erp", self.erp_url or self.server.url(self.pls, READER)),
-            ("hat", self.hat_url or self.server.url(self.hat, LOADER)),
+        for reference, url in (
+            (self.erp_reference, self.erp_url or self.server.url(self.pls, READER)),
+            (self.hat_reference, self.hat_url or self.server.url(self.hat, LOADER)),
         ):
-            (self.folder / f"{name}.url").write_text(url, encoding="utf-8")
+            if reference.startswith("file:"):
+                (self.folder / reference.removeprefix("file:")).write_text(url, encoding="utf-8")
         (self.folder / f"{self.name}.toml").write_text(
             f'name = "{self.name}"\nans_registry = "{self.ans_registry}"\n'
             f'[erp]\ndialect = "{self.dialect}"\nurl = "{self.erp_reference}"\n'
