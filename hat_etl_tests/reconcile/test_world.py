@@ -38,6 +38,10 @@ def reports(site: Site, today: date) -> dict[str, dict[str, Any]]:
     change(world, 0.1)
     site.fill_tables(world.pls)
     found["before the next sync"] = reconciled(site)
+    found["repaired"] = reconciled(site, "--repair", "--accept")
+    found["after the repair"] = reconciled(site)
+    assert site.run("sync", TENANT, "--accept", "--json").code == 0
+    found["after the next sync"] = reconciled(site)
     return found
 
 
@@ -47,14 +51,14 @@ def change(world: World, share: float) -> None:
     stamp_changes(world.pls, before, datetime.now(UTC).replace(tzinfo=None))
 
 
-def reconciled(site: Site) -> dict[str, Any]:
-    answer = site.run("reconcile", TENANT, "--json")
+def reconciled(site: Site, *options: str) -> dict[str, Any]:
+    answer = site.run("reconcile", TENANT, "--json", *options)
     report: dict[str, Any] = json.loads(answer.out)
     report["code"] = answer.code
     return report
 
 
-settled = pytest.mark.parametrize("moment", ["after a load", "after a sync"])
+settled = pytest.mark.parametrize("moment", ["after a load", "after a sync", "after the next sync"])
 
 
 @settled
@@ -76,7 +80,7 @@ def test_every_row_is_accounted_for(reports: dict[str, dict[str, Any]], moment: 
 
 def test_the_counts_are_those_of_hat(site: Site, reports: dict[str, dict[str, Any]]) -> None:
     rows = {table: len(found) for table, found in site.rows().items()}
-    assert {table["table"]: table["hat_rows"] for table in reports["after a sync"]["tables"]} == rows
+    assert {table["table"]: table["hat_rows"] for table in reports["after the next sync"]["tables"]} == rows
 
 
 def test_the_world_has_what_is_no_mismatch(reports: dict[str, dict[str, Any]]) -> None:
@@ -109,3 +113,14 @@ def test_rows_purged_since_are_extra(site: Site, reports: dict[str, dict[str, An
         there = {recno for (recno,) in connection.execute("SELECT r_e_c_n_o_::int8 FROM protheus.bts010")}
     assert found["extra"]
     assert not there.intersection(entry["recno"] for entry in found["keys"]["extra"])
+
+
+def test_a_repair_mends_every_mismatch_and_nothing_else(reports: dict[str, dict[str, Any]]) -> None:
+    before, repaired = reports["before the next sync"], reports["repaired"]
+    assert repaired["code"] == 0
+    wrong = {t["table"] for t in before["tables"] if t["missing"] + t["extra"] + t["differing"]}
+    assert len(wrong) > 20
+    assert {table["table"] for table in repaired["after"]} >= wrong
+    assert reports["after the repair"]["code"] == 0
+    in_flight = {t["table"]: t["in_flight"] for t in before["tables"] if t["in_flight"]}
+    assert in_flight.keys() <= {t["table"] for t in reports["after the repair"]["tables"] if t["in_flight"]}
