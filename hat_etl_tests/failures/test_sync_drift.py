@@ -1,0 +1,142 @@
+"""Views that have changed since the last run: what hangs on them waits, the rest goes on, the mend brings all of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from hat_etl.entities import BY_TABLE
+from hat_etl.sandbox.server import PLS, READER
+
+from . import changes
+from .ground import Ground, Server
+from .syncing import Shown, Untouched, assert_told, last_run, synced
+from .test_refusals import remade, view_of
+
+MAKE_GROUND = Callable[..., Ground]
+
+NARROWED, RETYPED, STAMPLESS = "specialties", "user_types", "beneficiary_waiting_periods"
+STOPPED: dict[str, tuple[str, ...]] = {
+    "families": ("HAT_BA3_Familia", "MatriculaFamilia is missing", "hat-etl views install"),
+    NARROWED: (
+        "Column descricao had 60 characters and has 5",
+        "hat-etl sync demo --accept",
+        "hat-etl views render demo",
+    ),
+    RETYPED: ("Column descricao was bpchar and is text", "hat-etl sync demo --accept"),
+    STAMPLESS: ("Column Carimbo is gone", "hat-etl sync demo --accept"),
+    "professionals": ("HAT_BB0_Profissional is not in the ERP", "hat-etl views install demo"),
+}
+"""Tables whose views ``drift`` spoils, with what is said of each and how to mend it."""
+
+
+def as_owner(ground: Ground) -> psycopg.Connection[tuple[Any, ...]]:
+    return psycopg.connect(ground.server.url(ground.pls, READER), autocommit=True)
+
+
+def drift(ground: Ground) -> None:
+    with as_owner(ground) as connection:
+        remade("families", matriculafamilia=None)(connection)
+        remade(NARROWED, descricao="descricao::character(5)")(connection)
+        remade(RETYPED, descricao="descricao::text")(connection)
+        remade(STAMPLESS, carimbo=None)(connection)
+        connection.execute(f"ALTER VIEW hat.{view_of('professionals')} RENAME TO {view_of('professionals')}_was")
+        # A column that is new stops nothing.
+        remade("procedures", sexo="'x'::varchar(9) AS novidade, sexo")(connection)
+
+
+def mend(ground: Ground) -> None:
+    with as_owner(ground) as connection:
+        for table in (*STOPPED, "procedures"):
+            connection.execute(f"DROP VIEW IF EXISTS hat.{view_of(table)}")
+            connection.execute(f"ALTER VIEW hat.{view_of(table)}_was RENAME TO {view_of(table)}")
+
+
+@pytest.fixture
+def ground(make_ground: MAKE_GROUND, server: Server) -> Ground:
+    """A loaded tenant in whose ERP rows have changed, in the tables that will be left out too."""
+    made = make_ground(pls=server.copy(PLS))
+    rng = random.Random(1)
+    with made.in_erp() as connection:
+        changes.some(connection, seed=1)
+        for alias in ("BB0", "BAQ", "BIH", "BFO", "BC1", "BF3", "BAE"):
+            changes.delete(connection, alias, changes.live(connection, rng, alias, 1))
+        changes.update(connection, "BR8", changes.live(connection, rng, "BR8", 3), descri="DESCRICAO MUDADA")
+    return made
+
+
+def loaded(ground: Ground, make_ground: MAKE_GROUND) -> Shown:
+    other = make_ground(pls=ground.pls)
+    other.load()
+    return Shown.by(other)
+
+
+def dependents(tables: set[str]) -> set[str]:
+    """Tables that hang on these by hard references, near or far."""
+    found = set(tables)
+    for entity in BY_TABLE.values():
+        if any(parent.table in found for parent in entity.hard_parents):
+            found.add(entity.table)
+    return found - tables
+
+
+def test_each_kind_of_drift_stops_what_hangs_on_it(ground: Ground, make_ground: MAKE_GROUND) -> None:
+    before = Shown.by(ground)
+    drift(ground)
+    result = ground.run("sync", ground.name, "--json")
+    assert result.exit_code == 6, result.err
+    document = result.document
+    assert document["state"] == last_run(ground)[2] == "partial"
+    problems = {problem["table"]: f"{problem['message']} {problem['next_step']}" for problem in document["problems"]}
+    waiting = dependents(set(STOPPED))
+    assert problems.keys() == STOPPED.keys() | waiting
+    for table, words in STOPPED.items():
+        assert_told(problems[table], *words)
+    for table in waiting:
+        assert_told(problems[table], "It depends on", "Mend", "first")
+    assert_told(problems["clinical_staff"], "Mend professionals first")
+    assert_told(" ".join(document["remarks"]), "HAT_BR8_Procedimento", "novidade is new", "not read")
+
+    after = Shown.by(ground)
+    assert {name: after.rows[name] for name in problems} == {name: before.rows[name] for name in problems}
+    mend(ground)
+    expected = loaded(ground, make_ground)
+    going_on = before.rows.keys() - problems.keys()
+    assert {name: after.rows[name] for name in going_on} == {name: expected.rows[name] for name in going_on}
+    assert {name for name in going_on if after.rows[name] != before.rows[name]} >= {"persons", "procedures"}
+    assert {name for name in problems if before.rows[name] != expected.rows[name]} >= STOPPED.keys() - {"families"}
+
+    synced(ground)
+    assert Shown.by(ground) == expected
+    ground.assert_clean()
+
+
+def test_a_tenant_file_may_let_drift_stop_everything(ground: Ground) -> None:
+    ground.extra = '[sync]\ndrift = "stop-run"'
+    with as_owner(ground) as connection:
+        remade(NARROWED, descricao="descricao::character(5)")(connection)
+    untouched = Untouched(ground)
+    result = ground.run("sync", ground.name)
+    assert result.exit_code == 6, result.err
+    assert_told(result.err, "demo / specialties", "had 60 characters and has 5", "hat-etl sync demo --accept")
+    assert last_run(ground)[1:3] == ("sync", "failed")
+    untouched.check()
+
+
+def test_what_the_operator_meant_is_accepted_once(ground: Ground, make_ground: MAKE_GROUND) -> None:
+    with as_owner(ground) as connection:
+        remade(NARROWED, descricao="descricao::character(40)")(connection)
+        remade(RETYPED, descricao="descricao::text")(connection)
+        remade(STAMPLESS, carimbo=None)(connection)
+    report = synced(ground, "--accept")
+    strategies = {outcome["table"]: outcome["strategy"] for outcome in report["tables"]}
+    assert strategies[STAMPLESS] == "full"
+    expected = loaded(ground, make_ground)
+    assert Shown.by(ground) == expected
+    assert synced(ground)["problems"] == []
+    assert Shown.by(ground) == expected
+    ground.assert_clean()
