@@ -140,7 +140,7 @@ def _age_watermarks(sandbox: server.Sandbox) -> None:
     with psycopg.connect(sandbox.url("hat", "hat_loader"), autocommit=True) as connection:
         connection.execute(
             "UPDATE hat_etl.watermarks SET horizon = clock_timestamp() + interval '15 minutes',"
-            " top_recno = NULL, top_stamp = NULL"
+            " top_recno = -1, top_stamp = clock_timestamp()"
         )
 
 

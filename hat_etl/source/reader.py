@@ -5,7 +5,7 @@ A snapshot is one moment of the ERP. All tables and all connections of a run rea
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +18,8 @@ import pyarrow as pa
 from hat_etl.entities.model import Entity
 from hat_etl.source.view_check import LiveColumn
 
+BUCKET = 2_048
+"""Recnos of one bucket, when live rows are counted part by part."""
 WORD = 1 << 64
 """Sums of Recnos and stamps are kept modulo this."""
 
@@ -150,8 +152,11 @@ class Snapshot(Protocol):
     def live(self, shape: ViewShape) -> tuple[int, int]:
         """Number of live rows and the sum of their Recnos modulo 2**64, counted by the ERP."""
 
-    def live_recnos(self, shape: ViewShape) -> Generator[pa.Array, None, None]:
-        """Recnos of all live rows (int64), batch by batch."""
+    def live_by_bucket(self, shape: ViewShape) -> dict[int, tuple[int, int]]:
+        """The same for each bucket of ``BUCKET`` Recnos: bucket n holds those from n * BUCKET on."""
+
+    def live_recnos(self, shape: ViewShape, ranges: Sequence[Range]) -> Generator[pa.Array, None, None]:
+        """Recnos (int64) of the live rows in these ranges, or of all live rows where there are none; in batches."""
 
 
 class Source(Protocol):

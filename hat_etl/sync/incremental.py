@@ -29,7 +29,7 @@ from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import STAMP
 from hat_etl.errors import DecisionNeeded, TargetError
 from hat_etl.source.erp import open_source
-from hat_etl.source.reader import Recnos, Snapshot, Source, ViewShape
+from hat_etl.source.reader import Range, Recnos, Snapshot, Source, ViewShape
 from hat_etl.sync.drift import columns_of, stop, survey
 from hat_etl.sync.plan import FULL, WINDOW, select
 from hat_etl.sync.run import Problem, Progress, RunReport, Silent, close_ledger, peak_memory
@@ -50,6 +50,8 @@ PARENT_CHANGED = "parent changed"
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 _BATCHES_AHEAD = 4
+_MANY_RANGES = 200
+"""From so many ranges of differing Recnos on, all Recnos are compared."""
 _COMMIT_QUESTIONS = 20
 
 
@@ -181,6 +183,7 @@ class _Sync:
         return "partial" if self.problems else "succeeded"
 
     def carry_out(self) -> None:
+        self.control.execute("SET work_mem = '64MB'")
         entities = [entity for entity in select(self.request.only) if entity.table in self.marks]
         self.progress.phase("looking at the views")
         found = survey(self.source, self.tenant.name, entities, ledger.shapes(self.control), accept=self.request.accept)
@@ -343,6 +346,7 @@ class _Sync:
             intake.seal()
         if self.request.recnos is not None:
             return
+        ranges: list[Range] = []
         if reading.live is None:
             intake.make()
             intake.all_from_seen()
@@ -355,11 +359,15 @@ class _Sync:
                 if expected == reading.live:
                     return
             intake.make()
-            with closing(snapshot.live_recnos(shape)) as batches:
+            intake.make_all()
+            ranges = known.differing(self.control, intake, schema, snapshot.live_by_bucket(shape))
+            if len(ranges) > _MANY_RANGES:
+                ranges = []
+            with closing(snapshot.live_recnos(shape, ranges)) as batches:
                 for recnos in batches:
                     intake.write_all(recnos)
             reading.strategy += AND_KEYS
-        gone, unseen = known.compare_all(self.control, intake, schema)
+        gone, unseen = known.compare_all(self.control, intake, schema, ranges)
         intake.absent(gone)
         if unseen.size:
             transform = Transformer(shape.entity, run=self.run, today=self.today)
@@ -384,7 +392,6 @@ class _Sync:
     def _merge(self) -> None:
         control, schema = self.control, self.database.schema
         control.execute(f"SET LOCAL lock_timeout = '{self.tenant.sync.lock_wait_seconds}s'")
-        control.execute("SET LOCAL work_mem = '64MB'")
         control.execute("SET CONSTRAINTS ALL DEFERRED")
         self.progress.phase("merging")
         present = frozenset(swap.existing(control, schema))

@@ -20,7 +20,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 # The driver logs errors that it passes over, and their text may quote rows.
 logging.getLogger("psycopg").setLevel(logging.CRITICAL)
 
-_LOCK = (0x484154, 1)
+LOCK = (0x484154, 1)
 """Key of the advisory lock: one run at a time in one tenant database."""
 
 _SESSION = ("timezone=UTC", "statement_timeout=0", "idle_in_transaction_session_timeout=0", *SERVER_NETWORK)
@@ -81,7 +81,7 @@ class TenantDatabase:
             # A killed holder's session may take a moment to notice.
             control.execute("SET lock_timeout = '3s'")
             try:
-                control.execute("SELECT pg_advisory_lock(%s, %s)", _LOCK)
+                control.execute("SELECT pg_advisory_lock(%s, %s)", LOCK)
             except pg.LockNotAvailable:
                 raise self._busy(control) from None
             control.execute("RESET lock_timeout")
@@ -146,7 +146,7 @@ class TenantDatabase:
             " FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
             " WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s"
             " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-            _LOCK,
+            LOCK,
         ).fetchone()
         who = f" (session {holder[0]}, since {holder[1]} UTC)" if holder else ""
         return Busy(

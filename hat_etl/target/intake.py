@@ -94,11 +94,12 @@ class Intake:
             no = pa.array(np.zeros(recnos.size, dtype=bool))
             self._copy(self.seen, pa.RecordBatch.from_arrays([pa.array(recnos), no, no], schema=_SEEN))
 
+    def make_all(self) -> None:
+        """Make the table for ``write_all``."""
+        self._connection.execute(f"CREATE TEMPORARY TABLE {self.entity.table}__all (recno bigint NOT NULL)")
+
     def write_all(self, recnos: pa.Array) -> None:
-        """Take in the Recnos of live rows of the whole view, for comparison with what is known."""
-        self._connection.execute(
-            f"CREATE TEMPORARY TABLE IF NOT EXISTS {self.entity.table}__all (recno bigint NOT NULL)"
-        )
+        """Take in Recnos of live rows of the view, for comparison with what is known."""
         self._copy(self.all, pa.RecordBatch.from_arrays([recnos.cast(pa.int64())], schema=_ALL))
 
     def all_from_seen(self) -> None:

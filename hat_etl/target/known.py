@@ -6,16 +6,17 @@ rows have come or gone in a way that no stamp shows: purges, views that hide del
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 
 from hat_etl.entities.model import Entity
-from hat_etl.source.reader import WORD, Recnos
+from hat_etl.source.reader import BUCKET, WORD, Range, Recnos
 from hat_etl.target.database import Connection
 from hat_etl.target.intake import Intake
-from hat_etl.target.integrity import key_array
+from hat_etl.target.integrity import key_array, typed_key
 
 
 @dataclass(frozen=True)
@@ -60,41 +61,68 @@ def live_now(connection: Connection, intake: Intake) -> Live:
 
 def known_before(connection: Connection, intake: Intake, schema: str) -> Live:
     """The rows among those that were read or asked for that the tenant database stood for until now."""
-    table = f"'{intake.entity.table}'"
-    hat = f"{schema}.{intake.entity.table}"
-    return _live(
-        connection,
+    return _live(connection, _known_and_seen(intake, schema))
+
+
+def differing(connection: Connection, intake: Intake, schema: str, found: Mapping[int, tuple[int, int]]) -> list[Range]:
+    """Ranges of Recno in which the live rows ``found`` by bucket are not those known of, less what was read."""
+    seen, known = intake.seen, _known(intake.entity, schema)
+    rows = connection.execute(
+        f"SELECT bucket, sum(n), sum(s) FROM ("
+        f"SELECT recno / {BUCKET} AS bucket, count(*) AS n, sum(recno) AS s FROM ({known}) k GROUP BY 1"
+        f" UNION ALL SELECT recno / {BUCKET}, -1, -recno FROM ({_known_and_seen(intake, schema)}) k"
+        f" UNION ALL SELECT recno / {BUCKET}, 1, recno FROM {seen} WHERE live) b GROUP BY 1"
+    ).fetchall()
+    expected = {int(bucket): (int(n), int(recnos) % WORD) for bucket, n, recnos in rows if n}
+    buckets = sorted(n for n in found.keys() | expected.keys() if found.get(n) != expected.get(n))
+    return [Range(bucket * BUCKET, bucket * BUCKET + BUCKET - 1) for bucket in buckets]
+
+
+def compare_all(
+    connection: Connection, intake: Intake, schema: str, ranges: Sequence[Range] = ()
+) -> tuple[Recnos, Recnos]:
+    """Rows that have gone (known, and not in ``intake.all``) and rows that came unseen (in it, and not known).
+
+    Both leave out what was read, and what lies outside ``ranges`` where there are any.
+    """
+    among = " OR ".join(f"recno BETWEEN {range_.low} AND {range_.high}" for range_ in ranges) or "true"
+    known = f"SELECT recno FROM ({_known(intake.entity, schema)}) k WHERE {among}"
+    connection.execute(f"ANALYZE {intake.all}")
+    found = []
+    for left, right in ((known, f"SELECT recno FROM {intake.all}"), (f"SELECT recno FROM {intake.all}", known)):
+        rows = connection.execute(
+            f"SELECT recno FROM (({left}) EXCEPT ({right})) d"
+            f" WHERE NOT EXISTS (SELECT FROM {intake.seen} s WHERE s.recno = d.recno)"
+        ).fetchall()
+        found.append(np.array([recno for (recno,) in rows], dtype=np.int64))
+    return found[0], found[1]
+
+
+def _known(entity: Entity, schema: str) -> str:
+    """SQL for the Recnos of all live rows that the tenant database stands for."""
+    table, hat = f"'{entity.table}'", f"{schema}.{entity.table}"
+    excepted = (
+        f"SELECT h.ctid FROM hat_etl.backing b CROSS JOIN LATERAL (SELECT {typed_key(entity, 'b.key')}) k"
+        f' JOIN {hat} h USING ({", ".join(entity.key)}) WHERE b."table" = {table}'
+    )
+    return (
+        f"SELECT source_recno AS recno FROM {hat} WHERE ctid NOT IN ({excepted})"
+        f' UNION ALL SELECT recno FROM hat_etl.backing WHERE "table" = {table} AND recno IS NOT NULL'
+        f" UNION ALL SELECT DISTINCT recno FROM hat_etl.rejects WHERE \"table\" = {table} AND severity <> 'warning'"
+    )
+
+
+def _known_and_seen(intake: Intake, schema: str) -> str:
+    """SQL for those of them that were read or asked for."""
+    table, hat = f"'{intake.entity.table}'", f"{schema}.{intake.entity.table}"
+    return (
         f"SELECT h.source_recno AS recno FROM {hat} h JOIN {intake.seen} s ON s.recno = h.source_recno"
         f' WHERE NOT EXISTS (SELECT FROM hat_etl.backing b WHERE b."table" = {table}'
         f" AND b.key = {key_array(intake.entity, 'h')})"
         f' UNION SELECT b.recno FROM hat_etl.backing b JOIN {intake.seen} s USING (recno) WHERE b."table" = {table}'
         f' UNION SELECT r.recno FROM hat_etl.rejects r JOIN {intake.seen} s USING (recno) WHERE r."table" = {table}'
-        " AND r.severity <> 'warning'",
+        " AND r.severity <> 'warning'"
     )
-
-
-def compare_all(connection: Connection, intake: Intake, schema: str) -> tuple[Recnos, Recnos]:
-    """Rows that have gone (known, and not in ``intake.all``) and rows that came unseen (in it, and not known).
-
-    Both leave out what was read.
-    """
-    table = f"'{intake.entity.table}'"
-    known = (
-        f"SELECT CASE WHEN b.key IS NULL THEN h.source_recno ELSE b.recno END AS recno"
-        f" FROM {schema}.{intake.entity.table} h LEFT JOIN hat_etl.backing b"
-        f' ON b."table" = {table} AND b.key = {key_array(intake.entity, "h")}'
-        f" UNION ALL SELECT recno FROM hat_etl.rejects WHERE \"table\" = {table} AND severity <> 'warning'"
-    )
-    connection.execute(f"ANALYZE {intake.all}")
-    found = []
-    for left, right in ((known, f"SELECT recno FROM {intake.all}"), (f"SELECT recno FROM {intake.all}", known)):
-        rows = connection.execute(
-            f"SELECT DISTINCT recno FROM ({left}) l WHERE recno IS NOT NULL"
-            f" AND NOT EXISTS (SELECT FROM ({right}) r WHERE r.recno = l.recno)"
-            f" AND NOT EXISTS (SELECT FROM {intake.seen} s WHERE s.recno = l.recno)"
-        ).fetchall()
-        found.append(np.array([recno for (recno,) in rows], dtype=np.int64))
-    return found[0], found[1]
 
 
 def _live(connection: Connection, query: str) -> Live:

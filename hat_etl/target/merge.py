@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from hat_etl.entities.model import Entity, Parent
 from hat_etl.target.database import Connection
 from hat_etl.target.intake import SMALL, Intake
-from hat_etl.target.integrity import DUPLICATE_REASON, HELD_REASON, SOFT_REASON, key_array, key_text, label
+from hat_etl.target.integrity import DUPLICATE_REASON, HELD_REASON, SOFT_REASON, key_array, key_text, label, typed_key
 
 _ENTRY = 'recno, key, "column", rule, severity, reason, value'
 
 
 _SCRATCH = (
     "concerned", "touched", "losers", "fate", "lacking", "orphans", "leaving", "differing", "affected", "entries",
-    "toggled", "quarantined", "backed", "rebacked",
+    "bereft", "toggled", "quarantined", "backed", "rebacked",
 )  # fmt: skip
 """Temporary tables of the merge of one table, in the order in which they are made."""
 
@@ -73,6 +73,7 @@ class _TableMerge:
         self._merger, self._intake, self._entity = merger, intake, intake.entity
         self._run = merger.connection.execute
         self._hat = f"{merger.schema}.{self._entity.table}"
+        self._few = intake.read <= SMALL
         self._keys = tuple(dict.fromkeys(column for key in self._entity.keys for column in key))
 
     def is_needless(self) -> bool:
@@ -109,6 +110,7 @@ class _TableMerge:
         return Merged(rejected=int(rejected), held=int(held))
 
     def carry_out(self) -> Merged:
+        self._choose_joins(few=self._few)
         self._touch()
         self._judge_duplicates()
         self._choose_last_good()
@@ -135,7 +137,7 @@ class _TableMerge:
             f"SELECT {_names(key, 'h')} FROM {self._hat} h JOIN {intake.seen} s ON s.recno = h.source_recno",
             f"SELECT {_names(key)} FROM {intake.good}",
             of_rejected,
-            f"SELECT {_typed(self._entity, 'b.key')} FROM hat_etl.backing b LEFT JOIN {intake.seen} s"
+            f"SELECT {typed_key(self._entity, 'b.key')} FROM hat_etl.backing b LEFT JOIN {intake.seen} s"
             f" ON s.recno = b.recno WHERE b.\"table\" = '{self._entity.table}'"
             " AND (b.recno IS NULL OR s.recno IS NOT NULL)",
         ]
@@ -428,34 +430,51 @@ class _TableMerge:
 
     def _settle_soft(self, old: str) -> None:
         """Warnings of rows that were not read: a soft parent has come, or has left."""
-        entity, toggled = self._entity, []
-        recno = "CASE WHEN b.key IS NULL THEN h.source_recno ELSE b.recno END"
-        rows = (
-            f"SELECT h.*, {recno} AS backing_recno FROM {self._hat} h"
-            f" LEFT JOIN hat_etl.backing b ON b.\"table\" = '{entity.table}' AND b.key = {key_array(entity, 'h')}"
-        )
-        unread = "h.backing_recno IS NOT NULL AND NOT EXISTS (SELECT FROM affected a WHERE a.recno = h.backing_recno)"
+        entity, toggled, bereft = self._entity, list[str](), list[str]()
+        of_table = f"b.\"table\" = '{entity.table}'"
+        unread = "NOT EXISTS (SELECT FROM affected a WHERE a.recno = {recno})"
         for parent in entity.soft_parents:
             reason = _soft_reason(parent)
             if parent.table in self._merger.arrived:
                 warned = (
-                    f"(SELECT recno FROM hat_etl.rejects WHERE \"table\" = '{entity.table}'"
-                    f" AND rule = 'parent_missing' AND severity = 'warning' AND reason = {reason})"
+                    f"(SELECT DISTINCT recno FROM hat_etl.rejects WHERE \"table\" = '{entity.table}'"
+                    f" AND rule = 'parent_missing' AND severity = 'warning' AND reason = {reason}) w"
                 )
-                toggled.append(
-                    f"SELECT h.backing_recno AS recno, NULL AS key, {reason} AS reason FROM"
-                    f" ({rows} WHERE h.source_recno IN {warned} OR b.recno IN {warned}) h"
-                    f" WHERE {unread} AND h.backing_recno IN {warned} AND NOT {self._absent(parent, 'h')}"
+                usual = (
+                    f"{self._hat} h ON h.source_recno = w.recno AND NOT EXISTS (SELECT FROM hat_etl.backing b"
+                    f" WHERE {of_table} AND b.key = {key_array(entity, 'h')})"
                 )
+                unusual = (
+                    f"hat_etl.backing b ON {of_table} AND b.recno = w.recno"
+                    f" CROSS JOIN LATERAL (SELECT {typed_key(entity, 'b.key')}) k"
+                    f" JOIN {self._hat} h ON {_equal('h', 'k', entity.key)}"
+                )
+                toggled += [
+                    f"SELECT w.recno, NULL AS key, {reason} AS reason FROM {warned} JOIN {row}"
+                    f" WHERE {unread.format(recno='w.recno')} AND NOT {self._absent(parent, 'h')}"
+                    for row in (usual, unusual)
+                ]
             if parent.table in self._merger.left:
-                of_left = f"JOIN {_left(parent.table)} l ON {_equal('l', 'h', parent.parent_columns, parent.columns)}"
+                bereft.append(
+                    f"SELECT {_names(entity.key, 'h')}, {reason} AS reason FROM {_left(parent.table)} l"
+                    f" JOIN {self._hat} h ON {_equal('l', 'h', parent.parent_columns, parent.columns)}"
+                )
+                recno = "CASE WHEN b.key IS NULL THEN h.source_recno ELSE b.recno END"
                 toggled.append(
-                    f"SELECT h.backing_recno AS recno, {key_text(entity, 'h')} AS key, {reason} AS reason"
-                    f" FROM ({rows} {of_left}) h WHERE {unread} AND {self._absent(parent, 'h')}"
+                    f"SELECT r.recno, {key_text(entity, 'h')} AS key, x.reason FROM bereft x"
+                    f" JOIN {self._hat} h ON {_equal('h', 'x', entity.key)}"
+                    f" LEFT JOIN hat_etl.backing b ON {of_table} AND b.key = {key_array(entity, 'h')}"
+                    f" CROSS JOIN LATERAL (SELECT {recno} AS recno) r WHERE x.reason = {reason}"
+                    f" AND r.recno IS NOT NULL AND {unread.format(recno='r.recno')} AND {self._absent(parent, 'h')}"
                 )
         if not toggled:
             return
+        if bereft:
+            self._choose_joins(few=False)  # most soft references have no index
+            self._make("bereft", " UNION ".join(bereft))
+        self._choose_joins(few=True)
         self._make("toggled", " UNION ".join(toggled))
+        self._choose_joins(few=self._few)
         self._run(
             f"INSERT INTO entries {old} AND recno IN (SELECT recno FROM toggled) AND NOT (rule = 'parent_missing'"
             " AND (recno, reason) IN (SELECT recno, reason FROM toggled))"
@@ -465,6 +484,11 @@ class _TableMerge:
         self._run("INSERT INTO affected SELECT DISTINCT recno FROM toggled")
 
     # -- plumbing ----------------------------------------------------------------------------------------------------
+
+    def _choose_joins(self, *, few: bool) -> None:
+        """Go by index from few rows to those of HAT, which the planner, ill informed, would rather read whole."""
+        for kind in ("hashjoin", "mergejoin"):
+            self._run(f"SET LOCAL enable_{kind} = {'off' if few else 'on'}")
 
     def _make(self, name: str, query: str) -> None:
         rows = self._run(f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {query}").rowcount
@@ -493,13 +517,6 @@ def _equal(left: str, right: str, columns: Iterable[str], other_columns: Iterabl
     columns = list(columns)
     pairs = zip(columns, other_columns or columns, strict=True)
     return " AND ".join(f'{left}."{ours}" = {right}."{theirs}"' for ours, theirs in pairs)
-
-
-def _typed(entity: Entity, parts: str) -> str:
-    """SQL for the columns of the natural key from an array of texts."""
-    return ", ".join(
-        f'({parts}[{number}])::{entity[column].sql_type} AS "{column}"' for number, column in enumerate(entity.key, 1)
-    )
 
 
 def _literal(text: str) -> str:

@@ -57,6 +57,10 @@ def constraint_name(entity: Entity, kind: str, number: int = 0) -> str:
     return f"{entity.table}_{kind}{number or ''}"
 
 
+_COME_AND_GO = {("beneficiaries", "persons")}
+"""Soft references whose parents leave every day: each is one person, where other soft parents are catalogues."""
+
+
 @cache
 def hat_metadata(schema: str) -> sa.MetaData:
     """The HAT tables in ``schema``, with keys, references and comments."""
@@ -86,6 +90,11 @@ def hat_metadata(schema: str) -> sa.MetaData:
                 sa.Index(constraint_name(entity, "ref", n), *parent.columns)
                 for n, parent in enumerate(entity.hard_parents, 1)
                 if not _found_by_key(entity, parent)
+            ),
+            *(
+                sa.Index(constraint_name(entity, "soft", n), *parent.columns)
+                for n, parent in enumerate(entity.soft_parents, 1)
+                if (entity.table, parent.table) in _COME_AND_GO
             ),
         ]
         sa.Table(

@@ -24,6 +24,7 @@ from hat_etl.sandbox.server import ERP_SCHEMA
 from hat_etl.source import view_live
 from hat_etl.sync import incremental
 from hat_etl.sync import load as initial
+from hat_etl.target.database import LOCK
 from hat_etl.tenants import store
 from hat_etl.tenants.config import Tenant
 from hat_etl_tests.conformance import model
@@ -114,6 +115,12 @@ class Subject:
         child.start()
         child.join()
         return child.exitcode == -signal.SIGKILL
+
+    def await_lock(self) -> None:
+        """Wait until the server has noticed that a killed run is gone; its lock must be free then."""
+        with self.connect_hat() as connection:
+            connection.execute("SET lock_timeout = '20s'")
+            connection.execute("SELECT pg_advisory_lock(%s, %s)", LOCK)
 
     def harm(self, entity: Entity, place: int, harm: str) -> bool:
         """Change, remove or add a row of HAT behind hat_etl's back; False where there is none that can be."""
