@@ -41,7 +41,8 @@ def main() -> None:
             connection.execute(statements)
             connection.execute("CHECKPOINT") if arguments.checkpoint else None
 
-    field = [contenders.hat_etl([WIDEST]), contenders.limit(sandbox, [WIDEST])]
+    # The reconciliation compares what the load before it has brought: it fails where a row differs.
+    field = [contenders.hat_etl([WIDEST]), contenders.reconcile(WIDEST), contenders.limit(sandbox, [WIDEST])]
     peers = [contenders.sling(sandbox, WIDEST), contenders.dlt(sandbox, WIDEST)]
     missing = [name for name, peer in zip(("Sling", "dlt"), peers, strict=True) if peer is None]
     one = race([*field, *(peer for peer in peers if peer)], arguments.runs, prepare)

@@ -38,6 +38,12 @@ def hat_etl(tables: list[Entity] | None) -> Contender:
     )
 
 
+def reconcile(entity: Entity) -> Contender:
+    """``hat-etl reconcile demo`` of a table that was loaded before: every row of the ERP against every row of HAT."""
+    words = ["reconcile", "demo", "--table", entity.table, "--json"]
+    return Contender("hat_etl reconcile", [sys.executable, "-m", "hat_etl.cli.main", *words])
+
+
 def limit(sandbox: Sandbox, entities: list[Entity]) -> Contender:
     """psql to psql in binary COPY, one view after the other, and the same primary key on the plain copy."""
     psql = shlex.quote(str(sandbox.binaries / "psql")) + " -q -v ON_ERROR_STOP=1"

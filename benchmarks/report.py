@@ -25,6 +25,9 @@ def render(rows: int, table: str, one: Sequence[Result], whole: Sequence[Result]
         "*limit (psql COPY)* is the transport limit: `psql` to `psql` in binary COPY and the same primary key, with no"
         " cleaning, no checks, no references, no quarantine and no swap. hat_etl does all of these in its time.",
         "",
+        "*hat_etl reconcile* compares the loaded table with the ERP: it reads the view whole, transforms it and sets"
+        " every row and column against HAT.",
+        "",
         f"## One table: {table}, a view over the 146 columns of BA1",
         "",
         *_section(one),
