@@ -66,7 +66,6 @@ def plan(tenant: Tenant, run: int) -> UndoReport:
     with _telling(tenant, run), database.connect() as connection:
         if not database.check_identity(connection):
             raise _unknown(tenant, run)
-        connection.execute("SET default_transaction_read_only = on")
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             _, tables = _judge(connection, tenant, database.schema, run)
@@ -83,6 +82,7 @@ def undo(tenant: Tenant, run: int) -> UndoReport:
     started = time.monotonic()
     database = TenantDatabase(tenant)
     with _telling(tenant, run), database.claim(UNDO) as control:
+        control.execute("ANALYZE hat_etl.changes")
         past, tables = _judge(control, tenant, database.schema, run)
         ledger.abandon_unfinished(control)
         mine = ledger.start(control, UNDO, datetime.now(ZoneInfo(tenant.erp.timezone)).date())
@@ -216,7 +216,8 @@ def _judge_rows(connection: Connection, tenant: Tenant, schema: str, run: int, t
     gone = sorted(tables - present)
     strayed = [Hindrance(table, 0, None) for table in gone]
     for table in sorted(tables & present):
-        rows = history.strayed(connection, schema, run, BY_TABLE[table])
+        history.take_out(connection, schema, run, BY_TABLE[table])
+        rows = history.strayed(connection, schema, BY_TABLE[table])
         strayed += [Hindrance(table, rows, None)] if rows else []
     if strayed:
         told = ", ".join(f"{found.table} ({_rows(found)})" for found in strayed)

@@ -21,9 +21,6 @@ from hat_etl.target.ledger import Watermark
 UNDO = "undo"
 """Mode of a run that takes another one back."""
 
-_ROWS = "('insert', 'update', 'delete')"
-_CAME, _CHANGED, _LEFT = "('insert')", "('update')", "('delete')"
-_THERE, _IMAGED = "('insert', 'update')", "('update', 'delete')"
 _ENTRY = 'run, "table", recno, key, "column", rule, severity, reason, value'
 
 
@@ -130,12 +127,34 @@ def loaded_again(connection: Connection, run: int, tables: Iterable[str]) -> lis
     return [Hindrance(str(table), 0, int(load)) for table, load in rows]
 
 
-def strayed(connection: Connection, schema: str, run: int, entity: Entity) -> int:
+# -- judging -----------------------------------------------------------------------------------------------------------
+
+
+def take_out(connection: Connection, schema: str, run: int, entity: Entity) -> None:
+    """Set out what a run changed in one table as rows of that table, in a temporary one: what follows works on it.
+
+    Column ``kind`` tells what the run did; of rows that it inserted only the key is filled. As a table of its own,
+    for the server plans badly when it has to guess what the images hold.
+    """
+    names, table = [field.name for field in entity.schema], _before(entity.table)
+    key = {name: f'(c.key[{number}])::{entity[name].sql_type} AS "{name}"' for number, name in enumerate(entity.key, 1)}
+    columns = ", ".join(key.get(name, f'b."{name}"') for name in names)
+    connection.execute(
+        f"CREATE TEMPORARY TABLE {entity.table}__before AS SELECT c.kind, {columns} FROM hat_etl.changes c"
+        f" CROSS JOIN LATERAL jsonb_populate_record(NULL::{schema}.{entity.table}, c.before) b"
+        f" WHERE c.run = {run} AND c.\"table\" = '{entity.table}' AND c.kind IN ('insert', 'update', 'delete')"
+    )
+    connection.execute(f"CREATE INDEX ON {table} ({_names(entity.key)})")
+    connection.execute(f"ANALYZE {table}")
+
+
+def strayed(connection: Connection, schema: str, entity: Entity) -> int:
     """Rows that are not as the run left them though no later run touched them: there, or not there, against it."""
     return _count(
         connection.execute(
-            f"SELECT count(*) FROM hat_etl.changes c LEFT JOIN {schema}.{entity.table} h ON {_same_key(entity)}"
-            f" WHERE {_of(run, entity, _ROWS)} AND (c.kind = 'delete') = (h.source_recno IS NOT NULL)"
+            f"SELECT count(*) FROM {_before(entity.table)} b LEFT JOIN {schema}.{entity.table} h"
+            f" ON {_equal('h', entity.key, 'b', entity.key)}"
+            " WHERE (b.kind = 'delete') = (h.source_recno IS NOT NULL)"
         )
     )
 
@@ -145,9 +164,9 @@ def rivals(connection: Connection, schema: str, run: int, entity: Entity) -> lis
     found = []
     for key in entity.alternate_keys:
         rows = connection.execute(
-            f"SELECT h.loaded_run, count(*) FROM {_images(schema, run, entity)}"
+            f"SELECT h.loaded_run, count(*) FROM {_before(entity.table)} b"
             f" JOIN {schema}.{entity.table} h ON {_equal('h', key, 'b', key)}"
-            f" WHERE NOT {_is_touched(run, entity, 'h')} GROUP BY 1 ORDER BY 1"
+            f" WHERE b.kind <> 'insert' AND NOT {_is_touched(entity, 'h')} GROUP BY 1 ORDER BY 1"
         ).fetchall()
         found += [Hindrance(entity.table, int(count), _later(by, run)) for by, count in rows]
     return found
@@ -160,32 +179,27 @@ def orphans(connection: Connection, schema: str, run: int, tables: set[str], pre
         for parent in child.hard_parents:
             if child.table not in present or parent.table not in present:
                 continue
-            entity = BY_TABLE[parent.table]
             if child.table in tables:
-                found += _put_back_without(connection, schema, run, child, parent, entity)
+                found += _put_back_without(connection, schema, run, child, parent, tables)
             if parent.table in tables:
-                found += _left_without(connection, schema, run, child, parent, entity)
+                found += _left_without(connection, schema, run, child, parent, tables)
     return found
 
 
 def _put_back_without(
-    connection: Connection, schema: str, run: int, child: Entity, parent: Parent, entity: Entity
+    connection: Connection, schema: str, run: int, child: Entity, parent: Parent, tables: set[str]
 ) -> list[Hindrance]:
     """Rows to be put back whose parent a later run has removed."""
-    stays = (
-        f"SELECT FROM {schema}.{parent.table} p WHERE {_equal('p', parent.parent_columns, 'o', parent.columns)}"
-        f" AND NOT {_is_touched(run, entity, 'p')}"
-    )
+    there = f"SELECT FROM {schema}.{parent.table} p WHERE {_equal('p', parent.parent_columns, 'b', parent.columns)}"
     gone_with = " AND ".join(
         f"d.before ->> '{theirs}' = o.\"{ours}\"::text"
         for ours, theirs in zip(parent.columns, parent.parent_columns, strict=True)
     )
     rows = connection.execute(
-        f"WITH back AS ({_restored(schema, run, entity, parent)}), orphan AS (SELECT b.* FROM"
-        f" {_images(schema, run, child)} WHERE true) SELECT (SELECT max(d.run) FROM hat_etl.changes d"
-        f" WHERE d.\"table\" = '{parent.table}' AND d.kind IN ('delete', 'update') AND d.run > {run} AND {gone_with}),"
-        f" count(*) FROM orphan o WHERE NOT EXISTS ({stays})"
-        f" AND NOT EXISTS (SELECT FROM back k WHERE {_equal('k', parent.parent_columns, 'o', parent.columns)})"
+        f"WITH orphan AS MATERIALIZED (SELECT b.* FROM {_before(child.table)} b WHERE b.kind <> 'insert'"
+        f" AND NOT EXISTS ({there}){_not_put_back(parent, 'b', tables)})"
+        f" SELECT (SELECT max(d.run) FROM hat_etl.changes d WHERE d.\"table\" = '{parent.table}'"
+        f" AND d.kind IN ('delete', 'update') AND d.run > {run} AND {gone_with}), count(*) FROM orphan o"
         " GROUP BY 1 ORDER BY 1"
     ).fetchall()
     loads = loaded_again(connection, run, [parent.table]) if rows else []
@@ -194,22 +208,26 @@ def _put_back_without(
 
 
 def _left_without(
-    connection: Connection, schema: str, run: int, child: Entity, parent: Parent, entity: Entity
+    connection: Connection, schema: str, run: int, child: Entity, parent: Parent, tables: set[str]
 ) -> list[Hindrance]:
     """Rows that came later and refer to a parent that goes again."""
+    key = BY_TABLE[parent.table].key
+    untouched = f" AND NOT {_is_touched(child, 'h')}" if child.table in tables else ""
     rows = connection.execute(
-        f"WITH back AS ({_restored(schema, run, entity, parent)}) SELECT h.loaded_run, count(*)"
-        f" FROM hat_etl.changes c JOIN {schema}.{parent.table} p ON {_same_key(entity, 'p')}"
+        f"SELECT h.loaded_run, count(*) FROM {_before(parent.table)} b"
+        f" JOIN {schema}.{parent.table} p ON {_equal('p', key, 'b', key)}"
         f" JOIN {schema}.{child.table} h ON {_equal('h', parent.columns, 'p', parent.parent_columns)}"
-        f" WHERE {_of(run, entity, _THERE)} AND NOT {_is_touched(run, child, 'h')}"
-        f" AND NOT EXISTS (SELECT FROM back k WHERE {_equal('k', parent.parent_columns, 'h', parent.columns)})"
-        " GROUP BY 1 ORDER BY 1"
+        f" WHERE b.kind <> 'delete'{untouched}{_not_put_back(parent, 'h', tables)} GROUP BY 1 ORDER BY 1"
     ).fetchall()
     return [Hindrance(child.table, int(count), _later(by, run), parent.table) for by, count in rows]
 
 
-def _restored(schema: str, run: int, entity: Entity, parent: Parent) -> str:
-    return f"SELECT {_names(parent.parent_columns, 'b')} FROM {_images(schema, run, entity)} WHERE true"
+def _not_put_back(parent: Parent, child: str, tables: set[str]) -> str:
+    """SQL, after a condition: the parent of the row ``child`` is not among the rows to be put back either."""
+    if parent.table not in tables:
+        return ""
+    same = _equal("k", parent.parent_columns, child, parent.columns)
+    return f" AND NOT EXISTS (SELECT FROM {_before(parent.table)} k WHERE k.kind <> 'insert' AND {same})"
 
 
 def _later(run: int, than: int) -> int | None:
@@ -221,7 +239,7 @@ def _later(run: int, than: int) -> int | None:
 
 @dataclass(frozen=True)
 class PuttingBack:
-    """Takes ``run`` back in the name of the run ``undo``, in a transaction of the caller's.
+    """Takes ``run`` back in the name of the run ``undo``, in a transaction of the caller's, from what is taken out.
 
     First ``remove`` in every table, children first, then ``restore``, parents first: so that neither alternate keys
     nor references are in the way.
@@ -237,47 +255,35 @@ class PuttingBack:
 
         A row whose alternate key moves goes, too, and ``restore`` makes it anew.
         """
-        hat, execute = f"{self.schema}.{entity.table}", self.connection.execute
+        hat, before, execute = f"{self.schema}.{entity.table}", _before(entity.table), self.connection.execute
+        same = _equal("h", entity.key, "b", entity.key)
         execute(
-            f"INSERT INTO hat_etl.changes SELECT {self.undo}, '{entity.table}',"
-            " CASE c.kind WHEN 'insert' THEN 'delete' ELSE 'update' END, c.key, to_jsonb(h)"
-            f" FROM hat_etl.changes c JOIN {hat} h ON {_same_key(entity)}"
-            f" WHERE {_of(self.run, entity, _THERE)}"
+            f"INSERT INTO hat_etl.changes SELECT {self.undo}, '{entity.table}', CASE b.kind WHEN 'insert' THEN 'delete'"
+            f" WHEN 'delete' THEN 'insert' ELSE 'update' END, {key_array(entity, 'b')}, to_jsonb(h)"
+            f" FROM {before} b LEFT JOIN {hat} h ON {same}"
         )
-        execute(
-            f"INSERT INTO hat_etl.changes SELECT {self.undo}, '{entity.table}', 'insert', c.key, NULL"
-            f" FROM hat_etl.changes c WHERE {_of(self.run, entity, _LEFT)}"
-        )
-        removed = execute(
-            f"DELETE FROM {hat} h USING hat_etl.changes c WHERE {_of(self.run, entity, _CAME)} AND {_same_key(entity)}"
-        ).rowcount
+        removed = execute(f"DELETE FROM {hat} h USING {before} b WHERE b.kind = 'insert' AND {same}").rowcount
         moved = " OR ".join(
             f"ROW({_names(key, 'h')}) IS DISTINCT FROM ROW({_names(key, 'b')})" for key in entity.alternate_keys
         )
         if moved:
-            execute(
-                f"DELETE FROM {hat} h USING {_images(self.schema, self.run, entity, _CHANGED)}"
-                f" WHERE {_same_key(entity)} AND ({moved})"
-            )
+            execute(f"DELETE FROM {hat} h USING {before} b WHERE b.kind = 'update' AND {same} AND ({moved})")
         return removed
 
     def restore(self, entity: Entity) -> tuple[int, int]:
         """Give rows their old contents and put back those that left; returns how many of each."""
-        hat, execute, key = f"{self.schema}.{entity.table}", self.connection.execute, entity.key
+        hat, before, execute = f"{self.schema}.{entity.table}", _before(entity.table), self.connection.execute
+        same = _equal("h", entity.key, "b", entity.key)
         names = [field.name for field in entity.schema]
-        changed = ", ".join(f'"{name}" = b."{name}"' for name in names if name not in key)
-        restored = execute(
-            f"UPDATE {hat} h SET {changed} FROM {_images(self.schema, self.run, entity, _CHANGED)}"
-            f" WHERE {_same_key(entity)}"
-        ).rowcount
+        changed = ", ".join(f'"{name}" = b."{name}"' for name in names if name not in entity.key)
+        restored = execute(f"UPDATE {hat} h SET {changed} FROM {before} b WHERE b.kind = 'update' AND {same}").rowcount
         # What was updated is there; what is not had another alternate key.
         anew, put_back = (
             execute(
-                f"INSERT INTO {hat} ({_names(names)}) SELECT {_names(names, 'b')}"
-                f" FROM {_images(self.schema, self.run, entity, kind)}"
-                f" WHERE NOT EXISTS (SELECT FROM {hat} h WHERE {_same_key(entity)})"
+                f"INSERT INTO {hat} ({_names(names)}) SELECT {_names(names, 'b')} FROM {before} b"
+                f" WHERE b.kind = '{kind}' AND NOT EXISTS (SELECT FROM {hat} h WHERE {same})"
             ).rowcount
-            for kind in (_CHANGED, _LEFT)
+            for kind in ("update", "delete")
         )
         return restored + anew, put_back
 
@@ -371,30 +377,14 @@ def close_undo(connection: Connection, past: Past, undo: int) -> None:
 # -- SQL ---------------------------------------------------------------------------------------------------------------
 
 
-def _of(run: int, entity: Entity, kinds: str) -> str:
-    return f"c.run = {run} AND c.\"table\" = '{entity.table}' AND c.kind IN {kinds}"
+def _before(table: str) -> str:
+    """Where ``take_out`` has put the images of a table."""
+    return f"pg_temp.{table}__before"
 
 
-def _images(schema: str, run: int, entity: Entity, kinds: str = _IMAGED) -> str:
-    """FROM items: ``c``, the run's changes of ``entity`` that have an image, and ``b``, that image as a row of HAT."""
-    return (
-        f"(SELECT * FROM hat_etl.changes c WHERE {_of(run, entity, kinds)}) c"
-        f" CROSS JOIN LATERAL jsonb_populate_record(NULL::{schema}.{entity.table}, c.before) b"
-    )
-
-
-def _same_key(entity: Entity, alias: str = "h") -> str:
-    """SQL that is true when the row ``alias`` has the key of the change ``c``, so written that an index serves."""
-    return " AND ".join(
-        f'{alias}."{name}" = (c.key[{number}])::{entity[name].sql_type}' for number, name in enumerate(entity.key, 1)
-    )
-
-
-def _is_touched(run: int, entity: Entity, alias: str) -> str:
-    return (
-        f"EXISTS (SELECT FROM hat_etl.changes t WHERE t.run = {run} AND t.\"table\" = '{entity.table}'"
-        f" AND t.kind IN {_ROWS} AND t.key = {key_array(entity, alias)})"
-    )
+def _is_touched(entity: Entity, alias: str) -> str:
+    same = _equal("t", entity.key, alias, entity.key)
+    return f"EXISTS (SELECT FROM {_before(entity.table)} t WHERE {same})"
 
 
 def _equal(left: str, columns: Sequence[str], right: str, other_columns: Sequence[str]) -> str:

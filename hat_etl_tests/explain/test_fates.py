@@ -157,6 +157,13 @@ def test_a_row_that_no_run_has_read_yet(small: Small) -> None:
     assert [row["recno"] for row in told["in_view"]] == [9]
 
 
+@pytest.mark.parametrize("written", ["77\x7f", " 77", "\x0177\x02 ", "\u008577"])
+def test_a_key_is_found_whatever_blanks_and_control_characters_are_around_it(small: Small, written: str) -> None:
+    small.person(9, BTS_MATVID=written)
+    small.site.fill_tables(small.pls)
+    assert [row["recno"] for row in small.explain("persons", "77")["in_view"]] == [9]
+
+
 def test_a_row_deleted_before_anybody_read_it(small: Small) -> None:
     small.person(9)[DELETED] = "*"
     small.sync()

@@ -35,9 +35,11 @@ def state(site: Site, *, runs: bool = True) -> State:
                 rows[entity.table] = connection.execute(f"SELECT {columns} FROM hat.{entity.table}".encode()).fetchall()
                 rows[entity.table].sort(key=repr)
         entry = f"run, {ENTRY}" if runs else ENTRY
-        rejects = connection.execute(f"SELECT {entry} FROM hat_etl.rejects".encode()).fetchall()
+        rejects = connection.execute(
+            f'SELECT {entry} FROM hat_etl.rejects ORDER BY "table", recno, id'.encode()
+        ).fetchall()
         backing = connection.execute('SELECT "table", key, recno FROM hat_etl.backing').fetchall()
-    return State(rows, sorted(rejects, key=repr), sorted(backing, key=repr))
+    return State(rows, rejects, sorted(backing, key=repr))
 
 
 def kinds(site: Site, run: int) -> dict[str, int]:

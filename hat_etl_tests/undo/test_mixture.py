@@ -109,6 +109,7 @@ def test_it_tells_what_it_did(story: Story) -> None:
     assert (report["mode"], report["state"], report["undoes"]) == ("undo", "succeeded", story.second.run)
     totals = {name: sum(table[name] for table in report["tables"]) for name in ("removed", "restored", "put_back")}
     assert totals == {"removed": images["insert"], "restored": images["update"], "put_back": images["delete"]}
+    assert kinds(story.site, story.undone_second.run).keys() == EVERY_KIND, "an undo can be undone"
     assert "next sync brings the state of the ERP again" in report["remarks"][0]
 
 

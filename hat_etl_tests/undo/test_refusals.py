@@ -39,12 +39,14 @@ def test_the_plan_changes_nothing(small: Small) -> None:
     small.person(8, BTS_NOMUSR="")
     run = small.sync()
     before, marks = state(small.site), watermarks(small.site)
+    runs = small.site.run("runs", TENANT, "--json").json
     told = small.site.run("undo", TENANT, str(run), "--json").json
     assert (told["state"], told["run"], told["undoes"]) == ("planned", None, run)
     assert told["tables"] == [
         {"table": "persons", "removed": 1, "restored": 1, "put_back": 1, "rejects": 1, "backing": 0}
     ]
     assert (state(small.site), watermarks(small.site)) == (before, marks)
+    assert small.site.run("runs", TENANT, "--json").json == runs
     shown = small.site.run("undo", TENANT, str(run))
     assert shown.code == 0
     assert f"hat-etl undo {TENANT} {run} --yes" in shown.out
