@@ -519,8 +519,7 @@ class _Reader:
             bounds = snapshot.bounds(shape)
             batches = iter(()) if bounds is None else snapshot.stream(shape, bounds)
         else:
-            since = self.mark.horizon - self.lookback
-            batches = snapshot.changed(shape, min(since, self.mark.top[1]) if self.mark.top else since)
+            batches = snapshot.changed(shape, self.mark.horizon - self.lookback)
         for raw in batches:
             self._note(raw)
             if not offer(_Batch(shape.entity.table, raw, self.transform(raw), repeats=False)):

@@ -169,6 +169,16 @@ def test_a_stamp_of_the_year_2999_moves_nothing(ground: Ground) -> None:
     assert name_of(ground, early) == "DE HOJE"
 
 
+def test_one_old_stamp_for_all_rows_is_no_reason_to_read_them_again(ground: Ground) -> None:
+    """So it is after a migration of the ERP: the latest row is one of many."""
+    with ground.in_erp() as connection, without_stamps(connection, "BTS"):
+        connection.execute(f"UPDATE {table('BTS')} SET s_t_a_m_p_ = '2020-02-02'")
+    ground.load("--only", "persons")
+    for _ in range(2):
+        (outcome,) = synced(ground, "--only", "persons")["tables"]
+        assert outcome["read"] < 100  # quarantine
+
+
 def test_rows_without_a_stamp(ground: Ground, make_ground: MAKE_GROUND) -> None:
     ground.extra = STRICT
     with ground.in_erp() as connection:
