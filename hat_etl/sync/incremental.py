@@ -323,7 +323,8 @@ class _Sync:
     def _is_settled(self) -> bool:
         """Whether the last run judged all of quarantine, today: then it is as it was, unless something moves."""
         last = ledger.last_writer(self.control)
-        return last == ("sync", "succeeded", self.today) and len({mark.run for mark in self.marks.values()}) == 1
+        judged = [(mode, "succeeded", self.today) for mode in ("load", "sync")]
+        return last in judged and len({mark.run for mark in self.marks.values()}) == 1
 
     def _take(self, item: _Batch | _Absent | _Reading | BaseException) -> None:
         match item:
