@@ -24,7 +24,7 @@ def fill(folder: Path) -> Path:
 
 @pytest.mark.parametrize("when", ["taking in", "merging"])
 def test_the_disk_of_hat_is_full(
-    when: str, moved: Shown, make_ground: MAKE_GROUND, small_disk: Callable[[str], None], server: Server
+    when: str, small_disk: Callable[[str], None], moved: Shown, make_ground: MAKE_GROUND, server: Server
 ) -> None:
     ground = make_ground(pls=MOVED)
     small_disk("64m")
@@ -51,4 +51,3 @@ def test_the_disk_of_hat_is_full(
     synced(ground)
     assert Shown.by(ground) == moved
     ground.assert_clean()
-    server.drop(ground.hat)
