@@ -96,6 +96,15 @@ def test_a_run_whose_images_are_gone(small: Small, unchanged: Callable[..., str]
     assert "--full" in said
 
 
+def test_a_run_whose_images_went_early(small: Small, unchanged: Callable[..., str]) -> None:
+    """As when undo_days was shorter for a time: what the run counted tells that there were some."""
+    small.change("BTS", 1, BTS_NOMUSR="OUTRA")
+    run = small.sync()
+    with small.site.server.connect(small.site.hat) as connection:
+        connection.execute("DELETE FROM hat_etl.changes")
+    assert "are gone" in unchanged(run)
+
+
 def test_a_run_that_is_undone_already(small: Small, unchanged: Callable[..., str]) -> None:
     small.change("BTS", 1, BTS_NOMUSR="OUTRA")
     run = small.sync()
@@ -205,6 +214,16 @@ def test_a_parent_that_later_rows_refer_to(small: Small, unchanged: Callable[...
     small.company(13, "0003")
     second = small.sync()
     assert f"companies (1 row without health_insurers; run {second})" in unchanged(first)
+
+
+def test_a_parent_that_goes_back_to_what_it_was_may_have_new_children(small: Small) -> None:
+    before = state(small.site).rows["health_insurers"]
+    small.change("BA0", 1, BA0_NOMINT="OUTRA")
+    first = small.sync()
+    small.company(13, "0001")
+    small.sync()
+    small.undo(first)
+    assert state(small.site).rows["health_insurers"] == before
 
 
 def test_parents_and_children_of_one_run_go_and_come_together(small: Small) -> None:
