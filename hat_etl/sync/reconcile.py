@@ -140,7 +140,7 @@ def reconcile(tenant: Tenant, request: ReconcileRequest, progress: Progress | No
 
 
 def _compare(tenant: Tenant, entities: Sequence[Entity], progress: Progress) -> _Reconciliation:
-    source, database = open_source(tenant), TenantDatabase(tenant)
+    source, database = open_source(tenant, MODE), TenantDatabase(tenant)
     with closing(source), database.claim() as control:
         marks = watermarks(control, tenant)
         ledger.abandon_unfinished(control)

@@ -174,7 +174,8 @@ def last_writer(connection: Connection) -> tuple[str, str, date] | None:
     """Mode, state and reference day of the last run that may have changed HAT."""
     row = connection.execute(
         "SELECT mode, state, reference_day FROM hat_etl.runs"
-        " WHERE state NOT IN ('running', 'failed', 'stopped', 'abandoned') ORDER BY run DESC LIMIT 1"
+        " WHERE mode <> 'reconcile' AND state NOT IN ('running', 'failed', 'stopped', 'abandoned')"
+        " ORDER BY run DESC LIMIT 1"
     ).fetchone()
     return None if row is None else (str(row[0]), str(row[1]), row[2])
 

@@ -13,6 +13,7 @@ import pytest
 from hat_etl.sync import reconcile as reconciliation
 from hat_etl.sync.reconcile import ReconcileRequest, reconcile
 from hat_etl.sync.run import Silent
+from hat_etl.target import ledger
 from hat_etl.tenants import store
 from hat_etl_tests.conformance.model import DELETED, RECNO, STAMP, PlsRow
 from hat_etl_tests.conformance.site import TENANT, Site
@@ -297,6 +298,16 @@ def test_what_changes_between_the_readings_is_in_flight_though_no_stamp_tells(
     assert [entry["recno"] for entry in table.keys["differing"]] == [2]
 
 
+def test_a_reconciliation_does_not_unsettle_the_quarantine(story: Story) -> None:
+    """A sync need not judge again what the last run that wrote into HAT has judged today."""
+    story.change("BTS", 1, BTS_NOMUSR="")
+    story.sync()
+    with story.site.server.connect(story.site.hat) as connection:
+        before = ledger.last_writer(connection)
+        story.reconcile()
+        assert ledger.last_writer(connection) == before
+
+
 # -- what is no mismatch -----------------------------------------------------------------------------------------------
 
 
@@ -442,6 +453,24 @@ def test_before_a_load_there_is_nothing_to_compare(plain_site: Site) -> None:
     answer = plain_site.run("reconcile", TENANT)
     assert answer.code == 7
     assert "hat-etl load" in answer.err
+
+
+def test_errors_of_either_server_tell_to_reconcile_again_and_quote_nothing(story: Story) -> None:
+    story.site.execute("ALTER VIEW hat.hat_bts_vida RENAME TO kept")
+    story.site.execute("CREATE VIEW hat.hat_bts_vida AS SELECT * FROM hat.kept WHERE (nome || 'x')::int > 0")
+    try:
+        of_erp = story.site.run("reconcile", TENANT)
+    finally:
+        story.site.execute("DROP VIEW hat.hat_bts_vida", "ALTER VIEW hat.kept RENAME TO hat_bts_vida")
+    with story.site.server.connect(story.site.hat) as connection:
+        connection.execute("ALTER TABLE hat.persons RENAME TO away")
+    of_hat = story.site.run("reconcile", TENANT)
+    assert (of_erp.code, of_hat.code) == (4, 5)
+    for answer in (of_erp, of_hat):
+        assert f"hat-etl reconcile {TENANT}" in answer.err
+        assert "PESSOA" not in answer.out + answer.err
+    (last,) = story.site.run("runs", TENANT, "--limit", "1", "--json").json
+    assert (last["mode"], last["state"]) == ("reconcile", "failed")
 
 
 def test_a_view_that_is_gone_is_told_and_the_others_are_compared(story: Story) -> None:
