@@ -31,7 +31,7 @@ from hat_etl_tests.machine.subject import Ground, Subject, joined_aliases
 from hat_etl_tests.sandbox.activity import endings, operations
 from hat_etl_tests.servers import Server
 
-EXAMPLES, STEPS = int(os.environ.get("HAT_ETL_EXAMPLES", "5")), 12
+EXAMPLES, STEPS = int(os.environ.get("HAT_ETL_EXAMPLES", "4")), 12
 JOINED = joined_aliases(ENTITIES)
 TABLES = st.sampled_from([entity.table for entity in ENTITIES])
 HARM = ("change", "remove", "add")
