@@ -11,6 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
@@ -183,6 +184,10 @@ class _Table:
     seconds: float = 0.0
     suspects: list[Recnos] = field(default_factory=list)
     states: list[Hashes] = field(default_factory=list)
+    found: Counter[Kind] = field(default_factory=Counter)
+    """What the suspicious rows turned out to be."""
+    wrong: list[Recnos] = field(default_factory=list)
+    """The Recnos that mend the mismatches."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Held to add to the counts."""
 
@@ -192,6 +197,8 @@ class _Table:
         self.low, self.high = low, high
         count = (high - low) // self.breadth + 1
         self.in_erp, self.in_hat = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+        self._comparison = Comparison(self.entity.table, buckets=count)
+        self._buckets: dict[int, Bucket] = {}
 
     @property
     def entity(self) -> Entity:
@@ -231,6 +238,37 @@ class _Table:
         first = np.ones(recnos.size, dtype=bool)
         first[1:] = recnos[1:] != recnos[:-1]
         return recnos[first], states[first]
+
+    def note(self, findings: Sequence[Finding]) -> None:
+        """Take in what a second look has found."""
+        self.found.update(finding.kind for finding in findings)
+        wrong = [finding for finding in findings if finding.kind.is_mismatch]
+        if not wrong:
+            return
+        self.wrong.append(np.array([recno for finding in wrong for recno in finding.recnos], dtype=np.int64))
+        places = self.bucket(np.array([finding.recnos[0] for finding in wrong], dtype=np.int64)).tolist()
+        for finding, place in zip(wrong, places, strict=True):
+            if place not in self._buckets:
+                low = self.low + place * self.breadth
+                rows = int(self.in_erp[place]), int(self.in_hat[place])
+                self._buckets[place] = Bucket(low, min(low + self.breadth - 1, self.high), *rows)
+            self._comparison.add(finding.kind.value, finding.columns, self._buckets[place])
+        for kind in Kind:
+            entries = [(f.recnos[0], f.key, f.columns) for f in wrong if f.kind is kind]
+            if entries:
+                self._comparison.show(kind.value, entries, SHOWN)
+
+    def outcome(self) -> Comparison:
+        found, comparison = self.found, self._comparison
+        comparison.source_rows = self.live
+        comparison.kept = int(np.count_nonzero(self.exceptions.kept))
+        comparison.hat_rows = self.hat + comparison.kept
+        comparison.compared = self.equal + found[Kind.EQUAL] + found[Kind.DIFFERING]
+        comparison.in_flight = found[Kind.IN_FLIGHT]
+        comparison.quarantined = self.quarantined + found[Kind.QUARANTINED]
+        comparison.differing_buckets = [bucket for _, bucket in sorted(self._buckets.items())]
+        comparison.seconds = self.seconds
+        return comparison
 
 
 class _HatSide:
@@ -322,9 +360,9 @@ class _Reconciliation:
                 tables = self._prepare(snapshot, found.shapes, hat)
                 self.progress.phase("comparing")
                 self._compare_all(snapshot, tables, hat, workers)
-            findings = self._look_again(tables, hat, workers)
-        for table in tables:
-            self._conclude(table, findings.get(table.entity.table, []))
+            self._look_again(tables, hat, workers)
+        self.comparisons = [table.outcome() for table in tables]
+        self.wrong = {table.entity.table: np.unique(np.concatenate(table.wrong)) for table in tables if table.wrong}
         self._remark_on_stamps(tables)
         with errors(self.tenant.name, command=MODE), self.control.transaction():
             told = "; ".join([*(f"{p.table}: {p.message}" for p in self.problems), _told(self.comparisons)])
@@ -439,9 +477,7 @@ class _Reconciliation:
 
     # -- the second reading: what was suspicious ---------------------------------------------------------------------
 
-    def _look_again(
-        self, tables: Sequence[_Table], hat: queue.SimpleQueue[HatRows], workers: int
-    ) -> dict[str, list[Finding]]:
+    def _look_again(self, tables: Sequence[_Table], hat: queue.SimpleQueue[HatRows], workers: int) -> None:
         chunks = []
         for table in tables:
             recnos, states = table.suspicious()
@@ -449,9 +485,8 @@ class _Reconciliation:
                 (table, recnos[start : start + CHUNK], states[start : start + CHUNK])
                 for start in range(0, recnos.size, CHUNK)
             ]
-        findings: dict[str, list[Finding]] = {}
         if not chunks:
-            return findings
+            return
         self.progress.phase("looking again at what differs")
         lookback = timedelta(minutes=self.tenant.sync.lookback_minutes)
         with self.source.snapshot() as snapshot:
@@ -465,13 +500,12 @@ class _Reconciliation:
                     with _lent(hat) as rows:
                         found = compare(erp, rows.rows(table.entity, recnos), table.quarantine, recnos, states)
                     with table.lock:
-                        findings.setdefault(table.entity.table, []).extend(found)
+                        table.note(found)
                         table.seconds += time.monotonic() - began
 
                 return look
 
             self._in_parallel(workers, [task(*chunk) for chunk in chunks])
-        return findings
 
     @staticmethod
     def _erp_rows(snapshot: Snapshot, table: _Table, recnos: Recnos, now: datetime) -> ErpRows:
@@ -495,35 +529,6 @@ class _Reconciliation:
                 f"Rows without a Carimbo in {', '.join(doubtful)}: what the ERP has changed in them since the last"
                 " sync counts as a mismatch. A sync brings it, too."
             )
-
-    # -- the outcome -------------------------------------------------------------------------------------------------
-
-    def _conclude(self, table: _Table, findings: list[Finding]) -> None:
-        name = table.entity.table
-        counts = {kind: 0 for kind in Kind}
-        comparison = Comparison(name, buckets=table.in_erp.size, seconds=table.seconds)
-        buckets: dict[int, Bucket] = {}
-        for finding in sorted(findings, key=lambda finding: finding.recnos):
-            counts[finding.kind] += 1
-            if not finding.kind.is_mismatch:
-                continue
-            place = int(table.bucket(np.array(finding.recnos[:1], dtype=np.int64))[0])
-            if place not in buckets:
-                low = table.low + place * table.breadth
-                rows = int(table.in_erp[place]), int(table.in_hat[place])
-                buckets[place] = Bucket(low, min(low + table.breadth - 1, table.high), *rows)
-            comparison.add(finding.kind.value, finding.recnos[0], finding.key, finding.columns, buckets[place], SHOWN)
-        comparison.source_rows = table.live
-        comparison.hat_rows = table.hat + int(np.count_nonzero(table.exceptions.kept))
-        comparison.kept = int(np.count_nonzero(table.exceptions.kept))
-        comparison.compared = table.equal + counts[Kind.EQUAL] + counts[Kind.DIFFERING]
-        comparison.in_flight = counts[Kind.IN_FLIGHT]
-        comparison.quarantined = table.quarantined + counts[Kind.QUARANTINED]
-        comparison.differing_buckets = [buckets[place] for place in sorted(buckets)]
-        self.comparisons.append(comparison)
-        wrong = [recno for finding in findings if finding.kind.is_mismatch for recno in finding.recnos]
-        if wrong:
-            self.wrong[name] = np.unique(np.array(wrong, dtype=np.int64))
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from hat_etl.target import ledger
@@ -59,14 +60,20 @@ class Comparison:
     def mismatches(self) -> int:
         return self.missing + self.extra + self.differing
 
-    def add(self, kind: str, recno: int, key: str, columns: Sequence[str], bucket: Bucket, shown: int) -> None:
-        """Count a mismatch; its key is kept when it is among the first ``shown`` of its kind."""
+    def add(self, kind: str, columns: Sequence[str], bucket: Bucket) -> None:
+        """Count a mismatch."""
         for counts in (self, bucket):
             setattr(counts, kind, getattr(counts, kind) + 1)
             for column in columns:
                 counts.columns[column] = counts.columns.get(column, 0) + 1
-        if len(self.keys[kind]) < shown:
-            self.keys[kind].append({"recno": recno, "key": key, **({"columns": list(columns)} if columns else {})})
+
+    def show(self, kind: str, entries: Iterable[tuple[int, str, Sequence[str]]], shown: int) -> None:
+        """Keep Recno, key and columns of mismatches of a kind, as far as they are the first ``shown`` by Recno."""
+        told = [
+            {"recno": recno, "key": key, **({"columns": list(columns)} if columns else {})}
+            for recno, key, columns in entries
+        ]
+        self.keys[kind] = sorted(self.keys[kind] + told, key=itemgetter("recno", "key"))[:shown]
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "seconds": round(self.seconds, 3)}
