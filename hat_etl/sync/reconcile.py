@@ -8,6 +8,7 @@ last sync is in flight and no mismatch. A repair reads the mismatches' rows thro
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -53,6 +54,8 @@ SPLIT_ROWS = 100_000
 """Rows from which on a view is read on all connections at once."""
 CHUNK = 20_000
 """Suspicious rows that are looked at together."""
+CHUNKS = 2
+"""Of these, at most so many are in memory at once."""
 BUCKET_BREADTH = 1 << 16
 """Recnos of one bucket at the least: what counts are given for where tables differ."""
 MAX_BUCKETS = 1 << 12
@@ -181,7 +184,9 @@ class _Table:
     quarantined: int = 0
     unstamped: int = 0
     """Rows without a stamp: what the ERP has changed in them cannot be told from a mismatch."""
-    seconds: float = 0.0
+    began: float = math.inf
+    ended: float = 0.0
+    """Moments of the first and the last work on the table."""
     suspects: list[Recnos] = field(default_factory=list)
     states: list[Hashes] = field(default_factory=list)
     found: Counter[Kind] = field(default_factory=Counter)
@@ -239,6 +244,10 @@ class _Table:
         first[1:] = recnos[1:] != recnos[:-1]
         return recnos[first], states[first]
 
+    def worked(self, began: float) -> None:
+        """Note that there was work on the table from ``began`` until now."""
+        self.began, self.ended = min(self.began, began), time.monotonic()
+
     def note(self, findings: Sequence[Finding]) -> None:
         """Take in what a second look has found."""
         self.found.update(finding.kind for finding in findings)
@@ -267,7 +276,7 @@ class _Table:
         comparison.in_flight = found[Kind.IN_FLIGHT]
         comparison.quarantined = self.quarantined + found[Kind.QUARANTINED]
         comparison.differing_buckets = [bucket for _, bucket in sorted(self._buckets.items())]
-        comparison.seconds = self.seconds
+        comparison.seconds = max(0.0, self.ended - self.began)
         return comparison
 
 
@@ -455,7 +464,7 @@ class _Reconciliation:
             table.in_hat += np.bincount(table.bucket(side.recnos), minlength=table.in_hat.size)
             table.suspects.append(unseen)
             table.states.append(states)
-            table.seconds = max(table.seconds, time.monotonic() - began)
+            table.worked(began)
 
     @staticmethod
     def _compare_batch(table: _Table, raw: pa.RecordBatch, out: Transformed, side: _HatSide) -> None:
@@ -501,11 +510,11 @@ class _Reconciliation:
                         found = compare(erp, rows.rows(table.entity, recnos), table.quarantine, recnos, states)
                     with table.lock:
                         table.note(found)
-                        table.seconds += time.monotonic() - began
+                        table.worked(began)
 
                 return look
 
-            self._in_parallel(workers, [task(*chunk) for chunk in chunks])
+            self._in_parallel(min(workers, CHUNKS), [task(*chunk) for chunk in chunks])
 
     @staticmethod
     def _erp_rows(snapshot: Snapshot, table: _Table, recnos: Recnos, now: datetime) -> ErpRows:
