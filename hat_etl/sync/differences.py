@@ -140,23 +140,27 @@ class _Comparison:
         return found
 
     def _align(self) -> tuple[list[tuple[int, int]], list[int], list[int]]:
-        """Pairs of places with one key, and the places in ERP and HAT that are left; the same Recno goes first."""
+        """Pairs of places with one key, and the places in ERP and HAT that are left; the same Recno goes first.
+
+        A row in quarantine is set against a row of HAT of its own Recno only, and after all others.
+        """
         of_key = {key: place for place, key in enumerate(self._hat_keys)}
-        pairs, rest = [], []
-        for place, key in enumerate(self._good_keys):
-            partner = of_key.get(key)
-            if partner is not None and self._backing[partner] == self._recnos[place]:
-                pairs.append((place, of_key.pop(key)))
-            else:
-                rest.append(place)
-        alone = []
-        for place in rest:
-            partner = None if self._recnos[place] in self._aside else of_key.pop(self._good_keys[place], None)
-            if partner is None:
-                alone.append(place)
-            else:
-                pairs.append((place, partner))
-        return pairs, alone, sorted(of_key.values())
+        aside = [place for place, recno in enumerate(self._recnos) if recno in self._aside]
+        rest = [place for place, recno in enumerate(self._recnos) if recno not in self._aside]
+        pairs = list[tuple[int, int]]()
+
+        def pair(places: Iterable[int], *, same_recno: bool) -> list[int]:
+            alone = []
+            for place in places:
+                partner = of_key.get(self._good_keys[place])
+                if partner is None or (same_recno and self._backing[partner] != self._recnos[place]):
+                    alone.append(place)
+                else:
+                    pairs.append((place, of_key.pop(self._good_keys[place])))
+            return alone
+
+        rest = pair(pair(rest, same_recno=True), same_recno=False)
+        return pairs, rest + pair(aside, same_recno=True), sorted(of_key.values())
 
     def _judge_pairs(self, pairs: Sequence[tuple[int, int]]) -> list[Finding]:
         if not pairs:

@@ -335,6 +335,28 @@ def test_a_loser_is_none_and_its_winner_may_be_missing(story: Story) -> None:
     assert story.persons()["00000001"] == ("VENCEDORA", 9)
 
 
+def test_a_loser_is_not_taken_for_the_row_of_its_key(story: Story) -> None:
+    story.person(9, BTS_MATVID="00000001", BTS_NOMUSR="VENCEDORA")
+    story.sync()
+    story.spoil("UPDATE hat.persons SET source_recno = 1 WHERE person_id = '00000001'")
+    said = story.reconcile()
+    assert said.counts() == {"differing": 1, "quarantined": 1}
+    assert said.keys("differing") == [(9, "00000001", "source_recno")]
+    story.mend()
+
+
+def test_a_row_in_hat_that_the_ledger_takes_for_held_is_compared_all_the_same(story: Story) -> None:
+    story.company(19, "0009")
+    story.sync()
+    with story.site.server.connect(story.site.hat) as connection:
+        connection.execute("UPDATE hat_etl.rejects SET recno = 11 WHERE \"table\" = 'companies'")
+    assert story.reconcile().counts("companies") == {"missing": 1}
+    story.spoil("UPDATE hat.companies SET name = 'ESTRANHA' WHERE source_recno = 11")
+    said = story.reconcile()
+    assert said.counts("companies") == {"missing": 1, "differing": 1}
+    assert said.keys("differing", "companies") == [(11, "0001|0011", "name")]
+
+
 def test_a_recno_that_moved_is_none_and_a_change_behind_it_is_found(story: Story) -> None:
     old: PlsRow = story.pls.rows("BTS")[0]
     story.add("BTS", 8, **{name: value for name, value in old.items() if name not in (RECNO, STAMP, DELETED)})
