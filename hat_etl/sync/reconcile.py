@@ -286,7 +286,7 @@ class _HatSide:
     def __init__(self, found: tuple[Recnos, Hashes], exceptions: Exceptions, span: Span) -> None:
         recnos, hashes = found
         if exceptions.recnos.size:
-            usual = ~_places(recnos, hashes, exceptions, _within(exceptions.recnos, span))
+            usual = ~_places(recnos, exceptions.recnos[_within(exceptions.recnos, span)])
             moved = _within(exceptions.backing, span) & ~exceptions.kept
             recnos = np.concatenate([recnos[usual], exceptions.backing[moved]])
             hashes = np.concatenate([hashes[usual], exceptions.hashes[moved]])
@@ -320,16 +320,17 @@ def _within(recnos: Recnos, span: Span) -> Mask:
     return inside
 
 
-def _places(recnos: Recnos, hashes: Hashes, exceptions: Exceptions, which: Mask) -> Mask:
-    """Where the exceptional rows stand among sorted ``recnos``: several rows may have one ``source_recno``."""
+def _places(recnos: Recnos, wanted: Recnos) -> Mask:
+    """Where the ``wanted`` stand among sorted ``recnos``, each at a place of its own.
+
+    Which one of several rows with one ``source_recno`` that is does not matter: the second look tells them apart.
+    """
+    wanted = np.sort(wanted)
+    places = np.searchsorted(recnos, wanted) + np.arange(wanted.size) - np.searchsorted(wanted, wanted)
+    inside = places < recnos.size
+    places, wanted = places[inside], wanted[inside]
     found = np.zeros(recnos.size, dtype=bool)
-    wanted, hashed = exceptions.recnos[which], exceptions.hashes[which]
-    firsts, ends = np.searchsorted(recnos, wanted), np.searchsorted(recnos, wanted, side="right")
-    for first, end, hash_ in zip(firsts.tolist(), ends.tolist(), hashed, strict=True):
-        for place in range(first, end):
-            if not found[place] and hashes[place] == hash_:
-                found[place] = True
-                break
+    found[places[recnos[places] == wanted]] = True
     return found
 
 
