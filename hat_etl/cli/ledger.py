@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hat_etl.cli.main import print_json
+from hat_etl.cli.main import error_document, print_error, print_json
 from hat_etl.cli.tables import print_table
+from hat_etl.errors import HatEtlError
 from hat_etl.target.database import TenantDatabase
 from hat_etl.target.ledger import LedgerReader
 from hat_etl.tenants import store
@@ -28,23 +30,58 @@ def _ledger(tenant: str) -> LedgerReader:
 @click.argument("tenant", required=False)
 @_JSON
 def status(tenant: str | None, as_json: bool) -> None:
-    """Show where TENANT stands: last run, tables, moment of the ERP they show. Without TENANT: all tenants in short."""
-    names = [tenant] if tenant else store.names()
-    latest: list[dict[str, Any]] = []
-    for name in names:
-        ledger = _ledger(name)
-        runs = ledger.runs(limit=1)
-        latest.append({"tenant": name, "last_run": runs[0] if runs else None, "watermarks": ledger.watermarks()})
+    """Show where TENANT stands: last run, tables, moment of the ERP they show. Without TENANT: all tenants in short.
+
+    A tenant that cannot be asked does not hide the others: its error is told, and the exit code is that of the first.
+    """
+    if tenant is None:
+        sys.exit(_status_of_all(as_json=as_json))
+    standing = _standing(tenant)
     if as_json:
-        print_json(latest[0] if tenant else latest)
+        print_json(standing)
         return
-    print_table(
-        "Tenants",
-        ("tenant", "run", "mode", "state", "started", "finished", "error"),
-        [(entry["tenant"], *_summary(entry["last_run"])) for entry in latest],
-    )
-    if tenant and latest[0]["last_run"]:
-        _print_tables(latest[0]["last_run"], latest[0]["watermarks"])
+    _print_tenants([_line(standing)])
+    if standing["last_run"]:
+        _print_tables(standing["last_run"], standing["watermarks"])
+
+
+def _status_of_all(*, as_json: bool) -> int:
+    """Show every tenant in short; gives the exit code."""
+    documents: list[dict[str, Any]] = []
+    lines: list[tuple[Any, ...]] = []
+    failures: list[HatEtlError] = []
+    for name in store.names():
+        try:
+            standing = _standing(name)
+        except HatEtlError as error:
+            error.tenant = error.tenant or name
+            failures.append(error)
+            documents.append(error_document(error))
+            lines.append((name, "", "", "not known", "", "", error.cause))
+        else:
+            documents.append(standing)
+            lines.append(_line(standing))
+    if as_json:
+        print_json(documents)
+    else:
+        _print_tenants(lines)
+    for failure in failures:
+        print_error(failure)
+    return failures[0].exit_code if failures else 0
+
+
+def _standing(tenant: str) -> dict[str, Any]:
+    ledger = _ledger(tenant)
+    runs = ledger.runs(limit=1)
+    return {"tenant": tenant, "last_run": runs[0] if runs else None, "watermarks": ledger.watermarks()}
+
+
+def _line(standing: dict[str, Any]) -> tuple[Any, ...]:
+    return (standing["tenant"], *_summary(standing["last_run"]))
+
+
+def _print_tenants(lines: list[tuple[Any, ...]]) -> None:
+    print_table("Tenants", ("tenant", "run", "mode", "state", "started", "finished", "error"), lines)
 
 
 @click.command()

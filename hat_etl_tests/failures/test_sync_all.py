@@ -116,6 +116,28 @@ def test_the_failures_are_told_at_the_end(many: Many) -> None:
     assert_told(end, DOWN, "ERP database cannot be reached", "Error (configuration): t19")
 
 
+def test_the_status_of_the_others_is_shown_when_a_tenant_cannot_be_asked(many: Many) -> None:
+    """The first tenant whose database was down was once all that one saw of the folder."""
+    some = many.folder.parent / "some"
+    some.mkdir(exist_ok=True)
+    for name in ("t20", "t21", "t22"):
+        for ending in ("toml", "erp", "hat"):
+            (some / f"{name}.{ending}").write_text((many.folder / f"{name}.{ending}").read_text())
+    (some / "t21.hat").write_text("postgresql://hat_loader@127.0.0.1:1/hat")
+    (some / "t23.toml").write_text("name = 1")
+    ground = many.grounds["t20"]
+    ground.environment = {"HAT_ETL_TENANTS": str(some)}
+    shown = ground.run("status")
+    assert shown.exit_code == 5, shown.err
+    assert_told(shown.out, "t20", "t21", "not known", "t22", "t23", "succeeded")
+    assert_told(shown.err, "Error (target): t21", "Error (configuration): t23", "hat-etl doctor t21")
+    asked = ground.run("status", "--json")
+    assert asked.exit_code == 5
+    assert [entry["tenant"] for entry in asked.document] == ["t20", "t21", "t22", "t23"]
+    assert [entry["error"]["kind"] for entry in asked.document if "error" in entry] == ["target", "configuration"]
+    assert all(entry["last_run"] for entry in asked.document if "error" not in entry)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
