@@ -9,7 +9,7 @@ import click
 
 from hat_etl.cli.main import print_json
 from hat_etl.cli.tables import print_table
-from hat_etl.errors import DataError, HatEtlError, SourceError, TargetError
+from hat_etl.errors import DataError, SourceError, TargetError
 from hat_etl.sync.doctor import Check, examine
 from hat_etl.tenants import store
 
@@ -34,11 +34,13 @@ def doctor(tenant: str, show_all: bool, as_json: bool) -> None:
         )
     failed = next((check for check in checks if check.state == "failed"), None)
     if failed is not None:
-        sys.exit(_kind(failed).exit_code)
+        sys.exit(_exit_code(failed))
 
 
-def _kind(check: Check) -> type[HatEtlError]:
-    """The kind of failure, for the exit code: that of the first failed check."""
-    if check.subject.startswith("view"):
-        return DataError
-    return SourceError if check.subject.startswith("ERP") else TargetError
+def _exit_code(failed: Check) -> int:
+    """The exit code that a load would end with: of the error that was met, or of the side that the check is about."""
+    if failed.exit_code is not None:
+        return failed.exit_code
+    if failed.subject.startswith("view"):
+        return DataError.exit_code
+    return SourceError.exit_code if failed.subject.startswith("ERP") else TargetError.exit_code

@@ -34,12 +34,16 @@ _KNOWN_ENCODINGS = ("UTF8", "WIN1252", "LATIN1", "SQL_ASCII")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing tried: ``detail`` says what was seen; a failure or warning also has a ``mend``."""
+    """One thing tried: ``detail`` says what was seen; a failure or warning also has a ``mend``.
+
+    ``exit_code`` is that of the error which kept this side from being looked at, None otherwise.
+    """
 
     subject: str
     state: Literal["ok", "warning", "failed"]
     detail: str
     mend: str = ""
+    exit_code: int | None = None
 
 
 def examine(tenant: Tenant) -> list[Check]:
@@ -51,13 +55,13 @@ def examine(tenant: Tenant) -> list[Check]:
             for check in _erp(tenant, source, shapes):
                 checks.append(check)
     except HatEtlError as error:
-        checks.append(Check("ERP", "failed", error.cause, error.next_step))
+        checks.append(Check("ERP", "failed", error.cause, error.next_step, error.exit_code))
     try:
         database = TenantDatabase(tenant)
         with errors(tenant.name), database.connect() as connection:
             checks += _target(database, connection, shapes)
     except HatEtlError as error:
-        checks.append(Check("tenant database", "failed", error.cause, error.next_step))
+        checks.append(Check("tenant database", "failed", error.cause, error.next_step, error.exit_code))
     return checks
 
 
