@@ -36,7 +36,7 @@ _KNOWN_ENCODINGS = ("UTF8", "WIN1252", "LATIN1", "SQL_ASCII")
 class Check:
     """One thing tried: ``detail`` says what was seen; a failure or warning also has a ``mend``.
 
-    ``exit_code`` is that of the error which kept this side from being looked at, None otherwise.
+    ``exit_code`` is that of the error which kept its subject from being looked at, None otherwise.
     """
 
     subject: str
@@ -77,7 +77,7 @@ def _erp(tenant: Tenant, source: Source, shapes: list[ViewShape]) -> Iterator[Ch
         try:
             shape = source.describe(entity)
         except HatEtlError as error:
-            yield Check(f"view {entity.view}", "failed", error.cause, error.next_step)
+            yield Check(f"view {entity.view}", "failed", error.cause, error.next_step, error.exit_code)
             continue
         shapes.append(shape)
         findings = [finding for finding in compare(entity, list(shape.columns)) if finding.level != "info"]
