@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
+from typing import Self
 
 import pyarrow as pa
 from pgpq import ArrowToPostgresBinaryEncoder
@@ -212,22 +213,21 @@ class RangeWriter:
 
     def _spill(self) -> None:
         self._good.finish()
-        if self._rejected:
-            copy = _Copy(self._connection, rejected_table(self._entity), rejected_schema(self._entity))
+        with _Copy(self._connection, rejected_table(self._entity), rejected_schema(self._entity)) as copy:
             for batch in self._rejected:
                 copy.write(batch)
-            copy.finish()
-        if self._issues:
-            names = pa.field("table", pa.string(), nullable=False)
-            copy = _Copy(self._connection, "issues", pa.schema([names, *ISSUES]))
+        names = pa.field("table", pa.string(), nullable=False)
+        with _Copy(self._connection, "issues", pa.schema([names, *ISSUES])) as copy:
             for batch in self._issues:
                 copy.write(batch.add_column(0, names, pa.repeat(self._entity.table, batch.num_rows)))
-            copy.finish()
         self._rejected, self._issues, self._waiting = [], [], 0
 
 
 class _Copy:
-    """A binary COPY into a stage table, opened at the first row."""
+    """A binary COPY into a stage table, opened at the first row.
+
+    It holds the connection's lock until it is finished or abandoned: who comes next would wait for ever.
+    """
 
     def __init__(self, connection: Connection, table: str, schema: pa.Schema) -> None:
         self._connection = connection
@@ -235,6 +235,15 @@ class _Copy:
         self._statement = f"COPY {STAGE_SCHEMA}.{table} ({columns}) FROM STDIN (FORMAT BINARY)"
         self._schema = schema
         self._encoder: ArrowToPostgresBinaryEncoder | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if kind is None:
+            self.finish()
+        else:
+            self.abandon()
 
     def write(self, batch: pa.RecordBatch) -> None:
         if not batch.num_rows:

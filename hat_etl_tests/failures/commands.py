@@ -5,9 +5,11 @@ Each is a real process with a number of its own, which a test can kill; its outp
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 DEADLINE = 120.0
+STACKS = 2.0
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["pytest", "hat_etl.cli.main", *(
@@ -61,6 +64,8 @@ class Command:
         """Its result, when it has ended."""
         self._process.join(DEADLINE)
         if self._process.is_alive():
+            self.signal(signal.SIGUSR2)  # where it stands
+            self._process.join(STACKS)
             self._process.kill()
             self._process.join()
             raise AssertionError(f"{self.arguments} did not end:\n{self._read('err')}")
@@ -80,6 +85,7 @@ def _run(
         file = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT, 0o600)
         os.dup2(file, descriptor)
         os.close(file)
+    faulthandler.register(signal.SIGUSR2)
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["hat-etl", *arguments]
