@@ -26,7 +26,7 @@ demo: install
 	$(BIN)/hat-etl demo --beneficiaries $(BENEFICIARIES)
 
 test: install
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .

@@ -138,10 +138,7 @@ def _change(sandbox: server.Sandbox, changes: int, seed: int) -> None:
 def _age_watermarks(sandbox: server.Sandbox) -> None:
     """Nothing of the rounds before lies in the look-back: hours pass between real runs."""
     with psycopg.connect(sandbox.url("hat", "hat_loader"), autocommit=True) as connection:
-        connection.execute(
-            "UPDATE hat_etl.watermarks SET horizon = clock_timestamp() + interval '15 minutes',"
-            " top_recno = -1, top_stamp = clock_timestamp()"
-        )
+        connection.execute("UPDATE hat_etl.watermarks SET horizon = clock_timestamp() + interval '15 minutes'")
 
 
 def _windows(sandbox: server.Sandbox) -> list[str]:
