@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from hat_etl.cli.main import print_json
+from hat_etl.cli.options import OUTSIDE_WINDOWS
 from hat_etl.cli.progress import watching
 from hat_etl.cli.tables import print_table
 from hat_etl.sync import load as use_case
@@ -48,13 +49,19 @@ def plan(tenant: str, only: tuple[str, ...], of_sync: bool, as_json: bool) -> No
 @click.option("--resume", is_flag=True, help="Go on with a load that was broken off.")
 @click.option("--restart", is_flag=True, help="Throw away what a broken load staged and begin anew.")
 @click.option("--accept-shrink", is_flag=True, help="Load views that show less than half of the rows of the last load.")
+@OUTSIDE_WINDOWS
 @_JSON
-def load(tenant: str, only: tuple[str, ...], resume: bool, restart: bool, accept_shrink: bool, as_json: bool) -> None:
+def load(
+    tenant: str, only: tuple[str, ...], resume: bool, restart: bool, accept_shrink: bool, outside_windows: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Load the HAT database of TENANT from its ERP: all tables are replaced at once, or none."""
     if resume and restart:
         raise click.UsageError("Give --resume or --restart, not both.")
     settings = store.load(tenant)
-    request = use_case.LoadRequest(only=only, resume=resume, restart=restart, accept_shrink=accept_shrink)
+    request = use_case.LoadRequest(
+        only=only, resume=resume, restart=restart, accept_shrink=accept_shrink, outside_windows=outside_windows
+    )
     with watching(quiet=as_json) as progress:
         report = use_case.load(settings, request, progress)
     if as_json:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import click
 
 from hat_etl.cli.main import print_json
+from hat_etl.cli.options import OUTSIDE_WINDOWS
 from hat_etl.cli.progress import watching
 from hat_etl.cli.sync import print_sync
 from hat_etl.cli.tables import print_table
@@ -25,8 +26,11 @@ _COUNTS = ("source_rows", "hat_rows", "compared", *KINDS, "in_flight", "quaranti
 @click.option("--table", "tables", multiple=True, metavar="TABLE", help="This HAT table; may be given several times.")
 @click.option("--repair", is_flag=True, help="Read the rows that are missing, extra or differ again, and merge them.")
 @click.option("--accept", is_flag=True, help="With --repair: go on where the brake stops.")
+@OUTSIDE_WINDOWS
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def reconcile(tenant: str, tables: tuple[str, ...], repair: bool, accept: bool, as_json: bool) -> None:
+def reconcile(
+    tenant: str, tables: tuple[str, ...], repair: bool, accept: bool, outside_windows: bool, as_json: bool
+) -> None:
     """Compare the ERP of TENANT with its HAT database, row by row and column by column.
 
     Exit code 6 when they differ. What the ERP has changed since the last sync is in flight and does not count, nor do
@@ -36,7 +40,7 @@ def reconcile(tenant: str, tables: tuple[str, ...], repair: bool, accept: bool, 
         raise click.UsageError("--accept is of use with --repair only.")
     settings = store.load(tenant)
     with watching(quiet=as_json) as progress:
-        report = reconciliation.reconcile(settings, ReconcileRequest(tables, repair, accept), progress)
+        report = reconciliation.reconcile(settings, ReconcileRequest(tables, repair, accept, outside_windows), progress)
     if as_json:
         print_json(report.as_dict())
     else:

@@ -7,6 +7,7 @@ import sys
 import click
 
 from hat_etl.cli.main import error_document, print_error, print_json, say
+from hat_etl.cli.options import OUTSIDE_WINDOWS
 from hat_etl.cli.progress import watching
 from hat_etl.cli.tables import print_table
 from hat_etl.errors import ConfigurationError, DataError, HatEtlError
@@ -22,8 +23,12 @@ from hat_etl.tenants import store
 @click.option("--only", multiple=True, metavar="TABLE", help="Only this HAT table; may be given several times.")
 @click.option("--full", is_flag=True, help="Read every view whole and compare every row.")
 @click.option("--accept", is_flag=True, help="Go on where the brake stops: many changes, or an ERP that went back.")
+@OUTSIDE_WINDOWS
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def sync(tenant: str | None, everyone: bool, only: tuple[str, ...], full: bool, accept: bool, as_json: bool) -> None:
+def sync(
+    tenant: str | None, everyone: bool, only: tuple[str, ...], full: bool, accept: bool, outside_windows: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Bring the HAT database of TENANT to the present state of its ERP, changing only what differs.
 
     With --all, a tenant that fails does not keep the others waiting: its error is told at the end, and the exit code
@@ -33,7 +38,7 @@ def sync(tenant: str | None, everyone: bool, only: tuple[str, ...], full: bool, 
         raise click.UsageError("Give either a TENANT or --all.")
     if everyone and accept:
         raise click.UsageError("--accept answers a question about one tenant: name it.")
-    request = incremental.SyncRequest(only=only, full=full, accept=accept)
+    request = incremental.SyncRequest(only=only, full=full, accept=accept, outside_windows=outside_windows)
     if tenant is None:
         sys.exit(_sync_all(request, as_json=as_json))
     report = _sync_one(tenant, request, quiet=as_json)

@@ -33,6 +33,7 @@ from hat_etl.source.reader import Range, Recnos, Snapshot, Source, ViewShape
 from hat_etl.sync.drift import columns_of, stop, survey
 from hat_etl.sync.plan import FULL, WINDOW, select
 from hat_etl.sync.run import Problem, Progress, RunReport, Silent, close_ledger, peak_memory
+from hat_etl.sync.window import keep_to
 from hat_etl.target import known, ledger, staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors, target_failed
 from hat_etl.target.intake import Intake
@@ -66,6 +67,8 @@ class SyncRequest:
     """Go on where the brake would stop."""
     recnos: Mapping[str, Recnos] | None = None
     """Repair: read just these rows of these tables, and the quarantine, and leave the watermarks where they are."""
+    outside_windows: bool = False
+    """Read the ERP whatever the hour."""
 
     @property
     def mode(self) -> str:
@@ -109,18 +112,21 @@ def sync(tenant: Tenant, request: SyncRequest, progress: Progress | None = None)
     """Bring the tenant's HAT database to the state of its ERP.
 
     Raises ConfigurationError, SourceError, TargetError, DataError, DecisionNeeded (nothing is loaded yet, a load is
-    unfinished, or the brake stops) or Busy. Whatever it raises, HAT is unchanged, except where the answer to the
-    commit was lost: then the error says so.
+    unfinished, the ERP's windows are closed, or the brake stops) or Busy.
+    Whatever it raises, HAT is unchanged, except where the answer to the commit was lost: then the error says so.
     """
     started = time.monotonic()
     select(request.only)
+    progress = progress or Silent()
+    if not request.outside_windows:
+        progress = keep_to(tenant, progress, request.command(tenant.name))
     source, database = open_source(tenant, "sync"), TenantDatabase(tenant)
     with closing(source), database.claim("sync") as control:
         marks = watermarks(control, tenant)
         ledger.abandon_unfinished(control)
         today = datetime.now(ZoneInfo(tenant.erp.timezone)).date()
         run = ledger.start(control, request.mode, today)
-        work = _Sync(tenant, request, source, database, control, run, today, marks, progress or Silent())
+        work = _Sync(tenant, request, source, database, control, run, today, marks, progress)
         try:
             work.carry_out()
         except BaseException as error:

@@ -25,6 +25,7 @@ from hat_etl.sync.drift import columns_of
 from hat_etl.sync.plan import INITIAL, describe, select
 from hat_etl.sync.prefetch import prefetch
 from hat_etl.sync.run import Progress, RunReport, Silent, close_ledger, peak_memory
+from hat_etl.sync.window import keep_to
 from hat_etl.target import integrity, ledger, staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors
 from hat_etl.target.ledger import TableOutcome, Watermark
@@ -47,18 +48,25 @@ class LoadRequest:
     resume: bool = False
     restart: bool = False
     accept_shrink: bool = False
+    outside_windows: bool = False
+    """Read the ERP whatever the hour."""
 
 
 def load(tenant: Tenant, request: LoadRequest, progress: Progress | None = None) -> RunReport:
     """Load the tenant's HAT database from its ERP.
 
     Raises ConfigurationError, SourceError, TargetError, DataError, DecisionNeeded (an unfinished load is there and
-    neither resume nor restart was asked; a view has shrunk) or Busy. Whatever it raises, HAT's tables are unchanged.
+    neither resume nor restart was asked; a view has shrunk; the ERP's windows are closed) or Busy.
+    Whatever it raises, HAT's tables are unchanged.
     """
     started = time.monotonic()
     if request.resume and request.restart:
         raise ConfigurationError("A load cannot be resumed and restarted at once.", "Give one of the two.")
     select(request.only)  # refuse unknown names before anything is touched
+    progress = progress or Silent()
+    if not request.outside_windows:
+        command = f"hat-etl load {tenant.name}"
+        progress = keep_to(tenant, progress, command, f"{command} --resume")
     source, database = open_source(tenant), TenantDatabase(tenant)
     with database.claim() as control:
         stage = _take_up(control, tenant, request)
@@ -72,7 +80,7 @@ def load(tenant: Tenant, request: LoadRequest, progress: Progress | None = None)
             ledger.resume(control, run)
         try:
             with closing(source):
-                work = _Load(tenant, source, database, control, run, today, entities, progress or Silent())
+                work = _Load(tenant, source, database, control, run, today, entities, progress)
                 outcomes, rewritten = work.carry_out(stage, accept_shrink=request.accept_shrink)
         except BaseException as error:
             close_ledger(control, run, error)

@@ -34,6 +34,7 @@ from hat_etl.sync.incremental import SyncRequest, sync, watermarks
 from hat_etl.sync.plan import select
 from hat_etl.sync.prefetch import prefetch
 from hat_etl.sync.run import Problem, Progress, RunReport, Silent, close_ledger, peak_memory
+from hat_etl.sync.window import keep_to
 from hat_etl.target import ledger, reconciliations
 from hat_etl.target.database import Connection, TenantDatabase, errors
 from hat_etl.target.ledger import Watermark
@@ -72,6 +73,8 @@ class ReconcileRequest:
     """Read the rows that are missing, extra or differ again, and merge them."""
     accept: bool = False
     """Repair where the brake would stop."""
+    outside_windows: bool = False
+    """Read the ERP whatever the hour."""
 
 
 @dataclass(frozen=True)
@@ -116,14 +119,19 @@ def reconcile(tenant: Tenant, request: ReconcileRequest, progress: Progress | No
     """Compare the tenant's ERP with its HAT database and, if asked, repair what differs.
 
     Raises ConfigurationError, SourceError, TargetError, DataError, DecisionNeeded (nothing is loaded yet, a load is
-    unfinished, or the brake stops the repair) or Busy. Mismatches raise nothing: the report tells them.
+    unfinished, the ERP's windows are closed, or the brake stops the repair) or Busy.
+    Mismatches raise nothing: the report tells them.
     """
     started, progress = time.monotonic(), progress or Silent()
+    if not request.outside_windows:
+        repair = " --repair" if request.repair else ""
+        progress = keep_to(tenant, progress, f"hat-etl reconcile {tenant.name}{repair}")
     work = _compare(tenant, select(request.tables), progress)
     repaired, after = None, tuple[Comparison, ...]()
     if request.repair and work.wrong:
         try:
-            repaired = sync(tenant, SyncRequest(accept=request.accept, recnos=work.wrong), progress)
+            asked = SyncRequest(accept=request.accept, recnos=work.wrong, outside_windows=True)  # watched already
+            repaired = sync(tenant, asked, progress)
         except DecisionNeeded as error:
             error.cause += f" Reconciliation {work.run} has found {_told(work.comparisons)}."
             raise

@@ -105,6 +105,8 @@ class Ground:
     hat_url: str | None = None
     erp_reference: str = "file:erp.url"
     hat_reference: str = "file:hat.url"
+    erp_extra: str = ""
+    """Lines at the end of section [erp]."""
     extra: str = ""
     """Lines at the end of the tenant file, in section [hat]."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -122,7 +124,7 @@ class Ground:
             f'name = "{self.name}"\nans_registry = "{self.ans_registry}"\n'
             f'[erp]\ndialect = "{self.dialect}"\nurl = "{self.erp_reference}"\n'
             f'schema = "protheus"\nviews_schema = "hat"\n'
-            f'company = "01"\nconnections = {self.connections}\n'
+            f'company = "01"\nconnections = {self.connections}\n{self.erp_extra}\n'
             f'[hat]\nurl = "{self.hat_reference}"\n{self.extra}\n',
             encoding="utf-8",
         )
