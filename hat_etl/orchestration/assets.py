@@ -113,3 +113,18 @@ def _references(entity: Entity) -> str:
 
 TABLES: tuple[dg.AssetSpec, ...] = tuple(table_spec(entity) for entity in ENTITIES)
 VIEWS: tuple[dg.AssetSpec, ...] = tuple(view_spec(entity) for entity in ENTITIES)
+
+TENANT = dg.AssetKey(["hat", "tenant"])
+"""The HAT database of a tenant as a whole: what runs and checks tell of all tables together."""
+
+
+def tenant_spec() -> dg.AssetSpec:
+    """The tenant as a whole, which every run reports on."""
+    return dg.AssetSpec(
+        TENANT,
+        deps=[spec.key for spec in TABLES],
+        description="The HAT database of a tenant as a whole: the sums of its last run, and its checks.",
+        group_name="tenant",
+        kinds={"postgresql"},
+        partitions_def=tenants,
+    )

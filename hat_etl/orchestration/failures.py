@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from hat_etl.errors import HatEtlError
 
+if TYPE_CHECKING:
+    from hat_etl.sync.run import Problem
+
 DECISION = (
-    "In Dagster: launch the job again from the launchpad, with mode: resume (go on), mode: restart (begin anew) or"
-    " accept_shrink: true, as the next step says."
+    "In Dagster: launch the job again from the launchpad; what the next step calls --resume, --restart,"
+    " --accept-shrink, --accept or --outside-windows is a field of the form there (mode: resume, mode: restart,"
+    " accept_shrink: true, accept: true, outside_windows: true)."
 )
 
 
@@ -25,10 +30,22 @@ def explained(tenant: str) -> Iterator[None]:
     """
     try:
         yield
+    except dg.Failure:
+        raise
     except HatEtlError as error:
         raise known(error) from None
     except Exception as error:  # noqa: BLE001 - the last door: whatever comes is reported without values
         raise unforeseen(tenant, error) from None
+
+
+def left_out(tenant: str, problems: Sequence[Problem]) -> dg.Failure:
+    """The Failure of a run that has committed, but without some tables."""
+    told = {problem.table: f"{problem.message} Next step: {problem.next_step}" for problem in problems}
+    return dg.Failure(
+        f"{tenant}: {len(told)} tables were left out: {', '.join(told)}. The others are committed.",
+        metadata={"kind": "data", "tenant": tenant, **told},
+        allow_retries=False,
+    )
 
 
 def known(error: HatEtlError) -> dg.Failure:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
-from hat_etl.orchestration.assets import TABLES, asset_key, entity_of
+from hat_etl.orchestration import reporting
+from hat_etl.orchestration.assets import TABLES, TENANT, asset_key, entity_of
 from hat_etl.orchestration.failures import explained
+from hat_etl.orchestration.partitions import tenants
 from hat_etl.orchestration.progress import LogProgress
+from hat_etl.orchestration.runs import evaluate, judging, tags_of
 
 if TYPE_CHECKING:
     from hat_etl.sync.run import RunReport
-    from hat_etl.target.ledger import TableOutcome
 
 
 class Mode(Enum):
@@ -37,6 +39,7 @@ class LoadConfig(dg.Config):
         default=False,
         description="Load views even if they show less than half of the rows of the last load.",
     )
+    outside_windows: bool = Field(default=False, description="Read the ERP even when the tenant's windows are closed.")
 
 
 @dg.multi_asset(
@@ -53,22 +56,28 @@ def load_tenant(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterat
     tenant, selected = context.partition_key, context.selected_asset_keys
     only = () if len(selected) == len(TABLES) else tuple(sorted(entity_of(key).table for key in selected))
     with explained(tenant):
-        report = load(
-            store.load(tenant),
-            LoadRequest(
-                only=only,
-                resume=config.mode is Mode.resume,
-                restart=config.mode is Mode.restart,
-                accept_shrink=config.accept_shrink,
-            ),
-            LogProgress(context.log.info),
-        )
+        settings = store.load(tenant)
+        with judging(context, settings):
+            report = load(
+                settings,
+                LoadRequest(
+                    only=only,
+                    resume=config.mode is Mode.resume,
+                    restart=config.mode is Mode.restart,
+                    accept_shrink=config.accept_shrink,
+                    outside_windows=config.outside_windows,
+                ),
+                LogProgress(context.log.info),
+            )
     # From here on everything is committed in HAT: only then may Dagster hear of it.
     _log(context, report)
     for outcome in report.tables:
         key = asset_key(outcome.table)
         if key in selected:
-            yield dg.MaterializeResult(asset_key=key, metadata=_metadata(report, outcome))
+            rows = outcome.loaded + outcome.kept
+            yield dg.MaterializeResult(
+                asset_key=key, metadata={"dagster/row_count": rows, **reporting.of_table(report, outcome)}
+            )
         else:  # a child of a reloaded table, from which rows without a parent were taken
             taken: dict[str, int | str] = {
                 "run": report.run,
@@ -76,6 +85,9 @@ def load_tenant(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterat
                 "held": outcome.held,
             }
             context.log_event(dg.AssetObservation(key, partition=tenant, metadata=taken))
+    context.log_event(dg.AssetMaterialization(TENANT, partition=tenant, metadata=reporting.of_tenant(report)))
+    with explained(tenant):
+        evaluate(context, settings)
 
 
 initial_load = dg.define_asset_job(
@@ -83,23 +95,8 @@ initial_load = dg.define_asset_job(
     description="Load the HAT database of a tenant from its ERP: all tables are replaced at once, or none.",
     selection=dg.AssetSelection.assets(load_tenant),
     executor_def=dg.in_process_executor,
+    config=dg.PartitionedConfig(tenants, lambda _: {}, tags_for_partition_key_fn=tags_of),
 )
-
-
-def _metadata(report: "RunReport", outcome: "TableOutcome") -> dict[str, int | float | str]:
-    return {
-        "dagster/row_count": outcome.loaded + outcome.kept,
-        "read": outcome.read,
-        "loaded": outcome.loaded,
-        "rejected": outcome.rejected,
-        "held": outcome.held,
-        "deleted": outcome.deleted,
-        "warnings": outcome.warnings,
-        "seconds": round(outcome.seconds, 3),
-        "rows_per_s": round(outcome.read / outcome.seconds) if outcome.seconds else 0,
-        "strategy": outcome.strategy,
-        "run": report.run,
-    }
 
 
 def _log(context: dg.AssetExecutionContext, report: "RunReport") -> None:

@@ -142,6 +142,7 @@ def sync(tenant: Tenant, request: SyncRequest, progress: Progress | None = None)
         tables=tuple(work.outcomes),
         problems=tuple(work.problems),
         remarks=tuple(work.remarks),
+        horizon=work.horizon,
     )
 
 

@@ -94,6 +94,7 @@ def load(tenant: Tenant, request: LoadRequest, progress: Progress | None = None)
         peak_mib=peak_memory(),
         tables=tuple(outcomes),
         rewritten=tuple(rewritten),
+        horizon=work.horizon,
     )
 
 
@@ -145,6 +146,7 @@ class _Load:
     today: date
     entities: Sequence[Entity]
     progress: Progress
+    horizon: datetime | None = None
     done: list[Checkpoint] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
     timings: dict[str, _Timing] = field(default_factory=dict)
@@ -156,7 +158,7 @@ class _Load:
         self.progress.phase("looking at the views")
         shapes = describe(self.source, self.tenant, self.entities)
         with self.source.snapshot() as snapshot:
-            horizon = snapshot.horizon
+            horizon = self.horizon = snapshot.horizon
             ledger.fix_horizon(self.control, self.run, horizon)
             with errors(self.tenant.name):
                 stage = self._reconcile_stage(stage, snapshot, shapes)

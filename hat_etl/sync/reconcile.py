@@ -155,7 +155,7 @@ def _compare(tenant: Tenant, entities: Sequence[Entity], progress: Progress) -> 
     source, database = open_source(tenant, MODE), TenantDatabase(tenant)
     with closing(source), database.claim() as control:
         marks = watermarks(control, tenant)
-        ledger.abandon_unfinished(control)
+        ledger.abandon_unfinished(control, decided=False)
         today = datetime.now(ZoneInfo(tenant.erp.timezone)).date()
         run = ledger.start(control, MODE, today)
         work = _Reconciliation(tenant, source, database, control, run, today, marks, progress)

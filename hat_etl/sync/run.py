@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,6 +66,8 @@ class RunReport:
     """Tables that were left out, and why."""
     remarks: tuple[str, ...] = ()
     """What else is to be told of the views."""
+    horizon: datetime | None = None
+    """The moment of the ERP that the tables show."""
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -77,6 +80,7 @@ class RunReport:
             "tables": [table.as_dict() for table in self.tables],
             "problems": [problem.as_dict() for problem in self.problems],
             "remarks": list(self.remarks),
+            "horizon": None if self.horizon is None else self.horizon.isoformat(),
         }
 
 

@@ -63,11 +63,14 @@ def resume(connection: Connection, run: int) -> None:
     )
 
 
-def abandon_unfinished(connection: Connection) -> None:
-    """Close runs that nobody drives any more; the caller holds the tenant's lock."""
+def abandon_unfinished(connection: Connection, *, decided: bool = True) -> None:
+    """Close runs that nobody drives any more; the caller holds the tenant's lock.
+
+    ``decided``: the new run takes the place of one that waits for a decision.
+    """
+    stopped = " OR state = 'stopped'" if decided else ""
     connection.execute(
-        "UPDATE hat_etl.runs SET state = 'abandoned', finished_at = now()"
-        " WHERE finished_at IS NULL OR state = 'stopped'"
+        f"UPDATE hat_etl.runs SET state = 'abandoned', finished_at = now() WHERE finished_at IS NULL{stopped}"
     )
 
 

@@ -6,12 +6,22 @@ Judging never repeats a value: a secret may have been written where a reference 
 from __future__ import annotations
 
 import re
-from datetime import datetime, time
+from datetime import UTC, datetime, time
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StrictInt
+from cronsim import CronSim, CronSimError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    StrictInt,
+)
 
 from hat_etl.tenants.secrets import SecretRef
 
@@ -36,8 +46,19 @@ _AnsRegistry = Annotated[str, _pattern(r"[0-9]{6}", "the 6 digits of the registr
 _Company = Annotated[str, _pattern(r"[A-Za-z0-9]{2}", "the 2 letters or digits of the Protheus company")]
 _Schema = Annotated[str, _pattern(r"[A-Za-z_][A-Za-z0-9_$]{0,62}", "a plain identifier, without quotes")]
 _HatSchema = Annotated[str, _pattern(r"[a-z_][a-z0-9_]{0,62}", "a plain identifier in small letters, without quotes")]
-_CRON_FIELD = r"[0-9A-Za-z*/,-]+"
-_Cron = Annotated[str, _pattern(rf"{_CRON_FIELD}(\s+{_CRON_FIELD}){{4}}", "a cron expression of five fields")]
+
+
+def _cron(value: str) -> str:
+    try:
+        if len(value.split()) == 5:
+            next(CronSim(value, datetime(2024, 1, 1, tzinfo=UTC)))
+            return value
+    except (CronSimError, StopIteration):  # StopIteration: a day that no calendar has
+        pass
+    raise ValueError("must be a cron expression of five fields, such as 30 2 * * *")
+
+
+_Cron = Annotated[str, AfterValidator(_cron)]
 
 
 def _not_reserved(value: str) -> str:
@@ -117,6 +138,8 @@ class Erp(_Section):
     company: _Company
     connections: Annotated[StrictInt, Field(ge=1)] = 4
     """At most this many connections to the ERP, all runs together."""
+    server: _Name | None = None
+    """Name of the ERP server, the same for all tenants on it: few runs at a time read one server."""
     windows: tuple[_WindowText, ...] = ()
     timezone: Annotated[str, AfterValidator(_timezone)] = "America/Sao_Paulo"
 
@@ -141,9 +164,20 @@ class Hat(_Section):
 
 
 class Schedule(_Section):
-    """``[schedule]``: when the tenant is synchronised by itself."""
+    """``[schedule]``: when the tenant is synchronised by itself, in the ERP's time zone."""
 
     incremental: _Cron | None = None
+    paused: StrictBool = False
+    """Nothing starts by itself; what a person launches runs."""
+
+
+class Alerts(_Section):
+    """``[alerts]``: when the tenant's checks turn red."""
+
+    reject_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Share of the rows of a table that may be rejected or held."""
+    late_minutes: Annotated[StrictInt, Field(ge=1)] = 60
+    """How long after the moment at which a sync was due it may be missing."""
 
 
 class Sync(_Section):
@@ -172,10 +206,23 @@ class Tenant(_Section):
     hat: Hat
     schedule: Schedule = Schedule()
     sync: Sync = Sync()
+    alerts: Alerts = Alerts()
+
+    @property
+    def erp_server(self) -> str:
+        """Which ERP server the tenant shares with others; one of its own where its file names none."""
+        return self.erp.server or self.name
 
 
 def accepted_keys(location: tuple[str | int, ...]) -> tuple[str, ...]:
     """The keys of the section at ``location`` (empty: the file itself), as a tenant file spells them."""
-    sections: dict[str, type[_Section]] = {"": Tenant, "erp": Erp, "hat": Hat, "schedule": Schedule, "sync": Sync}
+    sections: dict[str, type[_Section]] = {
+        "": Tenant,
+        "erp": Erp,
+        "hat": Hat,
+        "schedule": Schedule,
+        "sync": Sync,
+        "alerts": Alerts,
+    }
     model = sections.get(".".join(map(str, location)))
     return tuple(info.alias or name for name, info in model.model_fields.items()) if model else ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,15 @@ class Demo:
         with psycopg.connect(self.sandbox.url(PLS, PROTHEUS), options="-c search_path=protheus") as connection:
             assert connection.execute(statement.encode()).rowcount > 0
 
+    def change_hat(self, statement: str) -> None:
+        """Run ``statement`` in HAT behind the back of hat_etl; it must change a row."""
+        with psycopg.connect(self.sandbox.url(HAT, LOADER)) as connection:
+            assert connection.execute(statement.encode()).rowcount > 0
+
+    def views_owner(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """A connection of who may alter the views."""
+        return psycopg.connect(self.sandbox.url(PLS, "postgres"), autocommit=True)
+
 
 @dataclass(frozen=True)
 class Door:
@@ -61,11 +71,12 @@ class Door:
 
 
 def materialized(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
-    """Table to the metadata of its materialisation."""
+    """Table to the metadata of its materialisation; without the tenant as a whole."""
     found = {}
     for event in result.asset_materializations_for_node("load_tenant"):
         assert event.partition == "demo"
         found[event.asset_key.path[-1]] = {name: value.value for name, value in event.metadata.items()}
+    assert found.pop("tenant")["read"] == sum(metadata["read"] for metadata in found.values())
     return found
 
 
@@ -79,8 +90,9 @@ def failure(result: dg.ExecuteInProcessResult) -> tuple[str, dict[str, Any]]:
     return data.description, {name: value.value for name, value in data.metadata.items()}
 
 
-@pytest.fixture(scope="session")
-def demo() -> Iterator[Demo]:
+@contextmanager
+def new_demo() -> Iterator[Demo]:
+    """A sandbox that nobody else changes."""
     # A short path: that of the server's socket may have about 100 characters.
     with tempfile.TemporaryDirectory(prefix="dg") as name:
         folder, tenants = Path(name), Path(name) / "tenants"
@@ -92,6 +104,12 @@ def demo() -> Iterator[Demo]:
             yield Demo(sandbox, tenants)
         finally:
             command.down(folder)
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[Demo]:
+    with new_demo() as made:
+        yield made
 
 
 @pytest.fixture

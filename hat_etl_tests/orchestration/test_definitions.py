@@ -12,6 +12,7 @@ import pytest
 from hat_etl.definitions import defs
 from hat_etl.entities import AREAS, ENTITIES
 from hat_etl.entities.model import TECHNICAL, Entity
+from hat_etl.orchestration.assets import TENANT
 from hat_etl.orchestration.loading import LoadConfig
 
 each_entity = pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.table)
@@ -36,15 +37,15 @@ def test_definitions_import_without_drivers_and_without_a_tenant(tmp_path: Path)
     assert done.stdout.strip() == "[]"
 
 
-def test_assets_stand_in_one_group_per_area() -> None:
-    assert {GRAPH.get(key).group_name for key in GRAPH.get_all_asset_keys()} == set(AREAS)
+def test_assets_stand_in_one_group_per_area_and_the_tenant_in_its_own() -> None:
+    assert {GRAPH.get(key).group_name for key in GRAPH.get_all_asset_keys()} == {*AREAS, "tenant"}
 
 
 def test_no_asset_is_there_without_a_table() -> None:
     tables = {dg.AssetKey(["hat", entity.table]) for entity in ENTITIES}
     views = {dg.AssetKey(["pls", entity.view]) for entity in ENTITIES}
     assert GRAPH.materializable_asset_keys == tables
-    assert GRAPH.external_asset_keys == views
+    assert GRAPH.external_asset_keys == views | {TENANT}
 
 
 @each_entity
@@ -102,7 +103,7 @@ def test_the_job_makes_every_table_in_one_step_and_in_its_own_process() -> None:
 
 
 def test_settings_of_a_load_are_few_and_described() -> None:
-    assert set(LoadConfig.model_fields) == {"mode", "accept_shrink"}
+    assert set(LoadConfig.model_fields) == {"mode", "accept_shrink", "outside_windows"}
     assert all(field.description for field in LoadConfig.model_fields.values())
 
 

@@ -9,6 +9,7 @@ import pytest
 from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
 
 from hat_etl.errors import ConfigurationError
+from hat_etl.orchestration.due import RUNS_PER_ERP
 from hat_etl.orchestration.storage import psycopg2_url
 from hat_etl_tests.servers import Server
 
@@ -41,12 +42,13 @@ def test_with_an_address_runs_are_kept_in_postgresql(
     assert not list(home.rglob("*.db"))
 
 
-def test_one_run_at_a_time_is_let_in_for_a_tenant(home: Path) -> None:
+def test_one_run_at_a_time_is_let_in_for_a_tenant_and_few_for_an_erp(home: Path) -> None:
     with dg.DagsterInstance.get() as instance:
         assert isinstance(instance.run_coordinator, QueuedRunCoordinator)
         limits = instance.get_concurrency_config().run_queue_config
         assert limits is not None
-        assert [(limit["key"], limit["limit"]) for limit in limits.tag_concurrency_limits] == [("dagster/partition", 1)]
+        found = [(limit["key"], limit["limit"]) for limit in limits.tag_concurrency_limits]
+        assert found == [("dagster/partition", 1), ("hat/erp", RUNS_PER_ERP)]
         assert not instance.telemetry_enabled
         assert not instance.nux_enabled
 

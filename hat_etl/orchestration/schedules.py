@@ -1,0 +1,103 @@
+"""The sensors of the schedule: one launches the tenants that are due, one notices those that are late."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster import DagsterInstance, RunsFilter
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
+
+from hat_etl.orchestration.due import Due, due, known
+from hat_etl.orchestration.runs import ERP_TAG, incremental_sync
+
+if TYPE_CHECKING:
+    from hat_etl.orchestration.tenant_files import TenantFiles
+
+NAME = "due_tenants"
+
+
+@cache
+def _files() -> TenantFiles:
+    from hat_etl.orchestration.tenant_files import TenantFiles
+
+    return TenantFiles()
+
+
+@dg.sensor(
+    name=NAME,
+    job=incremental_sync,
+    description="Launches incremental_sync for each tenant whose schedule is due, inside its windows, one run per"
+    " tenant at a time. Moments that were missed are made up for once.",
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def due_tenants(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    found, broken = _files().all()
+    for error in broken:
+        context.log.warning(str(error))
+    cursor = Cursor.read(context.cursor)
+    requested = known(_confirmed(context.instance, cursor), {tenant.name for tenant in found})
+    partitions = set(context.instance.get_dynamic_partitions("tenant"))
+    launches = due(
+        datetime.now(UTC),
+        [tenant for tenant in found if tenant.name in partitions],
+        requested,
+        running(context.instance),
+    )
+    return dg.SensorResult(
+        run_requests=[_request(launch) for launch in launches],
+        skip_reason=None if launches else f"None of {len(found)} tenants is due.",
+        cursor=Cursor({**requested, **{launch.tenant: launch.since for launch in launches}}, launches).text(),
+    )
+
+
+class Cursor:
+    """What the sensor remembers: for which moment each tenant was launched, and what it has asked for last.
+
+    It only saves work. A launch that was lost with its tick is found to be missing at the next one; one that is made
+    twice has the same run key, and Dagster drops it.
+    """
+
+    def __init__(self, requested: Mapping[str, datetime], asked: Iterable[Due] = ()) -> None:
+        self.requested = dict(requested)
+        self.asked = {launch.tenant: launch.run_key for launch in asked}
+
+    @classmethod
+    def read(cls, text: str | None) -> Cursor:
+        document: dict[str, Any] = json.loads(text) if text else {"requested": {}, "asked": {}}
+        cursor = cls({name: datetime.fromtimestamp(at, UTC) for name, at in document["requested"].items()})
+        cursor.asked = document["asked"]
+        return cursor
+
+    def text(self) -> str:
+        moments = {name: int(since.timestamp()) for name, since in self.requested.items()}
+        return json.dumps({"requested": moments, "asked": self.asked})
+
+
+def _confirmed(instance: DagsterInstance, cursor: Cursor) -> dict[str, datetime]:
+    """The moments for which runs were launched, without those whose run was never made."""
+    if not cursor.asked:
+        return cursor.requested
+    keys = list(cursor.asked.values())
+    made = {
+        run.tags[RUN_KEY_TAG] for run in instance.get_runs(RunsFilter(tags={SENSOR_NAME_TAG: NAME, RUN_KEY_TAG: keys}))
+    }
+    lost = {tenant for tenant, key in cursor.asked.items() if key not in made}
+    return {tenant: since for tenant, since in cursor.requested.items() if tenant not in lost}
+
+
+def running(instance: DagsterInstance) -> dict[str, str]:
+    """Tenants with a run that is queued or going on, and the ERP server that each reads."""
+    runs = instance.get_runs(RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))
+    tags = [run.tags for run in runs if PARTITION_NAME_TAG in run.tags]
+    return {found[PARTITION_NAME_TAG]: found.get(ERP_TAG, found[PARTITION_NAME_TAG]) for found in tags}
+
+
+def _request(launch: Due) -> dg.RunRequest:
+    return dg.RunRequest(run_key=launch.run_key, partition_key=launch.tenant, tags={ERP_TAG: launch.server})
