@@ -12,6 +12,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluation,
+    AssetCheckEvaluationTargetMaterializationData,
+)  # fmt: skip
 
 from hat_etl.orchestration.assets import TENANT
 from hat_etl.orchestration.due import late
@@ -50,11 +54,30 @@ class Verdict:
     passed: bool
     told: dict[str, str | int | float] = field(default_factory=dict)
 
-    def evaluation(self, tenant: str) -> dg.AssetCheckEvaluation:
-        """As Dagster keeps it, under the tenant's partition."""
-        return dg.AssetCheckEvaluation(
-            asset_key=TENANT, check_name=self.check, passed=self.passed, metadata=dict(self.told), partition=tenant
+    def evaluation(self, tenant: str, of: AssetCheckEvaluationTargetMaterializationData | None) -> AssetCheckEvaluation:
+        """As Dagster keeps it, under the tenant's partition.
+
+        ``of``: what ``last_told`` gave. Dagster counts a verdict only as long as the partition has nothing newer.
+        """
+        return AssetCheckEvaluation(
+            asset_key=TENANT,
+            check_name=self.check,
+            passed=self.passed,
+            metadata=dict(self.told),
+            partition=tenant,
+            target_materialization_data=of,
         )
+
+
+def last_told(instance: dg.DagsterInstance, tenant: str) -> AssetCheckEvaluationTargetMaterializationData | None:
+    """What a run has told last of the tenant as a whole: the thing that verdicts are about."""
+    found = instance.fetch_materializations(dg.AssetRecordsFilter(TENANT, asset_partitions=[tenant]), limit=1).records
+    if not found:
+        return None
+    last = found[0]
+    return AssetCheckEvaluationTargetMaterializationData(
+        storage_id=last.storage_id, run_id=last.run_id, timestamp=last.timestamp
+    )
 
 
 def judge(tenant: "Tenant", standing: "Standing", now: datetime) -> Iterator[Verdict]:

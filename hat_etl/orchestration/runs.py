@@ -14,7 +14,7 @@ from pydantic import Field
 
 from hat_etl.orchestration import reporting
 from hat_etl.orchestration.assets import TENANT, asset_key
-from hat_etl.orchestration.checks import judge
+from hat_etl.orchestration.checks import judge, last_told
 from hat_etl.orchestration.doubles import is_double
 from hat_etl.orchestration.failures import explained, left_out
 from hat_etl.orchestration.partitions import tenants
@@ -184,8 +184,9 @@ def evaluate(context: dg.OpExecutionContext | dg.AssetExecutionContext, tenant: 
     from hat_etl.target.database import TenantDatabase
     from hat_etl.target.standing import standing
 
+    of = last_told(context.instance, tenant.name)
     for verdict in judge(tenant, standing(TenantDatabase(tenant)), now()):
-        context.log_event(verdict.evaluation(tenant.name))  # type: ignore[arg-type]  # taken, but not in its type
+        context.log_event(verdict.evaluation(tenant.name, of))  # type: ignore[arg-type]  # taken, but not in its type
 
 
 @dg.job(

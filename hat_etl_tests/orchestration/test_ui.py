@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -26,6 +26,7 @@ from typing import IO, Any
 import pytest
 
 from hat_etl.entities import ENTITIES
+from hat_etl.sync.load import LoadRequest, load
 from hat_etl.tenants import store
 from hat_etl_tests.orchestration.conftest import ROOT, Demo
 
@@ -151,3 +152,38 @@ def test_a_person_finds_the_tenant_and_loads_it(ui: Ui, demo: Demo) -> None:
     assert made["runId"] == run
     rows = {entry["label"]: entry.get("intValue") for entry in made["metadataEntries"]}["dagster/row_count"]
     assert rows == demo.count("beneficiaries") > 0
+
+
+@pytest.fixture
+def scheduled(demo: Demo) -> Iterator[Callable[[], None]]:
+    """Gives the tenant a schedule when it is called."""
+    file = demo.tenants / "demo.toml"
+    before = file.read_text(encoding="utf-8")
+    yield lambda: void(file.write_text(f'{before}\n[schedule]\nincremental = "* * * * *"\n', encoding="utf-8"))
+    file.write_text(before, encoding="utf-8")
+
+
+def void(_: object) -> None: ...
+
+
+def test_the_schedule_brings_changes_over_without_a_hand_on_it(
+    ui: Ui, demo: Demo, scheduled: Callable[[], None]
+) -> None:
+    load(store.load("demo"), LoadRequest(restart=True))
+    demo.change_erp(
+        "UPDATE bts010 SET bts_nomusr = 'NOME PELA AGENDA', s_t_a_m_p_ = clock_timestamp() WHERE r_e_c_n_o_ ="
+        " (SELECT max(r_e_c_n_o_) FROM bts010 WHERE d_e_l_e_t_ = ' ')"
+    )
+    ui.wait_for(r"Added partition keys to dynamic partitions definition 'tenant': \['demo'\]")
+    scheduled()
+    ended = ui.wait_for(r"incremental_sync - \S+ - \d+ - (RUN_SUCCESS|RUN_FAILURE)")
+    assert ended[1] == "RUN_SUCCESS"
+    assert demo.count("persons WHERE name = 'NOME PELA AGENDA'") == 1
+    checks = ui.ask(
+        "query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode { assetChecksOrError {"
+        " ... on AssetChecks { checks { name partitionStatuses { ... on AssetCheckDefaultPartitionStatuses {"
+        " failedPartitions succeededPartitions } } } } } } } }",
+        key={"path": ["hat", "tenant"]},
+    )["assetNodeOrError"]["assetChecksOrError"]["checks"]
+    found = {check["name"]: check["partitionStatuses"]["succeededPartitions"] for check in checks}
+    assert found == {"decision": ["demo"], "freshness": ["demo"], "rejects": ["demo"], "reconciliation": []}

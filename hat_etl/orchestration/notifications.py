@@ -1,0 +1,122 @@
+"""Who is told of failed runs and late tenants: to e-mail, Teams, Slack or a webhook, through Apprise."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster import DagsterInstance, RunsFilter
+from dagster._core.storage.dagster_run import DagsterRunStatus
+from dagster._core.storage.tags import PARTITION_NAME_TAG
+
+TARGETS_VARIABLE = "HAT_ETL_NOTIFY"
+"""Addresses as Apprise writes them, one per line or apart by blanks: they hold secrets."""
+BOARD_VARIABLE = "HAT_ETL_BOARD"
+"""Address of the web server, for links."""
+CAUSE_TAG = "hat/cause"
+"""Tag of a failed run: a number for its cause, by which repetitions are known."""
+LOOK_BACK = 200
+"""Runs of a tenant that are looked through for repetitions."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed run. ``cause`` holds no value of the data: it is what the run itself told Dagster."""
+
+    tenant: str
+    job: str
+    run_id: str
+    cause: str
+    repeated: int
+    """How many runs of this job and tenant in a row have failed for this cause, this one included."""
+
+    @property
+    def is_told(self) -> bool:
+        """The first is told, then the second, fourth, eighth and so on: nobody reads the same line every 15 minutes."""
+        return self.repeated & (self.repeated - 1) == 0
+
+    @property
+    def title(self) -> str:
+        times = f" ({self.repeated} times in a row)" if self.repeated > 1 else ""
+        return f"hat_etl: {self.job} of {self.tenant} failed{times}"
+
+    @property
+    def body(self) -> str:
+        board = os.environ.get(BOARD_VARIABLE, "").rstrip("/")
+        link = f"{board}/runs/{self.run_id}" if board else f"run {self.run_id} in Dagster"
+        return f"{self.cause}\n\n{link}"
+
+
+def fingerprint(cause: str) -> str:
+    """A short name for a cause: numbers in it do not count, for runs and rows differ from time to time."""
+    text = "".join(character for character in cause if not character.isdigit())
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def repetitions(mark: str, before: Sequence[str | None]) -> int:
+    """How often in a row the cause has come, this time included; ``before``: those of earlier runs, newest first.
+
+    A run that did not fail has None.
+    """
+    count = 1
+    for earlier in before:
+        if earlier != mark:
+            break
+        count += 1
+    return count
+
+
+def judge_failure(instance: DagsterInstance, run: dg.DagsterRun, cause: str) -> Failure:
+    """What is to be said of a failed run; its cause is noted at the run."""
+    tenant, mark = run.tags.get(PARTITION_NAME_TAG, ""), fingerprint(cause)
+    instance.add_run_tags(run.run_id, {CAUSE_TAG: mark})
+    ended = RunsFilter(
+        job_name=run.job_name,
+        tags={PARTITION_NAME_TAG: tenant},
+        statuses=[DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE],
+    )
+    before = []
+    for earlier in instance.get_runs(ended, limit=LOOK_BACK):
+        if earlier.run_id != run.run_id:
+            failed = earlier.status == DagsterRunStatus.FAILURE
+            before.append(earlier.tags.get(CAUSE_TAG) if failed else None)
+    return Failure(tenant, run.job_name, run.run_id, cause, repetitions(mark, before))
+
+
+def send(title: str, body: str) -> bool:
+    """Tell everybody who wants to know; False when a target has refused. Without targets nobody does."""
+    targets = os.environ.get(TARGETS_VARIABLE, "").split()
+    if not targets:
+        return True
+    from apprise import Apprise, AppriseAsset
+
+    # No telling of the address in Apprise's own log, no identifying of us to others.
+    sender = Apprise(asset=AppriseAsset(secure_logging=True, app_id="hat_etl"))
+    known = [sender.add(target) for target in targets]
+    return bool(sender.notify(title=title, body=body)) and all(known)
+
+
+@dg.run_failure_sensor(
+    name="tell_failures",
+    description=f"Tells of failed runs at the addresses in {TARGETS_VARIABLE}. Repetitions of one cause are told at"
+    " the second, fourth, eighth time and so on.",
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def tell_failures(context: dg.RunFailureSensorContext) -> None:
+    told = judge_failure(context.instance, context.dagster_run, _cause(context))
+    if told.is_told and not send(told.title, told.body):
+        context.log.error(f"A notification was refused by one of the targets in {TARGETS_VARIABLE}.")
+
+
+def _cause(context: dg.RunFailureSensorContext) -> str:
+    """What ended the run: the failure of its step, or what Dagster says of a run whose process is gone."""
+    for event in context.get_step_failure_events():
+        data = event.step_failure_data.user_failure_data
+        if data is not None and data.description:
+            return data.description
+        return f"Step {event.step_key} failed. Next step: open the run in Dagster."
+    return f"{context.failure_event.message} Next step: launch it again; nothing is lost."

@@ -1,0 +1,104 @@
+"""Notifications: who is told what, and how often; to a real web server."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import dagster as dg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hat_etl.definitions import defs
+from hat_etl.orchestration import notifications
+from hat_etl.orchestration.notifications import Failure, fingerprint, repetitions, send, tell_failures
+from hat_etl_tests.orchestration.conftest import Door
+from hat_etl_tests.orchestration.test_runs import sync_of
+
+
+@pytest.fixture
+def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    """What a webhook has been sent."""
+    messages: list[dict[str, Any]] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv(notifications.TARGETS_VARIABLE, f"json://127.0.0.1:{server.server_port}/")
+    monkeypatch.setenv(notifications.BOARD_VARIABLE, "https://board.example/")
+    yield messages
+    server.shutdown()
+    server.server_close()
+
+
+def fail(door: Door) -> None:
+    """A sync of a tenant that has no file, and the sensor that hears of it."""
+    result = sync_of(door, "nobody")
+    context = dg.build_run_status_sensor_context(
+        "tell_failures", result.get_run_failure_event(), door.instance, result.dagster_run
+    ).for_run_failure()
+    tell_failures(context)
+
+
+def test_a_failure_is_told_with_tenant_cause_next_step_and_link(door: Door, received: list[dict[str, Any]]) -> None:
+    door.instance.add_dynamic_partitions("tenant", ["nobody"])
+    fail(door)
+    (message,) = received
+    assert message["title"] == "hat_etl: incremental_sync of nobody failed"
+    (run,) = door.instance.get_runs()
+    for part in ("There is no tenant file", "Next step: ", f"https://board.example/runs/{run.run_id}"):
+        assert part in message["message"]
+
+
+def test_repetitions_are_told_ever_more_rarely(door: Door, received: list[dict[str, Any]]) -> None:
+    door.instance.add_dynamic_partitions("tenant", ["nobody"])
+    for _ in range(5):
+        fail(door)
+    assert [message["title"].partition(" failed")[2] for message in received] == [
+        "", " (2 times in a row)", " (4 times in a row)",
+    ]  # fmt: skip
+
+
+@given(st.integers(1, 10_000))
+def test_what_is_told_is_told_again_before_it_has_come_twice_as_often(count: int) -> None:
+    told = [n for n in range(1, count + 1) if Failure("acme", "sync", "r", "cause", n).is_told]
+    assert told[0] == 1
+    assert count < 2 * told[-1]
+    assert len(told) == count.bit_length()
+
+
+@given(st.lists(st.sampled_from(["a", "b", None]), max_size=8))
+def test_another_cause_or_a_success_begins_the_count_anew(before: list[str | None]) -> None:
+    count = repetitions("a", before)
+    assert before[: count - 1] == ["a"] * (count - 1)
+    assert before[count - 1 : count] != ["a"]
+
+
+def test_numbers_make_no_other_cause() -> None:
+    assert fingerprint("run 17 stopped: 320 of 2,985 rows") == fingerprint("run 18 stopped: 330 of 2,985 rows")
+    assert fingerprint("ERP is down") != fingerprint("HAT is down")
+
+
+def test_a_target_that_refuses_is_noticed_and_none_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(notifications.TARGETS_VARIABLE, "json://127.0.0.1:1/")
+    assert not send("title", "body")
+    monkeypatch.setenv(notifications.TARGETS_VARIABLE, "what://is.this/")
+    assert not send("title", "body")
+    monkeypatch.delenv(notifications.TARGETS_VARIABLE)
+    assert send("title", "body")
+
+
+def test_the_sensor_runs_without_being_switched_on() -> None:
+    sensor = defs.get_repository_def().get_sensor_def("tell_failures")
+    assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
