@@ -6,6 +6,7 @@ import dagster as dg
 
 from hat_etl.orchestration.assets import VIEWS, tenant_spec
 from hat_etl.orchestration.checks import tenant_checks
+from hat_etl.orchestration.lateness import late_tenants
 from hat_etl.orchestration.loading import initial_load, load_tenant
 from hat_etl.orchestration.notifications import tell_failures
 from hat_etl.orchestration.partitions import tenant_partitions
@@ -16,7 +17,7 @@ defs = dg.Definitions(
     assets=[load_tenant, tenant_spec(), *VIEWS],
     asset_checks=[tenant_checks],
     jobs=[initial_load, incremental_sync, reconcile, undo],
-    sensors=[tenant_partitions, due_tenants, tell_failures],
+    sensors=[tenant_partitions, due_tenants, late_tenants, tell_failures],
     # Also for what is materialised from the asset graph: one step gains nothing from a process of its own.
     executor=dg.in_process_executor,
 )

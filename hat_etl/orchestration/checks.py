@@ -83,15 +83,14 @@ def last_told(instance: dg.DagsterInstance, tenant: str) -> AssetCheckEvaluation
 def judge(tenant: "Tenant", standing: "Standing", now: datetime) -> Iterator[Verdict]:
     """The verdict of every check that can be judged: one that was never reconciled is neither right nor wrong."""
     yield _decision(tenant, standing)
-    yield freshness(tenant, standing.fresh_until, now)
+    yield freshness(tenant, standing.fresh_until, late(now, tenant, standing.fresh_until))
     yield _rejects(tenant, standing)
     if standing.last_reconciliation is not None:
         yield _reconciliation(tenant, standing)
 
 
-def freshness(tenant: "Tenant", fresh_until: datetime | None, now: datetime) -> Verdict:
-    """Whether HAT is as new as the tenant's schedule wants it."""
-    since = late(now, tenant, fresh_until)
+def freshness(tenant: "Tenant", fresh_until: datetime | None, since: datetime | None) -> Verdict:
+    """Whether HAT is as new as the tenant's schedule wants it; ``since`` is what ``late`` says."""
     told: dict[str, str | int | float] = {}
     if fresh_until is not None:
         told["HAT shows the ERP of"] = f"{fresh_until:%Y-%m-%d %H:%M} UTC"

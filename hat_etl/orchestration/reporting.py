@@ -45,7 +45,7 @@ def _where(report: RunReport) -> Metadata:
         "ledger": dg.MetadataValue.md(f"`hat-etl runs {report.tenant}`"),
     }
     if report.horizon is not None:
-        found["watermark"] = f"{report.horizon:%Y-%m-%d %H:%M:%S} UTC"
+        found["watermark"] = dg.MetadataValue.timestamp(report.horizon)
     return found
 
 

@@ -23,7 +23,7 @@ NAME = "due_tenants"
 
 
 @cache
-def _files() -> TenantFiles:
+def tenant_files() -> TenantFiles:
     from hat_etl.orchestration.tenant_files import TenantFiles
 
     return TenantFiles()
@@ -38,7 +38,7 @@ def _files() -> TenantFiles:
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def due_tenants(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    found, broken = _files().all()
+    found, broken = tenant_files().all()
     for error in broken:
         context.log.warning(str(error))
     cursor = Cursor.read(context.cursor)

@@ -21,7 +21,7 @@ NEW_TENANT = Callable[..., None]
 
 @pytest.fixture
 def instance(home: Path) -> Iterator[dg.DagsterInstance]:
-    schedules._files.cache_clear()
+    schedules.tenant_files.cache_clear()
     with dg.DagsterInstance.get() as opened:
         yield opened
 

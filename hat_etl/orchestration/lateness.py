@@ -1,0 +1,132 @@
+"""The sensor that notices tenants that are late: a tenant that never runs has no run that could say so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from dagster import DagsterInstance
+
+from hat_etl.errors import HatEtlError
+from hat_etl.orchestration.assets import TENANT
+from hat_etl.orchestration.checks import freshness, last_told
+from hat_etl.orchestration.due import late
+from hat_etl.orchestration.notifications import TARGETS_VARIABLE, send
+from hat_etl.orchestration.schedules import tenant_files
+
+if TYPE_CHECKING:
+    from hat_etl.tenants.config import Tenant
+
+NEVER = datetime.min.replace(tzinfo=UTC)
+RUNS = 5_000
+"""Runs that one tick looks through at the most, newest first."""
+QUESTIONS = 20
+"""Tenant databases that are asked at one tick: a tenant may have been synchronised from the command line."""
+_OVERLAP = timedelta(minutes=5)
+
+
+@dataclass
+class Memory:
+    """What the sensor remembers; without it, the tenant databases are asked again."""
+
+    shown: dict[str, datetime] = field(default_factory=dict)
+    """Per tenant, the moment of the ERP that HAT shows at the least."""
+    late: dict[str, datetime] = field(default_factory=dict)
+    """Tenants that were told to be late, and since when they are."""
+    looked: datetime | None = None
+    """Until when the runs have been looked through."""
+
+    @classmethod
+    def read(cls, text: str | None) -> Memory:
+        if not text:
+            return cls()
+        document = json.loads(text)
+        shown, missing = (
+            {tenant: datetime.fromtimestamp(at, UTC) for tenant, at in document[name].items()}
+            for name in ("shown", "late")
+        )
+        return cls(shown, missing, datetime.fromtimestamp(document["looked"], UTC))
+
+    def text(self) -> str:
+        moments = {
+            name: {tenant: int(at.timestamp()) for tenant, at in found.items()}
+            for name, found in (("shown", self.shown), ("late", self.late))
+        }
+        return json.dumps({**moments, "looked": int((self.looked or datetime.now(UTC)).timestamp())})
+
+
+def newly_late(
+    now: datetime, tenants: Mapping[str, Tenant], memory: Memory, ask: Callable[[Tenant], datetime | None]
+) -> list[str]:
+    """Brings ``memory`` up to ``now``; gives the tenants that have become late since.
+
+    ``ask`` is what the tenant database shows; it is asked for those that seem to be late, and only once.
+    """
+    memory.shown = {name: at for name, at in memory.shown.items() if name in tenants}
+    memory.late = {
+        name: since for name, since in memory.late.items()
+        if name in tenants and late(now, tenants[name], memory.shown.get(name)) is not None
+    }  # fmt: skip
+    found, questions = [], 0
+    for name, tenant in tenants.items():
+        since = late(now, tenant, memory.shown.get(name, NEVER))
+        if name in memory.late or since is None or questions == QUESTIONS:
+            continue
+        questions += 1
+        with suppress(HatEtlError):  # a database that is silent shows nothing new; its next run says what ails it
+            shown = ask(tenant)
+            since = late(now, tenant, shown)
+            if shown is not None:
+                memory.shown[name] = shown
+        if since is not None:
+            memory.late[name] = since
+            found.append(name)
+    return found
+
+
+@dg.sensor(
+    name="late_tenants",
+    description="Turns check freshness red for a tenant whose sync is missing, and tells of it once. A run turns it"
+    " green.",
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def late_tenants(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    now, memory, instance = datetime.now(UTC), Memory.read(context.cursor), context.instance
+    partitions = set(instance.get_dynamic_partitions("tenant"))
+    tenants = {tenant.name: tenant for tenant in tenant_files().all()[0] if tenant.name in partitions}
+    _look_through_runs(instance, memory, now)
+    found = newly_late(now, tenants, memory, _shown)
+    for name in found:
+        verdict = freshness(tenants[name], memory.shown.get(name), memory.late[name])
+        instance.report_runless_asset_event(verdict.evaluation(name, last_told(instance, name)))
+        text = "\n".join(f"{label}: {value}" for label, value in verdict.told.items())
+        if not send(f"hat_etl: {name} is late", text):
+            context.log.error(f"A notification was refused by one of the targets in {TARGETS_VARIABLE}.")
+    late_now = f"Late: {', '.join(sorted(memory.late))}." if memory.late else "Nobody is late."
+    return dg.SensorResult(skip_reason=late_now, cursor=memory.text())
+
+
+def _look_through_runs(instance: DagsterInstance, memory: Memory, now: datetime) -> None:
+    """Note what runs have told since the last tick."""
+    since = memory.looked - _OVERLAP if memory.looked else None
+    told = dg.AssetRecordsFilter(TENANT, after_timestamp=since.timestamp() if since else None)
+    for record in instance.fetch_materializations(told, limit=RUNS).records:
+        made = record.asset_materialization
+        if made is not None and made.partition is not None and (mark := made.metadata.get("watermark")) is not None:
+            moment = datetime.fromtimestamp(float(str(mark.value)), UTC)
+            memory.shown[made.partition] = max(moment, memory.shown.get(made.partition, moment))
+    memory.looked = now
+
+
+def _shown(tenant: Tenant) -> datetime | None:
+    """What the tenant's HAT database shows. Raises TargetError or ConfigurationError."""
+    from hat_etl.target.database import TenantDatabase
+    from hat_etl.target.standing import standing
+
+    return standing(TenantDatabase(tenant)).fresh_until

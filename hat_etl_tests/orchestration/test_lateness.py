@@ -1,0 +1,102 @@
+"""Tenants that are late: noticed once, told once, forgotten when a run has come."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from hat_etl.errors import TargetError
+from hat_etl.orchestration import lateness
+from hat_etl.orchestration.assets import TENANT
+from hat_etl.orchestration.lateness import QUESTIONS, Memory, newly_late
+from hat_etl.tenants.config import Tenant
+from hat_etl_tests.orchestration.conftest import Demo, Door
+from hat_etl_tests.orchestration.test_due import NOON, tenant
+from hat_etl_tests.orchestration.test_notifications import received  # noqa: F401 - a fixture
+from hat_etl_tests.orchestration.test_runs import sync
+
+LONG_AGO = NOON - timedelta(days=2)
+
+
+def hourly(*names: str) -> dict[str, Tenant]:
+    return {name: tenant(name) for name in names}
+
+
+def unasked(_: Tenant) -> datetime:
+    raise AssertionError("nobody is to be asked")
+
+
+def silent(_: Tenant) -> datetime:
+    raise TargetError("It cannot be reached.", "Look.")
+
+
+def test_who_is_late_is_told_once_until_a_run_has_come() -> None:
+    tenants, memory = hourly("acme", "good"), Memory(shown={"acme": LONG_AGO, "good": NOON})
+    assert newly_late(NOON, tenants, memory, lambda _: LONG_AGO) == ["acme"]
+    assert newly_late(NOON + timedelta(minutes=1), tenants, memory, unasked) == []
+    memory.shown["acme"] = NOON
+    assert newly_late(NOON + timedelta(minutes=2), tenants, memory, unasked) == []
+    assert memory.late == {}
+    later = NOON + timedelta(hours=5)
+    assert newly_late(later, tenants, memory, lambda _: NOON) == ["acme", "good"]
+
+
+def test_a_sync_from_the_command_line_counts() -> None:
+    memory = Memory(shown={"acme": LONG_AGO})
+    assert newly_late(NOON, hourly("acme"), memory, lambda _: NOON - timedelta(minutes=5)) == []
+    assert newly_late(NOON, hourly("acme"), memory, unasked) == []
+
+
+def test_a_tenant_whose_database_is_silent_is_late_and_one_that_is_not_loaded_is_not() -> None:
+    assert newly_late(NOON, hourly("acme"), Memory(), silent) == ["acme"]
+    assert newly_late(NOON, hourly("acme"), Memory(), lambda _: None) == []
+
+
+def test_one_tick_asks_few_databases_and_the_next_ones_the_others() -> None:
+    names = [f"t{number}" for number in range(QUESTIONS + 5)]
+    memory = Memory()
+    first = newly_late(NOON, hourly(*names), memory, lambda _: LONG_AGO)
+    second = newly_late(NOON, hourly(*names), memory, lambda _: LONG_AGO)
+    assert (len(first), len(second)) == (QUESTIONS, 5)
+    assert {*first, *second} == set(names)
+
+
+def test_the_memory_survives_its_text() -> None:
+    memory = Memory({"acme": NOON}, {"other": LONG_AGO}, NOON)
+    assert Memory.read(memory.text()) == memory
+    assert Memory.read(None) == Memory()
+
+
+def test_the_check_turns_red_without_a_run_and_green_by_one(
+    door: Door,
+    demo: Demo,
+    received: list[dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+) -> None:
+    def status() -> tuple[str, bool]:
+        """Of the check for the tenant, and whether Dagster counts it."""
+        key = dg.AssetCheckKey(TENANT, "freshness")
+        (info,) = door.instance.event_log_storage.get_asset_check_partition_info([key], partition_keys=["demo"])
+        return info.latest_execution_status.value, info.is_current
+
+    file = demo.tenants / "demo.toml"
+    before = file.read_text(encoding="utf-8")
+    assert door.launch(mode="restart").success
+    assert status() == ("SUCCEEDED", True)
+    try:
+        file.write_text(f'{before}\n[schedule]\nincremental = "* * * * *"\n[alerts]\nlate_minutes = 1\n')
+        demo.change_hat("UPDATE hat_etl.watermarks SET horizon = horizon - interval '1 day'")
+        monkeypatch.setattr(lateness, "_look_through_runs", lambda *_: None)  # as after a day
+        lateness.tenant_files.cache_clear()
+        context = dg.build_sensor_context(instance=door.instance, cursor=None)
+        told = lateness.late_tenants(context)
+        assert isinstance(told, dg.SensorResult)
+        assert "demo" in str(told.skip_reason)
+        assert status() == ("FAILED", True)
+        assert [message["title"] for message in received] == ["hat_etl: demo is late"]
+        assert sync(door).success
+        assert status() == ("SUCCEEDED", True)
+    finally:
+        file.write_text(before, encoding="utf-8")
