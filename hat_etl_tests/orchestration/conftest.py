@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import psycopg
 import pytest
 
 from hat_etl.definitions import defs
+from hat_etl.orchestration import notifications
 from hat_etl.orchestration.assets import asset_key
 from hat_etl.sandbox import command
 from hat_etl.sandbox.server import HAT, LOADER, PLS, PROTHEUS, Sandbox
@@ -129,3 +133,25 @@ def door(demo: Demo, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Do
     with dg.DagsterInstance.get() as instance:
         instance.add_dynamic_partitions("tenant", ["demo"])
         yield Door(instance)
+
+
+@pytest.fixture
+def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    """What a webhook has been sent."""
+    messages: list[dict[str, Any]] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv(notifications.TARGETS_VARIABLE, f"json://127.0.0.1:{server.server_port}/")
+    monkeypatch.setenv(notifications.BOARD_VARIABLE, "https://board.example/")
+    yield messages
+    server.shutdown()
+    server.server_close()

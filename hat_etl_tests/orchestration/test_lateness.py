@@ -14,7 +14,6 @@ from hat_etl.orchestration.lateness import QUESTIONS, Memory, newly_late
 from hat_etl.tenants.config import Tenant
 from hat_etl_tests.orchestration.conftest import Demo, Door
 from hat_etl_tests.orchestration.test_due import NOON, tenant
-from hat_etl_tests.orchestration.test_notifications import received  # noqa: F401 - a fixture
 from hat_etl_tests.orchestration.test_runs import sync
 
 LONG_AGO = NOON - timedelta(days=2)
@@ -73,7 +72,7 @@ def test_the_check_turns_red_without_a_run_and_green_by_one(
     door: Door,
     demo: Demo,
     received: list[dict[str, str]],
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def status() -> tuple[str, bool]:
         """Of the check for the tenant, and whether Dagster counts it."""

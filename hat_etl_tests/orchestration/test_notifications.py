@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import dagster as dg
@@ -18,28 +14,6 @@ from hat_etl.orchestration import notifications
 from hat_etl.orchestration.notifications import Failure, fingerprint, repetitions, send, tell_failures
 from hat_etl_tests.orchestration.conftest import Door
 from hat_etl_tests.orchestration.test_runs import sync_of
-
-
-@pytest.fixture
-def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """What a webhook has been sent."""
-    messages: list[dict[str, Any]] = []
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = HTTPServer(("127.0.0.1", 0), Hook)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv(notifications.TARGETS_VARIABLE, f"json://127.0.0.1:{server.server_port}/")
-    monkeypatch.setenv(notifications.BOARD_VARIABLE, "https://board.example/")
-    yield messages
-    server.shutdown()
-    server.server_close()
 
 
 def fail(door: Door) -> None:
