@@ -368,7 +368,10 @@ class _Sync:
                     return
             intake.make()
             intake.make_all()
-            ranges = known.differing(self.control, intake, schema, snapshot.live_by_bucket(shape))
+            with ThreadPoolExecutor(1, "buckets") as pool:  # both servers go through the whole table, at once
+                found = pool.submit(snapshot.live_by_bucket, shape)
+                expected_by_bucket = known.by_bucket(self.control, intake, schema)
+                ranges = known.differing(expected_by_bucket, found.result())
             if len(ranges) > _MANY_RANGES:
                 ranges = []
             with closing(snapshot.live_recnos(shape, ranges)) as batches:

@@ -64,8 +64,11 @@ def known_before(connection: Connection, intake: Intake, schema: str) -> Live:
     return _live(connection, _known_and_seen(intake, schema))
 
 
-def differing(connection: Connection, intake: Intake, schema: str, found: Mapping[int, tuple[int, int]]) -> list[Range]:
-    """Ranges of Recno in which the live rows ``found`` by bucket are not those known of, less what was read."""
+def by_bucket(connection: Connection, intake: Intake, schema: str) -> dict[int, tuple[int, int]]:
+    """Live rows of the view by bucket of Recno, as they must be where nothing came or went unseen.
+
+    That is what the tenant database stood for until now, with what was read.
+    """
     seen, known = intake.seen, _known(intake.entity, schema)
     rows = connection.execute(
         f"SELECT bucket, sum(n), sum(s) FROM ("
@@ -73,7 +76,11 @@ def differing(connection: Connection, intake: Intake, schema: str, found: Mappin
         f" UNION ALL SELECT recno / {BUCKET}, -1, -recno FROM ({_known_and_seen(intake, schema)}) k"
         f" UNION ALL SELECT recno / {BUCKET}, 1, recno FROM {seen} WHERE live) b GROUP BY 1"
     ).fetchall()
-    expected = {int(bucket): (int(n), int(recnos) % WORD) for bucket, n, recnos in rows if n}
+    return {int(bucket): (int(n), int(recnos) % WORD) for bucket, n, recnos in rows if n}
+
+
+def differing(expected: Mapping[int, tuple[int, int]], found: Mapping[int, tuple[int, int]]) -> list[Range]:
+    """Ranges of Recno of the buckets in which the rows ``found`` are not those ``expected``."""
     buckets = sorted(n for n in found.keys() | expected.keys() if found.get(n) != expected.get(n))
     return [Range(bucket * BUCKET, bucket * BUCKET + BUCKET - 1) for bucket in buckets]
 

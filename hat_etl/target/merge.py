@@ -10,20 +10,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg import Cursor
 
 from hat_etl.entities.model import Entity, Parent
 from hat_etl.target.database import Connection
 from hat_etl.target.intake import SMALL, Intake
 from hat_etl.target.integrity import DUPLICATE_REASON, HELD_REASON, SOFT_REASON, key_array, key_text, label, typed_key
 
+Answer = Cursor[tuple[Any, ...]]
+"""What the server says to a statement: to be looked at when the stream of statements is at its end."""
+
 _ENTRY = 'recno, key, "column", rule, severity, reason, value'
 
 
-_SCRATCH = (
-    "concerned", "touched", "losers", "fate", "lacking", "orphans", "leaving", "differing", "affected", "entries",
-    "bereft", "toggled", "quarantined", "backed", "rebacked",
-)  # fmt: skip
-"""Temporary tables of the merge of one table, in the order in which they are made."""
+_SCRATCH = ("concerned", "touched", "fate", "lacking", "orphans", "leaving", "differing", "bereft", "toggled")
+"""Temporary tables with columns of the table that is merged, in the order in which they are made."""
+
+_SHARED = {
+    "losers": "recno bigint NOT NULL",
+    "affected": "recno bigint PRIMARY KEY",
+    "entries": 'recno bigint, key text, "column" text, rule text, severity text, reason text, value text',
+    "quarantined": "recno bigint",
+    "backed": "parts text[], recno bigint, usual boolean",
+    "rebacked": "parts text[], recno bigint, usual boolean, known boolean, before bigint",
+}
+"""Temporary tables that are the same for all tables: made once in a run, for making tables is what a merge costs."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,7 @@ class Merger:
     """Tables that keys have left in this run: each has a temporary table of them, for its children to look at."""
     arrived: set[str] = field(default_factory=set)
     """Tables that new keys have come to in this run."""
+    _shared: bool = False
 
     def merge(self, intake: Intake) -> Merged:
         """Bring one table to the state of the view. Raises psycopg errors."""
@@ -65,6 +79,10 @@ class Merger:
         if not moved and intake.entity.table not in self.repaired and merge.is_needless():
             return merge.standing()
         intake.make()
+        if not self._shared:
+            for name, columns in _SHARED.items():
+                self.connection.execute(f"CREATE TEMPORARY TABLE {name} ({columns}) ON COMMIT DROP")
+            self._shared = True
         return merge.carry_out()
 
 
@@ -110,22 +128,36 @@ class _TableMerge:
         return Merged(rejected=int(rejected), held=int(held))
 
     def carry_out(self) -> Merged:
-        self._choose_joins(few=self._few)
-        self._touch()
-        self._judge_duplicates()
-        self._choose_last_good()
-        held = self._hold_staged()
-        held += self._hold_orphans()
-        updated, left = self._find_changes()
-        self._settle_quarantine()
-        inserted = self._apply()
-        kept = self._note_backing()
-        counts = self._run(
-            f"SELECT (SELECT count(DISTINCT recno) FROM {self._intake.issues} WHERE severity = 'reject'),"
-            f" (SELECT count(*) FROM {self._intake.issues} WHERE severity = 'warning')"
-        ).fetchall()[0]
-        self._drop_tables()
-        return Merged(inserted, updated, left, int(counts[0]), held, int(counts[1]), kept)
+        """All statements go to the server in one stream: no step waits for the answer to the one before."""
+        with self._merger.connection.pipeline():
+            self._choose_joins(few=self._few)
+            self._touch()
+            self._judge_duplicates()
+            self._choose_last_good()
+            held = [*self._hold_staged(), *self._hold_orphans()]
+            updated, left, gone, moved = self._find_changes()
+            self._settle_quarantine()
+            inserted = self._apply()
+            kept = self._note_backing()
+            issues = self._run(
+                f"SELECT (SELECT count(DISTINCT recno) FROM {self._intake.issues} WHERE severity = 'reject'),"
+                f" (SELECT count(*) FROM {self._intake.issues} WHERE severity = 'warning')"
+            )
+            self._drop_tables()
+        if gone.rowcount:
+            self._merger.left.add(self._entity.table)
+        if moved.rowcount or inserted.rowcount:
+            self._merger.arrived.add(self._entity.table)
+        rejected, warnings = issues.fetchall()[0]
+        return Merged(
+            inserted.rowcount,
+            updated.rowcount,
+            left.rowcount,
+            int(rejected),
+            sum(answer.rowcount for answer in held),
+            int(warnings),
+            int(kept.fetchall()[0][0]),
+        )
 
     # -- what is concerned -------------------------------------------------------------------------------------------
 
@@ -159,18 +191,17 @@ class _TableMerge:
 
     def _judge_duplicates(self) -> None:
         """Of live rows with one key the highest Recno wins; judged on all keys before anything is removed."""
-        intake = self._intake
-        self._run("CREATE TEMPORARY TABLE losers (recno bigint PRIMARY KEY) ON COMMIT DROP")
+        intake, losers = self._intake, []
         for key in self._entity.keys:
             names = _names(key)
-            self._run(
-                f"WITH rows AS MATERIALIZED (SELECT {names}, source_recno AS recno FROM {intake.good}"
+            losers.append(
+                f"(WITH rows AS MATERIALIZED (SELECT {names}, source_recno AS recno FROM {intake.good}"
                 f" UNION ALL SELECT {names}, source_recno FROM {intake.rejected} WHERE {_filled(key)}"
                 f" UNION ALL SELECT {names}, backing FROM touched WHERE backing IS NOT NULL AND NOT superseded),"
                 f" tops AS (SELECT {names}, max(recno) AS top FROM rows GROUP BY {names} HAVING count(*) > 1)"
-                f" INSERT INTO losers SELECT recno FROM rows JOIN tops USING ({names})"
-                " WHERE recno < top ON CONFLICT DO NOTHING"
+                f" SELECT recno FROM rows JOIN tops USING ({names}) WHERE recno < top)"
             )
+        self._fill("losers", " UNION ".join(["SELECT 0::bigint WHERE false", *losers]))
         self._run(f"DELETE FROM {intake.issues} i USING losers l WHERE i.recno = l.recno")
         reason = _literal(DUPLICATE_REASON.format(columns=", ".join(self._entity.key)))
         duplicate = f"NULL, 'duplicate_key', 'reject', {reason}, NULL"
@@ -208,11 +239,11 @@ class _TableMerge:
 
     # -- references --------------------------------------------------------------------------------------------------
 
-    def _hold_staged(self) -> int:
-        """Hold good rows without a hard parent, warn of missing soft ones; returns how many rows are held."""
+    def _hold_staged(self) -> list[Answer]:
+        """Hold good rows without a hard parent, warn of missing soft ones; the answer counts the rows held."""
         intake, entity = self._intake, self._entity
         if not entity.parents:
-            return 0
+            return []
         joins, flags = [], []
         for number, parent in enumerate(entity.parents):
             there = f'p{number}."{parent.parent_columns[0]}" IS NOT NULL'
@@ -229,25 +260,25 @@ class _TableMerge:
             f" WHERE {' OR '.join(f'm{number}' for number in range(len(flags)))}",
         )
         hard = [number for number, parent in enumerate(entity.parents) if entity.is_hard(parent)]
-        held = 0
+        held = []
         if hard:
             orphan = " OR ".join(f"m{number}" for number in hard)
-            held = self._run(
-                f"INSERT INTO {intake.issues} ({_ENTRY}) SELECT source_recno, key, NULL, 'parent_missing', 'held',"
-                f" {_held_reason(entity, hard)}, NULL FROM lacking WHERE {orphan}"
-            ).rowcount
-            if held:
+            held.append(
                 self._run(
-                    f"DELETE FROM {intake.good} g USING lacking WHERE g.source_recno = lacking.source_recno"
-                    f" AND ({orphan})"
+                    f"INSERT INTO {intake.issues} ({_ENTRY}) SELECT source_recno, key, NULL, 'parent_missing', 'held',"
+                    f" {_held_reason(entity, hard)}, NULL FROM lacking WHERE {orphan}"
                 )
-                self._run(f"DELETE FROM lacking WHERE {orphan}")
-                self._run(  # the version that HAT has of a held row leaves
-                    f"INSERT INTO fate SELECT {_names(entity.key, 't')}, t.parts, false FROM touched t"
-                    f" WHERE NOT EXISTS (SELECT FROM {intake.good} g WHERE {_equal('g', 't', entity.key)})"
-                    f" AND NOT EXISTS (SELECT FROM fate f WHERE {_equal('f', 't', entity.key)})"
-                    " AND (t.backing IS NULL OR t.superseded)"
-                )
+            )
+            self._run(
+                f"DELETE FROM {intake.good} g USING lacking WHERE g.source_recno = lacking.source_recno AND ({orphan})"
+            )
+            self._run(f"DELETE FROM lacking WHERE {orphan}")
+            self._run(  # the version that HAT has of a held row leaves
+                f"INSERT INTO fate SELECT {_names(entity.key, 't')}, t.parts, false FROM touched t"
+                f" WHERE NOT EXISTS (SELECT FROM {intake.good} g WHERE {_equal('g', 't', entity.key)})"
+                f" AND NOT EXISTS (SELECT FROM fate f WHERE {_equal('f', 't', entity.key)})"
+                " AND (t.backing IS NULL OR t.superseded)"
+            )
         for number, parent in enumerate(entity.parents):
             if number not in hard:
                 self._run(
@@ -256,8 +287,8 @@ class _TableMerge:
                 )
         return held
 
-    def _hold_orphans(self) -> int:
-        """Hold the rows of HAT, not read in this run, whose hard parent has left; returns how many there are.
+    def _hold_orphans(self) -> list[Answer]:
+        """Hold the rows of HAT, not read in this run, whose hard parent has left; the answer counts them.
 
         A last good version goes, too, but is not held: its row is in quarantine already.
         """
@@ -269,14 +300,14 @@ class _TableMerge:
             f" {_names(key)}, parts, NULL::bigint AS recno, NULL::text AS key, NULL::text AS reason FROM fate LIMIT 0"
         )
         if not moved:
-            return 0
+            return []
         found = " UNION ".join(
             f"SELECT {_names(key, 'h')} FROM {self._hat} h JOIN {_left(parent.table)} l"
             f" ON {_equal('l', 'h', parent.parent_columns, parent.columns)} WHERE {self._absent(parent, 'h')}"
             for parent in moved
         )
         flags = ", ".join(f"{self._absent(entity.parents[number], 'h')} AS m{number}" for number in hard)
-        return self._run(
+        held = self._run(
             f"WITH found AS ({found}), rows AS (SELECT {_names(key, 'h')}, {key_array(entity, 'h')} AS parts,"
             f" {key_text(entity, 'h')} AS key, CASE WHEN b.key IS NULL THEN h.source_recno ELSE b.recno END AS recno,"
             f" {flags} FROM {self._hat} h JOIN found USING ({_names(key)})"
@@ -285,7 +316,8 @@ class _TableMerge:
             f" noted AS (INSERT INTO orphans SELECT {_names(key, 'r')}, r.parts, CASE WHEN f.stays IS NULL THEN r.recno"
             f" END, r.key, {_held_reason(entity, hard)} FROM rows r LEFT JOIN fate f USING ({_names(key)})"
             " RETURNING recno) SELECT FROM noted WHERE recno IS NOT NULL"
-        ).rowcount
+        )
+        return [held]
 
     def _absent(self, parent: Parent, child: str) -> str:
         """SQL that is true when the row ``child`` names a parent that HAT does not have."""
@@ -299,8 +331,11 @@ class _TableMerge:
 
     # -- changes of HAT ----------------------------------------------------------------------------------------------
 
-    def _find_changes(self) -> tuple[int, int]:
-        """Which rows will leave and which will change: their numbers, with their before-images noted."""
+    def _find_changes(self) -> tuple[Answer, Answer, Answer, Answer]:
+        """Which rows will change and which will leave, with their before-images noted.
+
+        The answers count the rows that change, that leave, whose keys will be gone, and that have a new key.
+        """
         intake, entity, key = self._intake, self._entity, self._entity.key
         self._make(
             "leaving",
@@ -323,30 +358,24 @@ class _TableMerge:
                     "INSERT INTO hat_etl.changes"
                     f" SELECT {self._merger.run}, '{entity.table}', '{kind}', d.parts, to_jsonb(h)"
                     f" FROM {self._hat} h JOIN {table} d USING ({_names(key)})"
-                ).rowcount
+                )
             )
         gone = self._run(
             f"CREATE TEMPORARY TABLE {entity.table}__left ON COMMIT DROP AS"
             f" SELECT {_names(self._keys, 'h')} FROM {self._hat} h JOIN leaving USING ({_names(key)})"
             f" UNION SELECT {_names(self._keys, 'h')} FROM {self._hat} h JOIN differing d USING ({_names(key)})"
             " WHERE d.moved"
-        ).rowcount
-        if gone:
-            self._merger.left.add(entity.table)
-        if self._run("SELECT FROM differing WHERE moved LIMIT 1").rowcount:
-            self._merger.arrived.add(entity.table)
-        return counts[0], counts[1]
+        )
+        return counts[0], counts[1], gone, self._run("SELECT FROM differing WHERE moved LIMIT 1")
 
-    def _apply(self) -> int:
-        """Carry the changes out; returns the number of new rows. A row whose alternate key moves is made anew."""
+    def _apply(self) -> Answer:
+        """Carry the changes out; the answer counts the new rows. A row whose alternate key moves is made anew."""
         intake, entity, key = self._intake, self._entity, self._entity.key
         new = self._run(
             "INSERT INTO hat_etl.changes"
             f" SELECT {self._merger.run}, '{entity.table}', 'insert', {key_array(entity, 'g')}, NULL"
             f" FROM {intake.good} g WHERE NOT EXISTS (SELECT FROM {self._hat} h WHERE {_equal('h', 'g', key)})"
-        ).rowcount
-        if new:
-            self._merger.arrived.add(entity.table)
+        )
         names = _names(field.name for field in entity.schema)
         for doomed in ("leaving", "(SELECT * FROM differing WHERE moved)"):
             self._run(f"DELETE FROM {self._hat} h USING {doomed} d WHERE {_equal('h', 'd', key)}")
@@ -361,13 +390,13 @@ class _TableMerge:
         )
         return new
 
-    def _note_backing(self) -> int:
-        """Keep account of the rows whose Recno is not the one of the live row behind them; returns the versions kept.
+    def _note_backing(self) -> Answer:
+        """Keep account of the rows whose Recno is not that of the live row behind them; the answer: versions kept.
 
         Equal rows are not rewritten, so their Recno may be an old one; a last good version has no live row at all.
         """
         intake, entity, key = self._intake, self._entity, self._entity.key
-        self._make(
+        self._fill(
             "backed",
             f"SELECT parts, NULL::bigint AS recno, false AS usual FROM fate WHERE stays"
             f" AND NOT EXISTS (SELECT FROM leaving l WHERE {_equal('l', 'fate', key)})"
@@ -377,7 +406,7 @@ class _TableMerge:
             f" WHERE NOT EXISTS (SELECT FROM {intake.good} g WHERE {_equal('g', 'l', key)})",
         )
         table = f"'{entity.table}'"
-        self._make(
+        self._fill(
             "rebacked",
             "SELECT n.parts, n.recno, n.usual, b.key IS NOT NULL AS known, b.recno AS before FROM backed n"
             f' LEFT JOIN hat_etl.backing b ON b."table" = {table} AND b.key = n.parts'
@@ -389,8 +418,7 @@ class _TableMerge:
         )
         self._run(f'DELETE FROM hat_etl.backing b USING rebacked n WHERE b."table" = {table} AND b.key = n.parts')
         self._run(f"INSERT INTO hat_etl.backing SELECT {table}, parts, recno FROM rebacked WHERE NOT usual")
-        kept = self._run("SELECT count(*) FROM backed WHERE NOT usual AND recno IS NULL").fetchall()
-        return int(kept[0][0])
+        return self._run("SELECT count(*) FROM backed WHERE NOT usual AND recno IS NULL")
 
     # -- quarantine --------------------------------------------------------------------------------------------------
 
@@ -399,19 +427,19 @@ class _TableMerge:
         intake, entity = self._intake, self._entity
         table = f"'{entity.table}'"
         old = f'SELECT {_ENTRY} FROM hat_etl.rejects WHERE "table" = {table}'
-        self._run("CREATE TEMPORARY TABLE affected (recno bigint PRIMARY KEY) ON COMMIT DROP")
-        self._run(
-            f"INSERT INTO affected SELECT recno FROM {intake.seen} UNION SELECT recno FROM losers"
-            " UNION SELECT recno FROM orphans WHERE recno IS NOT NULL"
+        self._fill(
+            "affected",
+            f"SELECT recno FROM {intake.seen} UNION SELECT recno FROM losers"
+            " UNION SELECT recno FROM orphans WHERE recno IS NOT NULL",
         )
-        self._make(
+        self._fill(
             "entries",
             f"SELECT {_ENTRY} FROM {intake.issues} UNION ALL"
             " SELECT recno, key, NULL, 'parent_missing', 'held', reason, NULL FROM orphans WHERE recno IS NOT NULL"
             f" UNION ALL {old} AND rule <> 'parent_missing' AND recno IN (SELECT recno FROM orphans)",
         )
         self._settle_soft(old)
-        self._make(
+        self._fill(
             "quarantined",
             f"SELECT DISTINCT recno FROM ((({old} AND recno IN (SELECT recno FROM affected))"
             f" EXCEPT ALL SELECT {_ENTRY} FROM entries) UNION ALL (SELECT {_ENTRY} FROM entries EXCEPT ALL"
@@ -491,12 +519,19 @@ class _TableMerge:
             self._run(f"SET LOCAL enable_{kind} = {'off' if few else 'on'}")
 
     def _make(self, name: str, query: str) -> None:
-        rows = self._run(f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {query}").rowcount
-        if rows > SMALL:
+        self._run(f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {query}")
+        if not self._few:
+            self._run(f"ANALYZE {name}")
+
+    def _fill(self, name: str, query: str) -> None:
+        """The same for a table that is there and empty."""
+        self._run(f"INSERT INTO {name} {query}")
+        if not self._few:
             self._run(f"ANALYZE {name}")
 
     def _drop_tables(self) -> None:
         self._run("DROP TABLE IF EXISTS " + ", ".join(f"pg_temp.{name}" for name in _SCRATCH))
+        self._run(f"TRUNCATE {', '.join(_SHARED)}")
 
 
 def _left(table: str) -> str:
