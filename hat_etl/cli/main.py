@@ -124,6 +124,7 @@ class LazyGroup(HatEtlGroup):
         "rejects": ("hat_etl.cli.ledger", "rejects"),
         "explain": ("hat_etl.cli.explain", "explain"),
         "undo": ("hat_etl.cli.undo", "undo"),
+        "tiss": ("hat_etl.cli.tiss", "tiss"),
         "sandbox": ("hat_etl.cli.sandbox", "sandbox"),
         "demo": ("hat_etl.cli.demo", "demo"),
     }
