@@ -34,7 +34,6 @@ _KINDS = {
     "SCHEMAV_CVC_COMPLEX_TYPE_4": "xsd.atributo",
     "SCHEMAV_CVC_TYPE_3_1_1": "xsd.atributo",
 }
-_FOLLOWING = "SCHEMAV_CVC_DATATYPE_VALID_1_2_1"
 _TEXTS = {
     "xsd.dominio": "O valor não está no domínio que o padrão define para este elemento.",
     "xsd.formato": "O valor não tem o formato que o padrão define para este elemento.",
@@ -81,12 +80,7 @@ def validated(message: etree._Element, schema: Schema) -> Verdict:
 
 
 def _findings(message: etree._Element, errors: list[SchemaError]) -> Iterator[Finding]:
-    seen: set[str] = set()
     for error in errors:
-        # A facet that fails is followed by one more error, which says the same of the type.
-        if error.kind == _FOLLOWING and error.path in seen:
-            continue
-        seen.add(error.path)
         code = _KINDS.get(error.kind, "xsd.outro")
         yield Finding(code, _where(message, error), _text(code, error))
 

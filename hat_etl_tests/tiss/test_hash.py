@@ -91,9 +91,11 @@ def test_any_damage_to_a_lot_gets_a_report(damages: list[tuple[int, int, bytes]]
 
 
 NAMES = st.sampled_from(
-    "mensagemTISS cabecalho Padrao loteGuias guiasTISS guiaSP-SADT guiaOdonto origem guiaHonorarios valorTotal epilogo"
-    " hash procedimentosExecutados tissFaultWS loteGuiasWS prestadorParaOperadora identificacaoPrestador"
-    " valorTotalGeral sequencialItem".split()
+    [
+        *("mensagemTISS", "cabecalho", "Padrao", "loteGuias", "guiasTISS", "guiaSP-SADT", "guiaOdonto", "origem"),
+        *("guiaHonorarios", "valorTotal", "epilogo", "hash", "procedimentosExecutados", "tissFaultWS", "loteGuiasWS"),
+        *("prestadorParaOperadora", "identificacaoPrestador", "valorTotalGeral", "sequencialItem"),
+    ]
 )
 TREES = st.recursive(
     st.tuples(NAMES, st.sampled_from(["", "4.03.00", "-1", "1e9", "NaN", "9" * 40, " "])),

@@ -98,7 +98,7 @@ EXTRA: dict[str, Callable[[zipfile.ZipFile], None]] = {
     "path of Windows": entry("..\\evil.xsd"),
     "drive of Windows": entry("C:evil.xsd"),
     "symbolic link": entry("evil.xsd", b"/etc/passwd", stat.S_IFLNK | 0o777),
-    "file twice": entry("Padrao TISS/tissV4_04_00.xsd"),
+    "file twice": entry("Padrao TISS/tissV4_04_00.xsd", FILES["tissV4_04_00.xsd"]),
     "bomb": entry("bomb.xsd", b"\0" * (package.MAX_FILE_BYTES + 1)),
     "too many entries": lambda archive: [entry(f"{n}.txt")(archive) for n in range(package.MAX_MEMBERS)] and None,
     "many large schemas": lambda archive: [
@@ -146,6 +146,13 @@ def test_a_zip_without_true_schemas_is_refused(name: str, tmp_path: Path, schema
     refused(zipped(tmp_path / "a.zip", CONTENTS[name]), schemas)
 
 
+def test_a_schema_that_takes_in_a_file_of_this_machine_is_refused(tmp_path: Path, schemas: Schemas) -> None:
+    more = b'<schema xmlns="http://www.w3.org/2001/XMLSchema" targetNamespace="http://www.ans.gov.br/padroes/tiss/schemas"/>'
+    (tmp_path / "more.xsd").write_bytes(more)
+    taken_in = f'<include schemaLocation="{tmp_path}/more.xsd"/><include '.encode()
+    refused(zipped(tmp_path / "a.zip", changed(MAIN, b"<include ", taken_in)), schemas)
+
+
 def damaged() -> dict[str, bytes]:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -158,6 +165,7 @@ def damaged() -> dict[str, bytes]:
         "no ZIP": b"<xml/>",
         "empty": b"",
         "truncated": whole[: len(whole) // 2],
+        "wrong bytes in a compressed file": whole[:60] + b"\xff" * 40 + whole[100:],
         "bytes flipped": whole[:middle] + flipped + whole[middle + 50 :],
         "encrypted": whole.replace(b"PK\x01\x02\x14\x03\x14\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01\x00"),
     }
