@@ -38,14 +38,19 @@ class Document:
     findings: tuple[Finding, ...]
 
 
-def read(content: bytes, max_bytes: int = MAX_BYTES) -> Document:
-    """Parse the bytes of a TISS message. Never raises for what they hold: findings say what is wrong."""
+def read(content: bytes, max_bytes: int = MAX_BYTES, *, lenient: bool = False) -> Document:
+    """Parse the bytes of a TISS message. Never raises for what they hold: findings say what is wrong.
+
+    ``lenient``: UTF-8 that is declared as something else is read as the UTF-8 it is.
+    """
     refusal = _refusal(content, max_bytes)
     if refusal:
         return Document(None, (refusal,))
     body, encoding, findings = _encoding(content)
     if encoding is None:
         return Document(None, tuple(findings))
+    if lenient and findings and findings[0].code == "encoding.utf8_como_iso":
+        encoding = "utf-8"
     if _has_doctype(body):
         return Document(None, (*findings, _doctype()))
     try:
