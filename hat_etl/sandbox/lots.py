@@ -1,6 +1,6 @@
 """Synthetic lots of guides in TISS, as a provider's system or HAT writes them: valid, with the right hash.
 
-Everything in them is invented. They are written as text, apart from the code that reads them.
+Valid from version 4.00 on. Everything in them is invented. They are written as text, apart from the code that reads them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def sadt_lot(
 
 def sadt_lot_text(number: str, guides: Sequence[Guide], *, registry: str, provider: str, version: str) -> str:
     """The same as text without declaration, its hash still open."""
-    body = "".join(_sadt_guide(guide, registry, provider) for guide in guides)
+    exams = "05" if version < "4.01" else "23"
+    body = "".join(_sadt_guide(guide, registry, provider, exams) for guide in guides)
     return _message(number, body, registry, provider, version)
 
 
@@ -119,7 +120,7 @@ _PROFESSIONAL = """\
 """
 
 
-def _sadt_guide(guide: Guide, registry: str, provider: str) -> str:
+def _sadt_guide(guide: Guide, registry: str, provider: str, attendance: str) -> str:
     total = sum((line.total for line in guide.procedures), Decimal(0))
     lines = "".join(_procedure(number, line) for number, line in enumerate(guide.procedures, 1))
     return f"""\
@@ -152,7 +153,7 @@ def _sadt_guide(guide: Guide, registry: str, provider: str) -> str:
 <ans:CNES>9999999</ans:CNES>
 </ans:dadosExecutante>
 <ans:dadosAtendimento>
-<ans:tipoAtendimento>23</ans:tipoAtendimento>
+<ans:tipoAtendimento>{attendance}</ans:tipoAtendimento>
 <ans:indicacaoAcidente>9</ans:indicacaoAcidente>
 <ans:regimeAtendimento>01</ans:regimeAtendimento>
 </ans:dadosAtendimento>
