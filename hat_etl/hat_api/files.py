@@ -11,6 +11,7 @@ import httpx
 
 from hat_etl.errors import HatApiError
 from hat_etl.hat_api.bodies import LotItem
+from hat_etl.hat_api.tls import trusted
 from hat_etl.hat_api.transport import LONGEST_PAUSE
 from hat_etl.tenants.config import Tenant
 
@@ -51,6 +52,7 @@ class Files:
         self._settings = tenant.hat.api
         self._client = httpx.Client(
             timeout=self._settings.timeout_seconds,
+            verify=trusted(),
             follow_redirects=False,
             # What arrives is what is kept: nothing is unpacked on the way.
             headers={"Accept-Encoding": "identity", "User-Agent": "hat_etl"},

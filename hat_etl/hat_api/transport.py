@@ -13,6 +13,7 @@ import httpx
 
 from hat_etl.errors import ConfigurationError, HatApiError
 from hat_etl.hat_api.mastertoken import Keyring
+from hat_etl.hat_api.tls import trusted
 from hat_etl.tenants.config import Tenant
 
 # Their lines hold whole addresses, and those of files are signed.
@@ -66,6 +67,7 @@ class Transport:
                 "User-Agent": "hat_etl",
             },
             timeout=api.timeout_seconds,
+            verify=trusted(),
             follow_redirects=False,
             limits=httpx.Limits(max_connections=32, max_keepalive_connections=32, keepalive_expiry=4),
         )

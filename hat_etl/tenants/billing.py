@@ -29,6 +29,7 @@ def _absolute(value: Path) -> Path:
     return value
 
 
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 _Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -54,6 +55,29 @@ class HatApi(Section):
     """How long the answer of a cadastral write is waited for."""
 
 
+class Soap(Section):
+    """``[billing.soap]``: the operator's TISS web service. ``{version}`` in an address stands for a lot's version."""
+
+    lot_url: WebAddress
+    status_url: WebAddress
+    statement_url: WebAddress | None = None
+    """Without it, no denials are asked for."""
+    user: Annotated[str, pattern(r".{1,20}", "at most 20 characters")] | None = None
+    password: SecretRef | None = None
+    password_mode: Literal["md5", "plain"] = "md5"
+    hash_encoding: Literal["iso-8859-1", "utf-8"] = "iso-8859-1"
+    charset: Literal["iso-8859-1", "utf-8"] = "utf-8"
+    certificate: AbsolutePath | None = None
+    """Of the client, PEM, for operators that want one."""
+    certificate_key: AbsolutePath | None = None
+    certificate_password: SecretRef | None = None
+    authorities: AbsolutePath | None = None
+    """PEM file of the certification authorities to trust instead of the usual ones."""
+    connect_seconds: _Seconds = 10.0
+    timeout_seconds: _Seconds = 60.0
+    total_seconds: _Seconds = 120.0
+
+
 class Pls(Section):
     """``[billing.pls]``: the REST services of PLS (xmlManager, protocols)."""
 
@@ -67,16 +91,17 @@ class Pls(Section):
 class Folder(Section):
     """``[billing.folder]``: a folder from which the operator takes lots."""
 
-    path: Annotated[Path, AfterValidator(_absolute)]
+    path: AbsolutePath
 
 
 class Billing(Section):
     """``[billing]``: the lots of the tenant, from HAT to the operator and back."""
 
-    deliver: Literal["pls", "folder"] | None = None
+    deliver: Literal["soap", "pls", "folder"] | None = None
     """How lots reach the operator."""
     ask: Literal["pls"] | None = None
     """Whom to ask by lot number whether a lot has arrived; without it a person must say so."""
+    soap: Soap | None = None
     pls: Pls | None = None
     folder: Folder | None = None
     download_hosts: tuple[_FileHost, ...] = ("*.blob.core.windows.net",)

@@ -22,7 +22,7 @@ from pydantic import (
     StrictInt,
 )
 
-from hat_etl.tenants.billing import Billing, Folder, HatApi, Pls
+from hat_etl.tenants.billing import Billing, Folder, HatApi, Pls, Soap
 from hat_etl.tenants.secrets import SecretRef
 from hat_etl.tenants.section import Section, WebAddress, pattern
 
@@ -204,6 +204,7 @@ def accepted_keys(location: tuple[str | int, ...]) -> tuple[str, ...]:
         "alerts": Alerts,
         "hat.api": HatApi,
         "billing": Billing,
+        "billing.soap": Soap,
         "billing.pls": Pls,
         "billing.folder": Folder,
     }

@@ -12,8 +12,8 @@ import pytest
 
 from hat_etl.hat_api.client import HatApi
 from hat_etl.sandbox.hat.app import HatServer
-from hat_etl.sandbox.hat.state import State
 from hat_etl.sandbox.hat.lots import Recipe
+from hat_etl.sandbox.hat.state import State
 from hat_etl.sandbox.web import Faults, Faulty, serving
 from hat_etl.tenants.config import Tenant
 
