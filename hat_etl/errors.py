@@ -77,3 +77,17 @@ class Busy(HatEtlError):
 
     exit_code = 8
     kind = "busy"
+
+
+class HatApiError(HatEtlError):
+    """HAT's API cannot be reached, refuses the Mastertoken or a call, or answers what nobody understands."""
+
+    exit_code = 9
+    kind = "hat_api"
+
+
+class OperatorError(HatEtlError):
+    """The operator's service cannot be reached, refuses, or answers what nobody understands."""
+
+    exit_code = 10
+    kind = "operator"

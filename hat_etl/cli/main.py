@@ -124,6 +124,8 @@ class LazyGroup(HatEtlGroup):
         "rejects": ("hat_etl.cli.ledger", "rejects"),
         "explain": ("hat_etl.cli.explain", "explain"),
         "undo": ("hat_etl.cli.undo", "undo"),
+        "tiss": ("hat_etl.cli.tiss", "tiss"),
+        "billing": ("hat_etl.cli.billing", "billing"),
         "sandbox": ("hat_etl.cli.sandbox", "sandbox"),
         "demo": ("hat_etl.cli.demo", "demo"),
     }
@@ -147,7 +149,8 @@ def main() -> None:
     """Bring a health operator's data from Protheus PLS into its HAT database.
 
     Exit codes: 0 done, 1 unexpected, 2 usage, 3 configuration, 4 ERP (source), 5 tenant database (target),
-    6 data or views not as the contract says, 7 a person has to decide, 8 another run is going on.
+    6 data or views not as the contract says, 7 a person has to decide, 8 another run is going on, 9 HAT's API,
+    10 the operator's service.
     """
 
 

@@ -30,12 +30,15 @@ def sandbox() -> None:
 @click.option("--beneficiaries", default=20_000, show_default=True, help="Size of the operator.")
 @click.option("--dirt", is_flag=True, help="Plant faults of every kind, with known counts.")
 @click.option("--seed", default=1, show_default=True, help="Same seed, same operator.")
+@click.option("--billing", is_flag=True, help="Also a HAT in which lots wait, and an operator's web service.")
 @_JSON
-def up(folder: Path, beneficiaries: int, dirt: bool, seed: int, as_json: bool) -> None:
+def up(folder: Path, beneficiaries: int, dirt: bool, seed: int, billing: bool, as_json: bool) -> None:
     """Start the sandbox, and make its data when they are not there yet."""
     from hat_etl.sandbox import command
 
-    _, manifest = command.up(folder, beneficiaries=beneficiaries, dirt=dirt, seed=seed, tell=say)
+    _, manifest = command.up(folder, beneficiaries=beneficiaries, dirt=dirt, seed=seed, with_billing=billing, tell=say)
+    if billing:
+        command.billing_of(folder).seed()
     if as_json:
         print_json(manifest.model_dump(mode="json"))
     else:

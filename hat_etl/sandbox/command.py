@@ -13,8 +13,9 @@ import psycopg
 from pydantic import BaseModel, ConfigDict
 
 from hat_etl.errors import ConfigurationError
+from hat_etl.sandbox import billing, loading, server
 from hat_etl.sandbox import dirt as planting
-from hat_etl.sandbox import loading, server
+from hat_etl.sandbox.billing import BillingSandbox
 from hat_etl.sandbox.planter import Planted
 from hat_etl.sandbox.server import ERP_SCHEMA, HAT, LOADER, PLS, PROTHEUS, READER, VIEWS_SCHEMA, Sandbox
 
@@ -50,11 +51,13 @@ def up(
     seed: int = 1,
     company: str = "01",
     tenants: Path | None = None,
+    with_billing: bool = False,
     tell: Callable[[str], None] = lambda text: None,
 ) -> tuple[Sandbox, Manifest]:
     """Start the sandbox and build what it does not hold yet; with the same arguments it is reused as it stands.
 
-    Other arguments make both databases anew. ``tell`` is called with a line for each longer step.
+    Other arguments make both databases anew. ``with_billing``: also start a HAT and an operator's web service, and let
+    the tenant file name them. ``tell`` is called with a line for each longer step.
     """
     least = LEAST_FOR_DIRT if dirt else 1
     if beneficiaries < least:
@@ -70,15 +73,23 @@ def up(
         asked = (beneficiaries, dirt, seed, company)
         if manifest is None or (manifest.beneficiaries, manifest.dirt, manifest.seed, manifest.company) != asked:
             _manifest_file(folder).unlink(missing_ok=True)
+            billing.forget(folder)
             manifest = _build(sandbox, beneficiaries, dirt, seed, company, tell)
             # Last of all: without it, a build that was cut short starts anew.
             _manifest_file(folder).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-    _write_tenant(sandbox, company, tenants or Path(os.environ.get("HAT_ETL_TENANTS", "tenants")))
+        loop = BillingSandbox.up(folder, ANS_REGISTRY, TENANT) if with_billing else None
+    _write_tenant(sandbox, company, tenants or Path(os.environ.get("HAT_ETL_TENANTS", "tenants")), loop)
     return sandbox, manifest
+
+
+def billing_of(folder: Path) -> BillingSandbox:
+    """HAT and operator of the sandbox, started where they do not run."""
+    return BillingSandbox.up(folder.resolve(), ANS_REGISTRY, TENANT)
 
 
 def down(folder: Path | None = None) -> bool:
     """Stop the sandbox; its data stays for the next ``up``. False when it was not running."""
+    billing.down((folder or server.default_folder()).resolve())
     return server.down(folder or server.default_folder())
 
 
@@ -118,7 +129,7 @@ def _build(
     )
 
 
-def _write_tenant(sandbox: Sandbox, company: str, tenants: Path) -> None:
+def _write_tenant(sandbox: Sandbox, company: str, tenants: Path, loop: BillingSandbox | None) -> None:
     """The tenant file of the sandbox, and the addresses it refers to, for the owner's eyes only."""
     urls = {"erp": sandbox.url(PLS, READER), "hat": sandbox.url(HAT, LOADER)}
     for name, url in urls.items():
@@ -142,6 +153,6 @@ connections = 2
 [hat]
 url = "file:{sandbox.folder / "hat.url"}"
 schema = "hat"
-''',
+{loop.hat_keys() if loop else ""}{loop.sections(TENANT) if loop else ""}''',
         encoding="utf-8",
     )

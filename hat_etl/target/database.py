@@ -23,6 +23,9 @@ logging.getLogger("psycopg").setLevel(logging.CRITICAL)
 LOCK = (0x484154, 1)
 """Key of the advisory lock: one run at a time in one tenant database."""
 
+PREPARATION = (0x484154, 2)
+"""Key of the advisory lock of those who make the technical schema."""
+
 _SESSION = ("timezone=UTC", "statement_timeout=0", "idle_in_transaction_session_timeout=0", *SERVER_NETWORK)
 
 _END_POLLS = 20
@@ -92,12 +95,18 @@ class TenantDatabase:
                     "Have the database made anew with ENCODING 'UTF8'.",
                     tenant=self.tenant.name,
                 )
-            with control.transaction():
-                for statement in create_technical():
-                    control.execute(statement)
-                self._write_identity(control)
-                self.check_identity(control)
+            self.prepare(control)
             yield control
+
+    def prepare(self, connection: Connection) -> None:
+        """Make the technical schema where it is missing, and write or check the identity row. Raises TargetError."""
+        with connection.transaction():
+            # Two commands may be the first of a tenant at the same time.
+            connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", PREPARATION)
+            for statement in create_technical():
+                connection.execute(statement)
+            self._write_identity(connection)
+            self.check_identity(connection)
 
     def end_session(self, connection: Connection, pid: int) -> bool:
         """End an earlier session of this tenant, whose connection is lost; whether it is gone.

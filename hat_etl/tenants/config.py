@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, time
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -23,7 +22,9 @@ from pydantic import (
     StrictInt,
 )
 
+from hat_etl.tenants.billing import Billing, Folder, HatApi, Pls, Soap
 from hat_etl.tenants.secrets import SecretRef
+from hat_etl.tenants.section import Section, WebAddress, pattern
 
 Dialect = Literal["postgresql", "oracle"]
 
@@ -32,20 +33,11 @@ RESERVED_SCHEMAS = frozenset({"hat_etl", "hat_etl_stage"})
 """Schemas of the tenant database that hat_etl keeps for itself."""
 
 
-def _pattern(pattern: str, wanted: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(f"must be {wanted}")
-        return value
-
-    return AfterValidator(check)
-
-
-_Name = Annotated[str, _pattern(TENANT_NAME, "made of small letters, digits, - and _")]
-_AnsRegistry = Annotated[str, _pattern(r"[0-9]{6}", "the 6 digits of the registration at ANS")]
-_Company = Annotated[str, _pattern(r"[A-Za-z0-9]{2}", "the 2 letters or digits of the Protheus company")]
-_Schema = Annotated[str, _pattern(r"[A-Za-z_][A-Za-z0-9_$]{0,62}", "a plain identifier, without quotes")]
-_HatSchema = Annotated[str, _pattern(r"[a-z_][a-z0-9_]{0,62}", "a plain identifier in small letters, without quotes")]
+_Name = Annotated[str, pattern(TENANT_NAME, "made of small letters, digits, - and _")]
+_AnsRegistry = Annotated[str, pattern(r"[0-9]{6}", "the 6 digits of the registration at ANS")]
+_Company = Annotated[str, pattern(r"[A-Za-z0-9]{2}", "the 2 letters or digits of the Protheus company")]
+_Schema = Annotated[str, pattern(r"[A-Za-z_][A-Za-z0-9_$]{0,62}", "a plain identifier, without quotes")]
+_HatSchema = Annotated[str, pattern(r"[a-z_][a-z0-9_]{0,62}", "a plain identifier in small letters, without quotes")]
 
 
 def _cron(value: str) -> str:
@@ -72,18 +64,6 @@ def _timezone(value: str) -> str:
         ZoneInfo(value)
     except (ValueError, OSError, LookupError):  # ZoneInfo raises all three, depending on what is wrong with the name
         raise ValueError("must be a time zone of the IANA list, such as America/Sao_Paulo") from None
-    return value
-
-
-def _web_address(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname or not value.isprintable():
-        raise ValueError("must be an address that starts with https://")
-    if "@" in parts.netloc:
-        raise ValueError("must not hold a user or a password")
     return value
 
 
@@ -122,11 +102,7 @@ def _window(value: object) -> Window:
 _WindowText = Annotated[Window, BeforeValidator(_window), PlainSerializer(str)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_by_name=True)
-
-
-class Erp(_Section):
+class Erp(Section):
     """``[erp]``: the Protheus database of the operator."""
 
     dialect: Dialect
@@ -154,16 +130,18 @@ class Erp(_Section):
         return not self.windows or any(window.holds(local) for window in self.windows)
 
 
-class Hat(_Section):
-    """``[hat]``: the tenant's own database, and later the HAT API."""
+class Hat(Section):
+    """``[hat]``: the tenant's own database and the HAT API."""
 
     url: SecretRef
     schema_name: Annotated[_HatSchema, AfterValidator(_not_reserved)] = Field(default="hat", alias="schema")
-    api_url: Annotated[str, AfterValidator(_web_address)] | None = None
+    api_url: WebAddress | None = None
+    """Host of the HAT API, without the paths of ``[hat.api]``."""
     master_token: SecretRef | None = None
+    api: HatApi = HatApi()
 
 
-class Schedule(_Section):
+class Schedule(Section):
     """``[schedule]``: when the tenant is synchronised by itself, in the ERP's time zone."""
 
     incremental: _Cron | None = None
@@ -171,7 +149,7 @@ class Schedule(_Section):
     """Nothing starts by itself; what a person launches runs."""
 
 
-class Alerts(_Section):
+class Alerts(Section):
     """``[alerts]``: when the tenant's checks turn red."""
 
     reject_share: Annotated[float, Field(ge=0, le=1)] = 0.05
@@ -180,7 +158,7 @@ class Alerts(_Section):
     """How long after the moment at which a sync was due it may be missing."""
 
 
-class Sync(_Section):
+class Sync(Section):
     """``[sync]``: how incremental runs read, and when they stop and ask."""
 
     lookback_minutes: Annotated[StrictInt, Field(ge=0)] = 15
@@ -197,7 +175,7 @@ class Sync(_Section):
     """How long a run waits for rows that another session of the tenant database has locked."""
 
 
-class Tenant(_Section):
+class Tenant(Section):
     """One health operator: where its data comes from and where it goes."""
 
     name: _Name
@@ -207,6 +185,7 @@ class Tenant(_Section):
     schedule: Schedule = Schedule()
     sync: Sync = Sync()
     alerts: Alerts = Alerts()
+    billing: Billing = Billing()
 
     @property
     def erp_server(self) -> str:
@@ -216,13 +195,18 @@ class Tenant(_Section):
 
 def accepted_keys(location: tuple[str | int, ...]) -> tuple[str, ...]:
     """The keys of the section at ``location`` (empty: the file itself), as a tenant file spells them."""
-    sections: dict[str, type[_Section]] = {
+    sections: dict[str, type[Section]] = {
         "": Tenant,
         "erp": Erp,
         "hat": Hat,
         "schedule": Schedule,
         "sync": Sync,
         "alerts": Alerts,
+        "hat.api": HatApi,
+        "billing": Billing,
+        "billing.soap": Soap,
+        "billing.pls": Pls,
+        "billing.folder": Folder,
     }
     model = sections.get(".".join(map(str, location)))
     return tuple(info.alias or name for name, info in model.model_fields.items()) if model else ()

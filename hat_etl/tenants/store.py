@@ -207,7 +207,7 @@ connections = {connections}
 # The tenant's own PostgreSQL database, and the schema of the HAT tables in it.
 url = {hat_url}
 schema = {hat_schema}
-# Needed for billing only.
+# Needed for billing only; [hat.api] and [billing] too.
 # api_url = "https://..."
 # master_token = "{token}"
 

@@ -1,0 +1,134 @@
+"""What a person decides about a lot: go on, stay, try again, or that it has arrived."""
+
+from __future__ import annotations
+
+from hat_etl.billing import store as rows
+from hat_etl.billing.deliver import schedule
+from hat_etl.billing.operators.base import cause
+from hat_etl.billing.pull import CONTENT_CHANGED, DELETED_LATE, enqueue_deletion
+from hat_etl.billing.push import enqueue_status
+from hat_etl.billing.states import UNSENT, State
+from hat_etl.billing.store import Lot, Store, store_of
+from hat_etl.billing.validate import NUMBER_REUSED
+from hat_etl.errors import DataError
+from hat_etl.target.database import Connection
+from hat_etl.tenants.config import Tenant
+
+
+def release(tenant: Tenant, batch_number: str, *, accept: bool, provider: str | None = None) -> Lot:
+    """End what a lot waits for; gives the lot as it stands then.
+
+    ``accept``: take the new file, send the reused number all the same, or confirm the deletion in HAT; otherwise keep
+    the old file, refuse the lot, or keep it in HAT. Raises DataError when it waits for nothing, or this cannot be.
+    """
+    with store_of(tenant) as store, store.transaction() as connection:
+        lot = only(store, connection, batch_number, provider)
+        rows_before = {"hold": lot.hold, "accept": accept}
+        match lot.hold:
+            case hold if hold == CONTENT_CHANGED:
+                if accept:
+                    _take_other_content(store, connection, lot)
+            case hold if hold == NUMBER_REUSED:
+                if not accept:
+                    _refuse(store, connection, lot)
+            case hold if hold == DELETED_LATE:
+                if accept:
+                    enqueue_deletion(connection, lot)
+                else:
+                    # HAT lists the lot until it is told that this is all there is to say.
+                    enqueue_status(store, connection, lot.lot, again=True)
+            case _:
+                raise _cannot(tenant, lot, "waits for no decision")
+        rows.change(connection, lot.lot, "released", rows_before, hold=None)
+        return store.get(connection, lot.lot)
+
+
+def arrived(tenant: Tenant, batch_number: str, protocol: str, *, provider: str | None = None) -> Lot:
+    """The operator has a lot in doubt, under this protocol. Raises DataError when it is not in doubt."""
+    with store_of(tenant) as store, store.transaction() as connection:
+        lot = only(store, connection, batch_number, provider)
+        if lot.state is not State.UNKNOWN:
+            raise _cannot(tenant, lot, f"is not in doubt, but {lot.state}")
+        rows.drop(connection, lot.lot, "deliver")
+        rows.move(
+            connection, lot.lot, State.PROTOCOLLED, "arrived, as a person says", {"protocol": protocol},
+            protocol=protocol, first_protocol=protocol, tiss_status=1,
+        )  # fmt: skip
+        schedule(connection, lot.lot, 0)
+        enqueue_status(store, connection, lot.lot)
+        return store.get(connection, lot.lot)
+
+
+def retry(tenant: Tenant, batch_number: str, *, provider: str | None = None) -> Lot:
+    """Try again: a refused lot from its check on, one in doubt that has not arrived, what waits for its next attempt.
+
+    Raises DataError for a lot of which there is nothing to try.
+    """
+    with store_of(tenant) as store, store.transaction() as connection:
+        lot = only(store, connection, batch_number, provider)
+        hurried = connection.execute(
+            "UPDATE hat_etl.billing_outbox SET not_before = now() WHERE lot = %s AND state = 'waiting'", (lot.lot,)
+        ).rowcount
+        match lot.state:
+            case State.REFUSED:
+                rows.move(connection, lot.lot, State.PULLED, "tried again", causes=[], tiss_status=None)
+            case State.UNKNOWN:
+                rows.move(connection, lot.lot, State.QUEUED, "has not arrived, as a person says")
+                rows.enqueue(connection, lot.lot, "deliver", {"sha256": lot.sha256})
+            case _ if hurried:
+                rows.note(connection, lot.lot, "hurried")
+            case _:
+                raise _cannot(tenant, lot, f"is {lot.state} and has nothing that could be tried again")
+        return store.get(connection, lot.lot)
+
+
+def only(store: Store, connection: Connection, batch_number: str, provider: str | None) -> Lot:
+    """The lot with this number, locked. Raises DataError when there is none, or several providers have one."""
+    found = connection.execute(
+        "SELECT lot, provider FROM hat_etl.billing_lots WHERE batch_number = %s AND provider = coalesce(%s, provider)",
+        (batch_number, provider),
+    ).fetchall()
+    if not found:
+        raise DataError(
+            "There is no such lot.", f"List the lots with: hat-etl billing show {store.tenant.name}", store.tenant.name
+        )
+    if len(found) > 1:
+        raise DataError(
+            f"Several providers have a lot {batch_number}: {', '.join(sorted(str(row[1]) for row in found))}.",
+            "Name the provider with --provider.",
+            store.tenant.name,
+        )
+    return store.get(connection, int(found[0][0]), lock=True)
+
+
+def _take_other_content(store: Store, connection: Connection, lot: Lot) -> None:
+    if lot.state not in UNSENT | {State.REFUSED}:
+        raise _cannot(
+            store.tenant, lot, f"is {lot.state}: the operator has the old file, or may have it, and gets no other"
+        )
+    row = connection.execute(
+        "SELECT sha256 FROM hat_etl.billing_contents WHERE lot = %s AND sha256 <> %s ORDER BY pulled_at DESC LIMIT 1",
+        (lot.lot, lot.sha256),
+    ).fetchone()
+    assert row is not None, "a lot whose content has changed has two"
+    rows.drop(connection, lot.lot, "deliver")
+    if lot.state is State.PULLED:
+        rows.change(connection, lot.lot, "other content taken", {"sha256": row[0]}, sha256=row[0])
+    else:
+        rows.move(
+            connection, lot.lot, State.PULLED, "other content taken", {"sha256": row[0]}, sha256=row[0], causes=[]
+        )
+
+
+def _refuse(store: Store, connection: Connection, lot: Lot) -> None:
+    reason = cause("5053", "Número de lote repetido", "O prestador já usou este número de lote em outro lote.")
+    rows.move(connection, lot.lot, State.REFUSED, "refused: number reused", causes=[reason.document()])
+    enqueue_status(store, connection, lot.lot)
+
+
+def _cannot(tenant: Tenant, lot: Lot, why: str) -> DataError:
+    return DataError(
+        f"Lot {lot.batch_number} of provider {lot.provider} {why}.",
+        f"Look at it with: hat-etl billing show {tenant.name} {lot.batch_number}",
+        tenant.name,
+    )

@@ -1,0 +1,236 @@
+"""Lots to the operator, through the outbox: written first, sent after, and asked about where the outcome is not known.
+
+Lots of one provider go one after the other, in the order in which the provider sent them to HAT; one that waits lets
+none pass. Providers go side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+from hat_etl.billing import store as rows
+from hat_etl.billing.operators.base import Absent, Letter, NoAnswer, NotSent, Operator, Rejected, Taken, Unclear
+from hat_etl.billing.operators.profile import operator_of
+from hat_etl.billing.push import enqueue_status
+from hat_etl.billing.states import State
+from hat_etl.billing.store import Lot, Store, store_of
+from hat_etl.billing.validate import validate_pulled
+from hat_etl.billing.work import Breaker, StageReport, each
+from hat_etl.errors import DecisionNeeded, OperatorError
+from hat_etl.target.database import Connection
+from hat_etl.tenants.config import Tenant
+
+_LONGEST_PAUSE = 3600.0
+_QUEUED_AT_ONCE = 500
+
+
+def send(tenant: Tenant) -> StageReport:
+    """Deliver what waits, and settle what was left in doubt."""
+    report = StageReport(tenant.name, "send")
+    with store_of(tenant) as store, store.stage("send"), operator_of(tenant) as operator:
+        _doubt_interrupted(store, report)
+        validate_pulled(store, report)
+        _queue(store)
+        breaker = Breaker()
+
+        def work(lots: list[int]) -> None:
+            _Provider(store, operator, report, breaker).go(lots)
+
+        each(_by_provider(store), work, tenant.billing.workers)
+        if breaker.is_open:
+            report.problem(
+                OperatorError(
+                    "The operator's service cannot be reached; what waits is sent with a later run.",
+                    f"See that it is up and that the network lets this machine reach it: hat-etl doctor {tenant.name}",
+                    tenant.name,
+                )
+            )
+    return report.finish()
+
+
+def _doubt_interrupted(store: Store, report: StageReport) -> None:
+    """Lots whose delivery nobody drives any more: the stage is ours, so whoever began them is gone."""
+    for lot in store.lots("state = 'sent'"):
+        with store.transaction() as connection:
+            rows.move(connection, lot.lot, State.UNKNOWN, "delivery interrupted")
+        report.count("unknown")
+
+
+def _queue(store: Store) -> None:
+    """Write the deliveries into the outbox."""
+    lots = store.lots("state = 'validated' AND hold IS NULL")
+    for start in range(0, len(lots), _QUEUED_AT_ONCE):
+        with store.transaction() as connection:
+            for lot in lots[start : start + _QUEUED_AT_ONCE]:
+                rows.move(connection, lot.lot, State.QUEUED, "queued")
+                rows.enqueue(connection, lot.lot, "deliver", {"sha256": lot.sha256})
+
+
+def _by_provider(store: Store) -> Iterator[list[int]]:
+    with store.connection() as connection:
+        found = connection.execute(
+            "SELECT provider, lot FROM hat_etl.billing_lots WHERE state IN ('queued', 'unknown')"
+            f" AND hold IS NULL ORDER BY {rows.ORDER}"
+        ).fetchall()
+    for _, lots in groupby(found, key=lambda row: row[0]):
+        yield [int(row[1]) for row in lots]
+
+
+class _Provider:
+    """The lots of one provider, in their order."""
+
+    def __init__(self, store: Store, operator: Operator, report: StageReport, breaker: Breaker) -> None:
+        self._store, self._operator, self._report, self._breaker = store, operator, report, breaker
+
+    def go(self, lots: list[int]) -> None:
+        """Deliver them until one has to wait."""
+        for lot in lots:
+            if self._breaker.is_open or not self._one(lot):
+                return
+
+    def _one(self, number: int) -> bool:
+        """Whether the next one may go."""
+        with self._store.connection() as connection:
+            lot = self._store.get(connection, number)
+        if lot.hold is not None:
+            return True
+        if lot.state is State.UNKNOWN and not self._ask(lot):
+            return False
+        with self._store.connection() as connection:
+            lot = self._store.get(connection, number)
+        return self._deliver(lot) if lot.state is State.QUEUED else True
+
+    def _ask(self, lot: Lot) -> bool:
+        """Ask the operator about a lot in doubt; whether the doubt is over."""
+        if not self._is_ripe(lot):
+            self._report.count("waiting")
+            return False
+        found = self._operator.find(letter_of(lot))
+        with self._store.transaction() as connection:
+            match found:
+                case Taken() | Rejected():
+                    self._settle(connection, lot, found, "found at the operator")
+                case Absent():
+                    rows.move(connection, lot.lot, State.QUEUED, "not at the operator")
+                    rows.enqueue(connection, lot.lot, "deliver", {"sha256": lot.sha256})
+                case NoAnswer(why, down):
+                    self._breaker.note(down=down)
+                    rows.note(connection, lot.lot, "asked in vain", {"why": why})
+                    self._report.count("unknown")
+                    self._report.problem(_doubt(self._store.tenant, lot, why))
+                    return False
+        return True
+
+    def _is_ripe(self, lot: Lot) -> bool:
+        with self._store.connection() as connection:
+            row = connection.execute(
+                "SELECT state_since <= now() - make_interval(secs => %s) FROM hat_etl.billing_lots WHERE lot = %s",
+                (self._store.tenant.billing.unknown_wait_seconds, lot.lot),
+            ).fetchone()
+        return row == (True,)
+
+    def _deliver(self, lot: Lot) -> bool:
+        with self._store.transaction() as connection:
+            if not _is_due(connection, lot.lot):
+                self._report.count("waiting")
+                return False
+            content = self._store.content(connection, lot)
+            again = _was_sent(connection, lot)
+            rows.move(connection, lot.lot, State.SENT, "sent", {"sha256": lot.sha256})
+        # Committed: from here on a break leaves a lot in doubt, never one that is sent twice.
+        outcome = self._operator.deliver(letter_of(lot, content, again=again))
+        with self._store.transaction() as connection:
+            message = rows.waiting(connection, lot.lot, "deliver")
+            match outcome:
+                case Taken() | Rejected():
+                    self._breaker.note(down=False)
+                    if message is not None:
+                        rows.done(connection, message.id)
+                    self._settle(connection, lot, outcome, "delivered")
+                    return True
+                case NotSent(why):
+                    self._breaker.note(down=True)
+                    rows.move(connection, lot.lot, State.QUEUED, "not sent", {"why": why})
+                    if message is not None:
+                        rows.put_off(connection, message.id, why, self._pause(message.attempts))
+                    self._report.count("not sent")
+                case Unclear(why):
+                    rows.move(connection, lot.lot, State.UNKNOWN, "no answer", {"why": why})
+                    self._report.count("unknown")
+        return False
+
+    def _pause(self, attempts: int) -> float:
+        return min(self._store.tenant.billing.retry_seconds * 2.0 ** min(attempts, 20), _LONGEST_PAUSE)
+
+    def _settle(self, connection: Connection, lot: Lot, outcome: Taken | Rejected, how: str) -> None:
+        rows.drop(connection, lot.lot, "deliver")
+        causes = [item.document() for item in outcome.causes]
+        if isinstance(outcome, Rejected):
+            detail: dict[str, Any] = {"codes": [item["code"] for item in causes]}
+            rows.move(connection, lot.lot, State.REFUSED, f"{how}: refused", detail, causes=causes)
+            self._report.count("refused")
+        else:
+            minutes = self._store.tenant.billing.poll_minutes
+            rows.move(
+                connection, lot.lot, State.PROTOCOLLED, how, {"protocol": outcome.protocol},
+                causes=causes, first_protocol=outcome.protocol, protocol=outcome.protocol, tiss_status=1,
+            )  # fmt: skip
+            schedule(connection, lot.lot, minutes * 60)
+            self._report.count("protocolled")
+        enqueue_status(self._store, connection, lot.lot)
+
+
+def schedule(connection: Connection, lot: int, seconds: float | None) -> None:
+    """Ask the operator about the lot after so many seconds; None: not any more."""
+    connection.execute(
+        "UPDATE hat_etl.billing_lots SET next_poll = now() + make_interval(secs => %s) WHERE lot = %s", (seconds, lot)
+    )
+
+
+def _is_due(connection: Connection, lot: int) -> bool:
+    row = connection.execute(
+        "SELECT not_before <= now() FROM hat_etl.billing_outbox WHERE lot = %s AND kind = 'deliver'"
+        " AND state = 'waiting'",
+        (lot,),
+    ).fetchone()
+    return row == (True,)
+
+
+def _was_sent(connection: Connection, lot: Lot) -> bool:
+    """Whether these bytes may have reached the operator before."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM hat_etl.billing_history WHERE lot = %s AND event = 'sent'"
+        " AND detail ->> 'sha256' = %s)",
+        (lot.lot, lot.sha256),
+    ).fetchone()
+    return row == (True,)
+
+
+def letter_of(lot: Lot, content: bytes = b"", *, again: bool = False) -> Letter:
+    """The lot as the operator gets it, or is asked about it."""
+    return Letter(
+        lot=lot.lot,
+        batch_number=lot.batch_number,
+        provider=lot.provider,
+        lot_number=lot.lot_number or "",
+        origin_kind=lot.origin_kind,
+        origin_code=lot.origin_code,
+        auth_type=lot.auth_type,
+        version=lot.version,
+        protocol=lot.protocol,
+        again=again,
+        content=content,
+    )
+
+
+def _doubt(tenant: Tenant, lot: Lot, why: str) -> DecisionNeeded:
+    return DecisionNeeded(
+        f"It is not known whether lot {lot.batch_number} of provider {lot.provider} has reached the operator, and"
+        f" asking did not tell ({why}). Later lots of the provider wait.",
+        f"It is asked again with the next run. Or look at the operator's portal, then: hat-etl billing release"
+        f" {tenant.name} {lot.batch_number} --protocol NUMBER (it has arrived), or hat-etl billing retry {tenant.name}"
+        f" {lot.batch_number} (it has not).",
+        tenant.name,
+    )

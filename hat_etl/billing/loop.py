@@ -1,0 +1,40 @@
+"""The whole loop: of one tenant, or of all side by side, so that none waits for another's operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from hat_etl.billing.deliver import send
+from hat_etl.billing.poll import poll
+from hat_etl.billing.pull import pull
+from hat_etl.billing.push import push
+from hat_etl.billing.work import StageReport
+from hat_etl.errors import HatEtlError
+from hat_etl.tenants.config import Tenant
+
+STAGES: tuple[Callable[[Tenant], StageReport], ...] = (pull, send, poll, push)
+
+_TENANTS_AT_ONCE = 8
+
+
+def run(tenant: Tenant) -> list[StageReport]:
+    """Pull, send, poll and push once. A stage that cannot be done keeps none of the others from going on."""
+    return [attempt(stage, tenant) for stage in STAGES]
+
+
+def attempt(stage: Callable[[Tenant], StageReport], tenant: Tenant) -> StageReport:
+    """A stage, whose error is one of its problems."""
+    try:
+        return stage(tenant)
+    except HatEtlError as error:
+        error.tenant = error.tenant or tenant.name
+        report = StageReport(tenant.name, stage.__name__)
+        report.problem(error)
+        return report.finish()
+
+
+def run_all(tenants: Sequence[Tenant]) -> list[StageReport]:
+    """The loop of each tenant."""
+    with ThreadPoolExecutor(_TENANTS_AT_ONCE) as pool:
+        return [report for reports in pool.map(run, tenants) for report in reports]

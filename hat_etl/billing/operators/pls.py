@@ -1,0 +1,149 @@
+"""The REST services of PLS: xmlManager takes a lot, protocols tells of its account (BCI).
+
+xmlManager writes folder, BXX and B1R and answers with a protocol (TOTVS documentation, page 852901918). PLS refuses a
+file whose name it has, and a lot number that the provider has used: so a lot of which ``protocols`` (page 810581500)
+knows nothing, because its account is not made yet, may be handed over again under the same name without harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import httpx
+
+from hat_etl.billing.operators.base import (
+    Absent,
+    Denials,
+    Letter,
+    NoAnswer,
+    NotSent,
+    Rejected,
+    Standing,
+    Taken,
+    Unclear,
+    cause,
+)
+from hat_etl.errors import ConfigurationError
+from hat_etl.hat_api.tls import trusted
+from hat_etl.tenants.billing import Pls
+from hat_etl.tenants.config import Tenant
+
+_SUBMITTED = "ja submetido"
+"""In the message of a lot that PLS has already."""
+_UNREACHED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+class PlsOperator:
+    """PLS behind its REST port."""
+
+    statements_at_once = 0
+
+    def __init__(self, tenant: Tenant, settings: Pls) -> None:
+        if (settings.user is None) != (settings.password is None):
+            raise ConfigurationError(
+                "billing.pls: user and password belong together.", "Write both, or neither.", tenant.name
+            )
+        auth = None if settings.user is None else httpx.BasicAuth(settings.user, _secret(settings))
+        self._client = httpx.Client(
+            base_url=settings.url.rstrip("/"),
+            auth=auth,
+            timeout=settings.timeout_seconds,
+            verify=trusted(),
+            follow_redirects=False,
+            headers={"User-Agent": "hat_etl"},
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def deliver(self, letter: Letter) -> Taken | Rejected | NotSent | Unclear:
+        try:
+            response = self._client.post(
+                "/totvshealthplans/v1/xmlManager",
+                params={
+                    "healthProvider": letter.provider,
+                    "fileName": file_name(letter),
+                    "batchNumber": letter.lot_number,
+                    "type": "0",
+                },
+                content=letter.content,
+                headers={"Content-Type": "application/xml"},
+            )
+        except _UNREACHED as error:
+            return NotSent(type(error).__name__)
+        except httpx.TransportError as error:
+            return Unclear(type(error).__name__)
+        if response.status_code in (401, 403, 404):
+            return NotSent(f"HTTP {response.status_code}")
+        answer = _json(response)
+        if not isinstance(answer, dict) or "success" not in answer:
+            return Unclear(f"HTTP {response.status_code}")
+        if answer["success"] is True:
+            return Taken(_text(answer.get("protocolo")))
+        message = str(answer.get("message") or "Recusado pelo PLS sem mensagem.")
+        if letter.again and _SUBMITTED in message.replace("á", "a").lower():
+            return Taken(_text(answer.get("protocolo")))
+        return Rejected((cause("5001", "Lote recusado pelo PLS", message),))
+
+    def find(self, letter: Letter) -> Taken | Rejected | Absent | NoAnswer:
+        found = self._account(letter)
+        return Taken(_text(found.get("protocol"))) if isinstance(found, dict) else found
+
+    def status(self, letter: Letter) -> Standing | Absent | NoAnswer:
+        found = self._account(letter)
+        if not isinstance(found, dict):
+            return found
+        try:
+            status = int(found["status"])
+        except (KeyError, TypeError, ValueError):
+            return NoAnswer("an account without a status")
+        value, denied = _amount(found.get("value")), _amount(found.get("glossedValue"))
+        released = None if value is None or denied is None else value - denied
+        return Standing(status, _text(found.get("protocol")), value, denied, released)
+
+    def statement(self, letters: Sequence[Letter]) -> dict[int, Denials] | NoAnswer:
+        return {}
+
+    def _account(self, letter: Letter) -> dict[str, Any] | Absent | NoAnswer:
+        params = {"healthProvider": letter.provider, "batchNumber": letter.lot_number, "page": "1", "pageSize": "10"}
+        try:
+            response = self._client.get("/totvsHealthPlans/v1/protocols", params=params)
+        except httpx.TransportError as error:
+            return NoAnswer(type(error).__name__, down=isinstance(error, _UNREACHED))
+        answer = _json(response)
+        if not response.is_success or not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
+            return NoAnswer(f"HTTP {response.status_code}")
+        for item in answer["items"]:
+            if isinstance(item, dict) and _text(item.get("batchNumber")) == letter.lot_number:
+                return item
+        return Absent()
+
+
+def file_name(letter: Letter) -> str:
+    """The name that the file has at the operator, the same each time the lot is handed over."""
+    return f"{letter.lot_number.zfill(20)}_{letter.batch_number}.xml"
+
+
+def _secret(settings: Pls) -> str:
+    assert settings.password is not None
+    return settings.password.resolve()
+
+
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None or not str(value).strip() else str(value).strip()
+
+
+def _amount(value: Any) -> Decimal | None:
+    try:
+        return None if value is None else Decimal(str(value))
+    except InvalidOperation:
+        return None

@@ -1,0 +1,149 @@
+"""Status and denials from the operator. A status may go back; every change is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import groupby
+from threading import Lock
+
+from hat_etl.billing import store as rows
+from hat_etl.billing.deliver import letter_of, schedule
+from hat_etl.billing.operators.base import Denials, NoAnswer, Operator, Standing
+from hat_etl.billing.operators.profile import operator_of
+from hat_etl.billing.push import enqueue_status
+from hat_etl.billing.states import NOT_FOUND, OPEN, WITH_OPERATOR, analysed, state_of
+from hat_etl.billing.store import Lot, Store, store_of
+from hat_etl.billing.work import Breaker, StageReport, each
+from hat_etl.errors import OperatorError
+from hat_etl.target.database import Connection
+from hat_etl.tenants.config import Tenant
+
+_DAY = 86_400.0
+
+
+def poll(tenant: Tenant, *, everything: bool = False) -> StageReport:
+    """Ask the operator about every lot that is due; ``everything``: about all that it has."""
+    report = StageReport(tenant.name, "poll")
+    with store_of(tenant) as store, store.stage("poll"), operator_of(tenant) as operator:
+        _Poll(store, operator, report).all(everything=everything)
+    return report.finish()
+
+
+class _Poll:
+    def __init__(self, store: Store, operator: Operator, report: StageReport) -> None:
+        self._store, self._operator, self._report = store, operator, report
+        self._breaker = Breaker()
+        self._lock = Lock()
+        self._unstated: list[int] = []
+
+    def all(self, *, everything: bool) -> None:
+        states = [str(state) for state in WITH_OPERATOR]
+        due = "" if everything else " AND next_poll <= now()"
+        with self._store.connection() as connection:
+            found = connection.execute(
+                f"SELECT lot FROM hat_etl.billing_lots WHERE state = ANY (%s){due} ORDER BY next_poll".encode(),
+                (states,),
+            ).fetchall()
+        each((int(row[0]) for row in found), self._status, self._store.tenant.billing.workers)
+        if self._operator.statements_at_once:
+            each(self._groups(), self._statement, self._store.tenant.billing.workers)
+        if self._breaker.is_open:
+            self._report.problem(
+                OperatorError(
+                    "The operator's service cannot be reached; the others are asked about with a later run.",
+                    f"See that it is up: hat-etl doctor {self._store.tenant.name}",
+                    self._store.tenant.name,
+                )
+            )
+
+    def _status(self, number: int) -> None:
+        if self._breaker.is_open:
+            return
+        with self._store.connection() as connection:
+            lot = self._store.get(connection, number)
+        answer = self._operator.status(letter_of(lot))
+        self._breaker.note(down=isinstance(answer, NoAnswer) and answer.down)
+        self._report.count("asked")
+        if isinstance(answer, Standing) and answer.status != NOT_FOUND:
+            self._take(number, answer)
+            return
+        self._report.count("no answer" if isinstance(answer, NoAnswer) else "not found")
+        with self._store.transaction() as connection:
+            self._schedule(connection, lot)
+            if not isinstance(answer, NoAnswer) and lot.tiss_status not in (None, 1):
+                # The operator knew it before: worth a line, while what was told last stays.
+                rows.note(connection, number, "not found at the operator")
+
+    def _take(self, number: int, answer: Standing) -> None:
+        with self._store.transaction() as connection:
+            lot = self._store.get(connection, number, lock=True)
+            if lot.state not in WITH_OPERATOR:
+                return
+            protocol = answer.protocol or lot.protocol
+            if (answer.status, protocol) != (lot.tiss_status, lot.protocol):
+                detail = {"status": answer.status, "before": lot.tiss_status, "protocol": protocol}
+                # Denials last as long as the operator's decision does; the next statement brings those of the next one.
+                causes = lot.causes if analysed(answer.status) or lot.stated_status is None else []
+                rows.move(
+                    connection, number, state_of(answer.status), "status", detail, tiss_status=answer.status,
+                    protocol=protocol, first_protocol=lot.first_protocol or protocol, causes=causes,
+                    **_amounts(answer),
+                )  # fmt: skip
+                self._report.count("changed")
+                enqueue_status(self._store, connection, number)
+            self._schedule(connection, self._store.get(connection, number))
+        if analysed(answer.status) and lot.stated_status != answer.status:
+            with self._lock:
+                self._unstated.append(number)
+
+    def _schedule(self, connection: Connection, lot: Lot) -> None:
+        billing = self._store.tenant.billing
+        if lot.state in OPEN:
+            schedule(connection, lot.lot, billing.poll_minutes * 60)
+            return
+        row = connection.execute(
+            "SELECT state_since > now() - make_interval(days => %s) FROM hat_etl.billing_lots WHERE lot = %s",
+            (billing.reversal_days, lot.lot),
+        ).fetchone()
+        schedule(connection, lot.lot, _DAY if row == (True,) else None)
+
+    def _groups(self) -> Iterator[list[Lot]]:
+        """Lots without a statement, by provider, as many as one question may name."""
+        at_once = self._operator.statements_at_once
+        lots = self._store.lots("lot = ANY (%s)", (self._unstated,)) if self._unstated else []
+        for _, of_provider in groupby(lots, key=lambda lot: lot.provider):
+            group = list(of_provider)
+            yield from (group[start : start + at_once] for start in range(0, len(group), at_once))
+
+    def _statement(self, lots: list[Lot]) -> None:
+        if self._breaker.is_open:
+            return
+        answer = self._operator.statement([letter_of(lot) for lot in lots])
+        if isinstance(answer, NoAnswer):
+            self._breaker.note(down=answer.down)
+        ready = {} if isinstance(answer, NoAnswer) else answer
+        for lot in lots:
+            if lot.lot in ready:
+                self._take_denials(lot, ready[lot.lot])
+            else:
+                self._report.count("no statement")
+                with self._store.transaction() as connection:
+                    schedule(connection, lot.lot, self._store.tenant.billing.poll_minutes * 60)
+
+    def _take_denials(self, lot: Lot, denials: Denials) -> None:
+        causes = [item.document() for item in denials.causes]
+        detail = {"denied": denials.denied, "codes": [item["code"] for item in causes]}
+        with self._store.transaction() as connection:
+            rows.change(
+                connection, lot.lot, "statement", detail, causes=causes, stated_status=lot.tiss_status,
+                **_amounts(denials),
+            )  # fmt: skip
+            enqueue_status(self._store, connection, lot.lot)
+        self._report.count("statements")
+
+
+def _amounts(told: Standing | Denials) -> dict[str, Decimal]:
+    """The amounts that were told, by column."""
+    amounts = {"processed": told.processed, "denied": told.denied, "released": told.released}
+    return {name: amount for name, amount in amounts.items() if amount is not None}

@@ -1,0 +1,209 @@
+"""Lots from HAT: stored and committed first, marked as taken in HAT afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import closing
+
+from hat_etl.billing import store as rows
+from hat_etl.billing.push import enqueue_status, tell
+from hat_etl.billing.states import UNSENT, State
+from hat_etl.billing.store import Lot, Store, store_of
+from hat_etl.billing.validate import validate_pulled
+from hat_etl.billing.work import StageReport, each
+from hat_etl.errors import DecisionNeeded, HatApiError
+from hat_etl.hat_api.bodies import LotItem, LotUpdate, RejectionCause
+from hat_etl.hat_api.client import WAITING, HatApi, hat_api
+from hat_etl.hat_api.files import Files, NotDownloaded
+from hat_etl.target.database import Connection
+from hat_etl.tenants.config import Tenant
+
+CONTENT_CHANGED, DELETED_LATE = "content_changed", "deleted_after_delivery"
+"""Why a lot waits for a person: HAT has another file under its number; it was deleted when the operator had it."""
+
+_TOLD_AFTER = 5
+"""Failed downloads after which HAT is told, with code 5012."""
+
+
+def pull(tenant: Tenant) -> StageReport:
+    """Take every lot that waits in HAT, and check it.
+
+    Raises Unreachable when HAT does not answer; what was taken until then stays.
+    """
+    report = StageReport(tenant.name, "pull")
+    with (
+        store_of(tenant) as store,
+        store.stage("pull"),
+        hat_api(tenant) as api,
+        closing(Files(tenant)) as files,
+    ):
+        _Pull(store, api, files, report).all()
+        validate_pulled(store, report)
+    return report.finish()
+
+
+class _Pull:
+    def __init__(self, store: Store, api: HatApi, files: Files, report: StageReport) -> None:
+        self._store, self._api, self._files, self._report = store, api, files, report
+
+    def all(self) -> None:
+        """Go through the list. What is taken leaves it, so that the next lots move up to the page that was read."""
+        page, seen = 1, set[tuple[str, str]]()
+        while True:
+            found = self._api.waiting_lots(page)
+            new = [item for item in found.items if (item.health_provider_id, item.batch_number) not in seen]
+            seen.update((item.health_provider_id, item.batch_number) for item in new)
+            if new:
+                each(new, self._take, self._store.tenant.billing.workers)
+                continue
+            if found.broken:
+                self._report.problem(
+                    HatApiError(
+                        f"HAT lists {found.broken} lots without number or provider on page {page}.",
+                        "Have them mended in HAT; they cannot be taken as they are.",
+                        self._store.tenant.name,
+                    )
+                )
+            if not found.has_next:
+                return
+            page += 1
+
+    def _take(self, item: LotItem) -> None:
+        if item.is_deleted:
+            self._follow_deletion(item)
+            return
+        try:
+            content = self._files.fetch(item)
+        except NotDownloaded as error:
+            self._miss(item, error)
+            return
+        with self._store.transaction() as connection:
+            lot = self._keep(connection, item, content)
+            connection.execute(
+                "DELETE FROM hat_etl.billing_missing_files WHERE provider = %s AND batch_number = %s",
+                (item.health_provider_id, item.batch_number),
+            )
+        # Committed: only now may HAT forget that the lot waits.
+        tell(self._store, self._api, lot)
+
+    def _keep(self, connection: Connection, item: LotItem, content: bytes) -> int:
+        # Two lists may name the lot at the same time.
+        _serialise(connection, item)
+        known = self._store.find(connection, item.health_provider_id, item.batch_number)
+        if known is None:
+            lot = rows.add(
+                connection,
+                batch_number=item.batch_number,
+                provider=item.health_provider_id,
+                batch_date=item.batch_date,
+                auth_type=item.auth_type,
+                content=content,
+            )
+            self._report.count("pulled")
+            enqueue_status(self._store, connection, lot)
+            return lot
+        if hashlib.sha256(content).hexdigest() == known.sha256:
+            self._report.count("known")
+        else:
+            self._stop(connection, known, content)
+        enqueue_status(self._store, connection, known.lot, again=True)
+        return known.lot
+
+    def _stop(self, connection: Connection, known: Lot, content: bytes) -> None:
+        digest = rows.add_content(connection, known.lot, content)
+        detail = {"sha256": digest, "state": str(known.state)}
+        rows.change(connection, known.lot, "other content", detail, hold=CONTENT_CHANGED)
+        self._report.count("stopped")
+        self._report.problem(
+            DecisionNeeded(
+                f"HAT has another file for lot {known.batch_number} of provider {known.provider} than the one that was"
+                f" pulled; the lot is {known.state}.",
+                f"Ask the provider which one counts. Then: hat-etl billing release {self._store.tenant.name}"
+                f" {known.batch_number} --accept (the new one) or --keep (the old one).",
+                self._store.tenant.name,
+            )
+        )
+
+    def _follow_deletion(self, item: LotItem) -> None:
+        with self._store.transaction() as connection:
+            _serialise(connection, item)
+            known = self._store.find(connection, item.health_provider_id, item.batch_number)
+            if known is not None and known.state in UNSENT | {State.REFUSED}:
+                rows.drop(connection, known.lot, "deliver")
+                rows.move(connection, known.lot, State.WITHDRAWN, "deleted in HAT")
+            if known is None or known.state is State.WITHDRAWN or known.state in UNSENT | {State.REFUSED}:
+                confirmed = True
+            else:
+                confirmed = False
+                self._deleted_late(connection, known)
+            if known is not None and confirmed:
+                enqueue_deletion(connection, known)
+        if known is None:
+            self._api.delete_lot(item.batch_number, item.health_provider_id)
+            self._report.count("deleted")
+        elif confirmed:
+            tell(self._store, self._api, known.lot)
+            self._report.count("deleted")
+
+    def _deleted_late(self, connection: Connection, known: Lot) -> None:
+        if known.hold == DELETED_LATE:
+            return
+        rows.change(connection, known.lot, "deleted in HAT", {"state": str(known.state)}, hold=DELETED_LATE)
+        self._report.count("stopped")
+        self._report.problem(
+            DecisionNeeded(
+                f"Lot {known.batch_number} of provider {known.provider} was deleted in HAT, but the operator has it,"
+                f" or may have it ({known.state}).",
+                "Have it cancelled at the operator. Then: hat-etl billing release"
+                f" {self._store.tenant.name} {known.batch_number} --accept (confirm the deletion in HAT) or --keep.",
+                self._store.tenant.name,
+            )
+        )
+
+    def _miss(self, item: LotItem, error: NotDownloaded) -> None:
+        """Note a file that could not be had; after several times HAT is told, and the lot goes on waiting there."""
+        with self._store.transaction() as connection:
+            row = connection.execute(
+                "INSERT INTO hat_etl.billing_missing_files AS m (provider, batch_number, code) VALUES (%s, %s, %s)"
+                " ON CONFLICT (provider, batch_number) DO UPDATE SET attempts = m.attempts + 1, last_at = now(),"
+                " code = excluded.code RETURNING attempts, told",
+                (item.health_provider_id, item.batch_number, error.code),
+            ).fetchone()
+            assert row is not None
+        self._report.count("missing")
+        self._report.problem(
+            type(error)(f"Lot {item.batch_number}: {error.cause}", error.next_step, self._store.tenant.name)
+        )
+        if row[0] >= _TOLD_AFTER and not row[1]:
+            self._api.put_lot(_transport_failure(self._store.tenant, item))
+            with self._store.transaction() as connection:
+                connection.execute(
+                    "UPDATE hat_etl.billing_missing_files SET told = true WHERE provider = %s AND batch_number = %s",
+                    (item.health_provider_id, item.batch_number),
+                )
+
+
+def enqueue_deletion(connection: Connection, lot: Lot) -> None:
+    """Let HAT be told that the deletion of the lot is followed."""
+    rows.enqueue(connection, lot.lot, "delete", {"batch_number": lot.batch_number, "provider": lot.provider})
+
+
+def _serialise(connection: Connection, item: LotItem) -> None:
+    connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{item.health_provider_id}/{item.batch_number}",)
+    )
+
+
+def _transport_failure(tenant: Tenant, item: LotItem) -> LotUpdate:
+    cause = RejectionCause(
+        code="5012",
+        description="Recebimento do arquivo não finalizado",
+        detailed_description="O arquivo do lote não pôde ser baixado. Nova tentativa será feita automaticamente.",
+    )
+    return LotUpdate(
+        code_susep=tenant.ans_registry,
+        batch_number=item.batch_number,
+        health_provider_id=item.health_provider_id,
+        tracking_status=WAITING,
+        rejection_causes=[cause],
+    )

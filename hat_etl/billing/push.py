@@ -1,0 +1,91 @@
+"""Status, protocol and causes to HAT: only when they have changed, and the same again does no harm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hat_etl.billing import store as outbox
+from hat_etl.billing.states import State, status_in_hat
+from hat_etl.billing.store import Lot, Store, store_of
+from hat_etl.billing.work import StageReport, each
+from hat_etl.hat_api.bodies import LotUpdate
+from hat_etl.hat_api.client import TAKEN, HatApi, hat_api
+from hat_etl.hat_api.transport import Refused
+from hat_etl.target.database import Connection
+from hat_etl.tenants.config import Tenant
+
+_REFUSED_PAUSE = 3600.0
+"""Seconds until HAT is told again what it has refused."""
+
+
+def status_body(tenant: Tenant, lot: Lot) -> dict[str, Any]:
+    """What HAT should show of the lot."""
+    if lot.state is State.REFUSED:
+        status = tenant.billing.refused_status
+    elif lot.tiss_status is not None:
+        status = status_in_hat(lot.tiss_status)
+    else:
+        status = 1
+    return LotUpdate.model_validate({
+        "code_susep": tenant.ans_registry,
+        "batch_number": lot.batch_number,
+        "health_provider_id": lot.provider,
+        "protocol": lot.protocol,
+        "status": status,
+        "tracking_status": TAKEN,
+        "rejection_causes": lot.causes,
+    }).document()  # fmt: skip
+
+
+def enqueue_status(store: Store, connection: Connection, lot: int, *, again: bool = False) -> None:
+    """Let HAT be told how the lot stands, unless it has been told just that; ``again``: in any case."""
+    body = status_body(store.tenant, store.get(connection, lot))
+    if again or outbox.latest(connection, lot, "status") != body:
+        outbox.enqueue(connection, lot, "status", body)
+
+
+def tell(store: Store, api: HatApi, lot: int) -> str | None:
+    """Send what waits for HAT about a lot; gives what became of it: ``pushed``, ``deleted``, ``refused`` or None.
+
+    The message stays locked meanwhile, so that a later one cannot overtake it. Raises Unreachable.
+    """
+    with store.transaction() as connection:
+        status = outbox.waiting(connection, lot, "status")
+        deletion = outbox.waiting(connection, lot, "delete")
+        try:
+            if deletion is not None:
+                api.delete_lot(deletion.body["batch_number"], deletion.body["provider"])
+                outbox.done(connection, deletion.id)
+                outbox.drop(connection, lot, "status")
+                outbox.note(connection, lot, "deletion confirmed")
+                return "deleted"
+            if status is not None:
+                api.put_lot(LotUpdate.model_validate(status.body))
+                outbox.done(connection, status.id)
+                outbox.note(connection, lot, "pushed", {"status": status.body.get("status")})
+                return "pushed"
+        except Refused as error:
+            for message in (status, deletion):
+                if message is not None:
+                    outbox.put_off(connection, message.id, f"HTTP {error.status}", _REFUSED_PAUSE)
+            return "refused"
+        return None
+
+
+def push(tenant: Tenant) -> StageReport:
+    """Tell HAT all that has changed. Raises Unreachable when HAT does not answer; the rest goes with the next push."""
+    report = StageReport(tenant.name, "push")
+    with store_of(tenant) as store, store.stage("push"), hat_api(tenant) as api:
+        with store.connection() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT lot FROM hat_etl.billing_outbox"
+                " WHERE kind IN ('status', 'delete') AND state = 'waiting' AND not_before <= now() ORDER BY lot"
+            ).fetchall()
+
+        def work(lot: int) -> None:
+            became = tell(store, api, lot)
+            if became is not None:
+                report.count(became)
+
+        each((int(row[0]) for row in rows), work, tenant.billing.workers)
+    return report.finish()

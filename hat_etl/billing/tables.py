@@ -1,0 +1,134 @@
+"""Tables of the billing loop in schema ``hat_etl`` of the tenant database."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable, SetTableComment
+
+from hat_etl.billing.states import State
+from hat_etl.target.schema import TECHNICAL_SCHEMA
+
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+_MOMENT = sa.DateTime(timezone=True)
+_metadata = sa.MetaData(schema=TECHNICAL_SCHEMA)
+
+
+def _now(name: str) -> sa.Column[object]:
+    return sa.Column(name, _MOMENT, nullable=False, server_default=sa.func.now())
+
+
+def _one_of(column: str, values: list[str]) -> sa.CheckConstraint:
+    return sa.CheckConstraint(f"{column} IN ({', '.join(repr(str(value)) for value in values)})")
+
+
+lots = sa.Table(
+    "billing_lots",
+    _metadata,
+    sa.Column("lot", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("batch_number", sa.Text, nullable=False),
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("batch_date", sa.Text),
+    sa.Column("auth_type", sa.Text),
+    sa.Column("state", sa.Text, _one_of("state", list(State)), nullable=False),
+    _now("state_since"),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("lot_number", sa.Text),
+    sa.Column("origin_kind", sa.Text),
+    sa.Column("origin_code", sa.Text),
+    sa.Column("version", sa.Text),
+    sa.Column("hash", sa.Text),
+    sa.Column("guide_type", sa.Text),
+    sa.Column("guides", sa.Integer),
+    sa.Column("hold", sa.Text),
+    sa.Column("first_protocol", sa.Text),
+    sa.Column("protocol", sa.Text),
+    sa.Column("tiss_status", sa.SmallInteger),
+    sa.Column("causes", postgresql.JSONB, nullable=False, server_default=sa.text("'[]'")),
+    *(sa.Column(name, sa.Numeric(14, 2)) for name in ("processed", "denied", "released")),
+    sa.Column("stated_status", sa.SmallInteger),
+    sa.Column("next_poll", _MOMENT),
+    _now("pulled_at"),
+    sa.UniqueConstraint("provider", "batch_number"),
+    sa.Index("billing_lots_state", "state", "next_poll"),
+    sa.Index("billing_lots_number", "provider", "lot_number"),
+    comment="Lots of TISS guides. sha256 = the content in force; hold = why the lot waits for a person;"
+    " origin_kind, origin_code = how the file names its provider;"
+    " first_protocol = as the operator gave it, protocol = as it stands now; stated_status = the tiss_status for which"
+    " the statement with the denials was read; causes = as they are shown in HAT.",
+)
+
+contents = sa.Table(
+    "billing_contents",
+    _metadata,
+    sa.Column("lot", sa.BigInteger, sa.ForeignKey(lots.c.lot), primary_key=True),
+    sa.Column("sha256", sa.Text, primary_key=True),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    _now("pulled_at"),
+    comment="The bytes of each lot as HAT gave them, never changed; a lot has several when HAT's file was replaced.",
+)
+
+history = sa.Table(
+    "billing_history",
+    _metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("lot", sa.BigInteger, sa.ForeignKey(lots.c.lot), nullable=False),
+    _now("at"),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("from_state", sa.Text),
+    sa.Column("to_state", sa.Text),
+    sa.Column("detail", postgresql.JSONB, nullable=False, server_default=sa.text("'{}'")),
+    sa.Index("billing_history_lot", "lot"),
+    comment="All that happened to each lot. Holds codes and numbers, no data of beneficiaries.",
+)
+
+outbox = sa.Table(
+    "billing_outbox",
+    _metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("lot", sa.BigInteger, sa.ForeignKey(lots.c.lot), nullable=False),
+    sa.Column("kind", sa.Text, _one_of("kind", ["deliver", "status", "delete"]), nullable=False),
+    sa.Column("body", postgresql.JSONB, nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("state", sa.Text, _one_of("state", ["waiting", "done", "dropped"]), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    _now("not_before"),
+    sa.Column("error", sa.Text),
+    _now("created_at"),
+    sa.Column("done_at", _MOMENT),
+    sa.Index("billing_outbox_waiting", "lot", "kind", unique=True, postgresql_where=sa.text("state = 'waiting'")),
+    sa.Index("billing_outbox_lot", "lot", "kind", "id"),
+    comment="What leaves: deliveries to the operator, status and deletions to HAT. Written before anything is sent;"
+    " of each kind, one message per lot waits. dropped = a later message has taken its place, or it is not wanted.",
+)
+
+missing = sa.Table(
+    "billing_missing_files",
+    _metadata,
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("batch_number", sa.Text, primary_key=True),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("told", sa.Boolean, nullable=False, server_default=sa.false()),
+    _now("first_at"),
+    _now("last_at"),
+    comment="Lots that HAT lists and whose file could not be had yet. told = HAT was told so.",
+)
+
+LAST = missing.name
+"""The table that is made last: where it is, all are."""
+
+
+def create() -> list[str]:
+    """Statements that make the tables where they are missing."""
+    statements = []
+    for table in _metadata.sorted_tables:
+        if table is not missing:
+            statements += _ddl(table)
+    return statements + _ddl(missing)
+
+
+def _ddl(table: sa.Table) -> list[str]:
+    parts: list[sa.schema.ExecutableDDLElement] = [CreateTable(table, if_not_exists=True)]
+    parts += [CreateIndex(index, if_not_exists=True) for index in table.indexes]
+    parts.append(SetTableComment(table))
+    return [str(part.compile(dialect=_DIALECT)).strip() for part in parts]

@@ -1,0 +1,96 @@
+"""Many lots at a time, and what a stage of the loop reports."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, TypeVar
+
+from hat_etl.errors import HatEtlError
+
+WorkT = TypeVar("WorkT")
+
+_DOWN_AFTER = 3
+
+
+@dataclass
+class StageReport:
+    """What a stage did, in lots; ``problems`` keep no other lot from going on. Threads may share it."""
+
+    tenant: str
+    stage: str
+    counts: Counter[str] = field(default_factory=Counter)
+    problems: list[HatEtlError] = field(default_factory=list)
+    seconds: float = 0.0
+    _lock: Lock = field(default_factory=Lock, repr=False)
+    _begun: float = field(default_factory=time.monotonic, repr=False)
+
+    def count(self, what: str, number: int = 1) -> None:
+        with self._lock:
+            self.counts[what] += number
+
+    def problem(self, error: HatEtlError) -> None:
+        with self._lock:
+            self.problems.append(error)
+
+    def finish(self) -> StageReport:
+        self.seconds = time.monotonic() - self._begun
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as it stands in ``--json`` output."""
+        return {
+            "tenant": self.tenant,
+            "stage": self.stage,
+            "counts": dict(sorted(self.counts.items())),
+            "problems": [problem.as_dict() for problem in self.problems],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+class Breaker:
+    """Notices that a server is down, so that a stage does not try it for every lot."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._failures = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the stage should leave the rest for later."""
+        return self._failures >= _DOWN_AFTER
+
+    def note(self, *, down: bool) -> None:
+        with self._lock:
+            self._failures = self._failures + 1 if down else 0
+
+
+def each(items: Iterable[WorkT], work: Callable[[WorkT], None], workers: int) -> None:
+    """Do ``work`` on every item, so many at a time; an error lets no more begin, and is raised when all have ended."""
+    with ThreadPoolExecutor(workers) as pool:
+        going: set[Future[None]] = set()
+        try:
+            for item in items:
+                if len(going) >= 2 * workers:
+                    ended, going = wait(going, return_when=FIRST_COMPLETED)
+                    for future in ended:
+                        future.result()
+                going.add(pool.submit(work, item))
+            for future in going:
+                future.result()
+        except BaseException:
+            for future in going:
+                future.cancel()
+            raise
+
+
+def peak_mib() -> float:
+    """The most memory that this process has held, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)

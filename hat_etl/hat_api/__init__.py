@@ -1,0 +1,1 @@
+"""HAT's REST API: Mastertoken, calls, typed bodies, signed files."""

@@ -1,0 +1,182 @@
+"""What the HAT of the sandbox knows, in one SQLite file (or in memory): it outlives the server."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+from typing import Any, Literal
+
+from hat_etl.sandbox.hat import lots
+from hat_etl.sandbox.hat.lots import Recipe
+
+FileFault = Literal["parent_not_found", "missing", "redirect", "large", "empty", "elsewhere"]
+"""What may be wrong with a file in the store, rather than in the lot."""
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS lots (
+    batch_number TEXT PRIMARY KEY, provider TEXT, batch_date TEXT, auth_type TEXT, recipe TEXT, content BLOB,
+    file_fault TEXT, status INTEGER, protocol TEXT, tracking INTEGER DEFAULT 0, is_deleted INTEGER DEFAULT 0,
+    causes TEXT DEFAULT '[]', is_gone INTEGER DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS lots_waiting ON lots (tracking, batch_number);
+CREATE TABLE IF NOT EXISTS puts (id INTEGER PRIMARY KEY, batch_number TEXT, body TEXT);
+CREATE TABLE IF NOT EXISTS writes (token TEXT PRIMARY KEY, path TEXT, body TEXT, looks INTEGER, answer TEXT);
+CREATE TABLE IF NOT EXISTS authorizations (id TEXT PRIMARY KEY, tracking INTEGER, body TEXT);
+"""
+
+
+@dataclass(frozen=True)
+class Lot:
+    """A lot as HAT shows it to the provider."""
+
+    batch_number: str
+    provider: str
+    batch_date: str
+    auth_type: str
+    status: int | None
+    protocol: str | None
+    tracking: int
+    is_deleted: bool
+    causes: list[dict[str, str]]
+    is_gone: bool
+    """Deleted for good, as the operator's side has confirmed."""
+
+
+_COLUMNS = "batch_number, provider, batch_date, auth_type, status, protocol, tracking, is_deleted, causes, is_gone"
+
+
+class State:
+    """Threads may share it; each call is whole."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._connection = sqlite3.connect(file or ":memory:", check_same_thread=False, isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = OFF")
+        self._connection.executescript(_TABLES)
+        self._lock = RLock()
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def add(self, recipe: Recipe, *, batch_number: str | None = None, file_fault: FileFault | None = None) -> str:
+        """A provider sends a lot; gives its number in HAT."""
+        number = batch_number or recipe.number
+        self._do(
+            "INSERT INTO lots (batch_number, provider, batch_date, auth_type, recipe, file_fault)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (number, recipe.provider, "2026-11-03", "01", recipe.model_dump_json(), file_fault),
+        )
+        return number
+
+    def replace_file(self, batch_number: str, content: bytes) -> None:
+        """The lot has another file from now on, and waits again."""
+        self._do("UPDATE lots SET content = ?, tracking = 0 WHERE batch_number = ?", (content, batch_number))
+
+    def mend_file(self, batch_number: str) -> None:
+        self._do("UPDATE lots SET file_fault = NULL WHERE batch_number = ?", (batch_number,))
+
+    def mark_deleted(self, batch_number: str) -> None:
+        """The provider takes the lot back: it waits to be seen as deleted."""
+        self._do("UPDATE lots SET is_deleted = 1, tracking = 0 WHERE batch_number = ?", (batch_number,))
+
+    def lot(self, batch_number: str) -> Lot | None:
+        rows = self._ask(f"SELECT {_COLUMNS} FROM lots WHERE batch_number = ?", (batch_number,))
+        return _lot(rows[0]) if rows else None
+
+    def lots(self) -> list[Lot]:
+        return [_lot(row) for row in self._ask(f"SELECT {_COLUMNS} FROM lots ORDER BY batch_number")]
+
+    def waiting(self, tracking: int, offset: int, limit: int) -> tuple[list[tuple[Lot, str | None]], bool]:
+        """Lots with this trackingStatus and the fault of the file of each; whether there are more."""
+        rows = self._ask(
+            f"SELECT {_COLUMNS}, file_fault FROM lots WHERE tracking = ? AND NOT is_gone ORDER BY batch_number"
+            " LIMIT ? OFFSET ?",
+            (tracking, limit + 1, offset),
+        )
+        return [(_lot(row[:-1]), row[-1]) for row in rows[:limit]], len(rows) > limit
+
+    def file(self, batch_number: str) -> tuple[bytes, str | None] | None:
+        """The bytes of a lot's file, and what is wrong with it."""
+        rows = self._ask("SELECT recipe, content, file_fault FROM lots WHERE batch_number = ?", (batch_number,))
+        if not rows:
+            return None
+        recipe, content, fault = rows[0]
+        return (content or lots.make(Recipe.model_validate_json(recipe))), fault
+
+    def put(self, batch_number: str, body: dict[str, Any]) -> bool:
+        """Take an update; False when there is no such lot."""
+        with self._lock:
+            if self.lot(batch_number) is None:
+                return False
+            self._do(
+                "UPDATE lots SET status = coalesce(?, status), protocol = coalesce(?, protocol), tracking = ?,"
+                " causes = ? WHERE batch_number = ?",
+                (
+                    body.get("status"), body.get("protocol"), body.get("trackingStatus", 0),
+                    json.dumps(body.get("rejectionCauses", [])), batch_number,
+                ),
+            )  # fmt: skip
+            self._do("INSERT INTO puts (batch_number, body) VALUES (?, ?)", (batch_number, json.dumps(body)))
+        return True
+
+    def puts(self, batch_number: str) -> list[dict[str, Any]]:
+        """Every update of a lot, the oldest first."""
+        rows = self._ask("SELECT body FROM puts WHERE batch_number = ? ORDER BY id", (batch_number,))
+        return [json.loads(body) for (body,) in rows]
+
+    def delete(self, batch_number: str) -> bool:
+        with self._lock:
+            if self.lot(batch_number) is None:
+                return False
+            self._do("UPDATE lots SET is_gone = 1 WHERE batch_number = ?", (batch_number,))
+        return True
+
+    def write(self, token: str, path: str, body: Any, looks: int, answer: dict[str, Any]) -> None:
+        """Take a cadastral write, whose answer is ready after so many looks at it."""
+        self._do(
+            "INSERT INTO writes VALUES (?, ?, ?, ?, ?)", (token, path, json.dumps(body), looks, json.dumps(answer))
+        )
+
+    def writes(self) -> list[tuple[str, Any]]:
+        """Path and body of every cadastral write."""
+        return [(path, json.loads(body)) for path, body in self._ask("SELECT path, body FROM writes")]
+
+    def answer(self, token: str) -> tuple[bool, dict[str, Any]] | None:
+        """Whether a write is done, and its answer; None for an unknown token."""
+        with self._lock:
+            rows = self._ask("SELECT looks, answer FROM writes WHERE token = ?", (token,))
+            if not rows:
+                return None
+            self._do("UPDATE writes SET looks = looks - 1 WHERE token = ?", (token,))
+        return rows[0][0] <= 0, json.loads(rows[0][1])
+
+    def add_authorizations(self, bodies: Iterable[dict[str, Any]]) -> None:
+        for body in bodies:
+            self._do("INSERT INTO authorizations VALUES (?, 0, ?)", (body["idOnHealthInsurer"], json.dumps(body)))
+
+    def authorizations(self, tracking: int, offset: int, limit: int) -> tuple[list[dict[str, Any]], bool]:
+        rows = self._ask(
+            "SELECT body FROM authorizations WHERE tracking = ? ORDER BY id LIMIT ? OFFSET ?",
+            (tracking, limit + 1, offset),
+        )
+        return [json.loads(body) for (body,) in rows[:limit]], len(rows) > limit
+
+    def _do(self, statement: str, values: tuple[Any, ...] = ()) -> None:
+        with self._lock:
+            self._connection.execute(statement, values)
+
+    def _ask(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        with self._lock:
+            return self._connection.execute(statement, values).fetchall()
+
+
+def _lot(row: tuple[Any, ...]) -> Lot:
+    number, provider, day, kind, status, protocol, tracking, is_deleted, causes, is_gone = row
+    return Lot(
+        number, provider, day, kind, status, protocol, tracking, bool(is_deleted), json.loads(causes), bool(is_gone)
+    )

@@ -1,0 +1,245 @@
+"""A lot of guides: its identity, its guides, and the sums that the schemas do not check."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from lxml import etree
+
+from hat_etl.tiss.document import find, find_all, local, locate, text
+from hat_etl.tiss.findings import Finding, Lot
+
+MAX_GUIDES = 100
+GUIDE_TYPES = ("guiaSP-SADT", "guiaResumoInternacao", "guiaHonorarios", "guiaConsulta", "guiaOdonto")
+
+CENT = Decimal("0.01")
+_NUMBER = re.compile(r"[+-]?(\d{1,20}(\.\d{0,10})?|\.\d{1,10})")
+
+_EXPENSES = {
+    "01": "valorGasesMedicinais",
+    "02": "valorMedicamentos",
+    "03": "valorMateriais",
+    "05": "valorDiarias",
+    "07": "valorTaxasAlugueis",
+    "08": "valorOPME",
+}
+"""codigoDespesa (terminology table 25) and the part of the guide's total that it goes into."""
+_PARTS = ("valorProcedimentos", *_EXPENSES.values())
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A line of a guide that has a value."""
+
+    element: etree._Element
+    sequence: str | None
+    quantity: Decimal | None
+    factor: Decimal
+    unit_price: Decimal | None
+    total: Decimal | None
+    part: str
+
+
+def facts(message: etree._Element, lot: etree._Element) -> Lot:
+    """What a lot message says of itself."""
+    origin = find(message, "cabecalho/origem/identificacaoPrestador")
+    provider = origin[0] if origin is not None and len(origin) else None
+    kind = local(provider) if provider is not None else None
+    guides = guides_of(lot)
+    types = {local(guide) for guide in guides}
+    return Lot(
+        number=text(lot, "numeroLote"),
+        registry=text(message, "cabecalho/destino/registroANS"),
+        provider_kind=kind if kind in ("CNPJ", "CPF", "codigoPrestadorNaOperadora") else None,  # type: ignore[arg-type]
+        provider=(provider.text or "").strip() or None if provider is not None else None,
+        guide_type=types.pop() if len(types) == 1 else None,
+        guides=len(guides),
+        total=sum((stated_total(guide) or Decimal(0) for guide in guides), Decimal(0)),
+    )
+
+
+def guides_of(lot: etree._Element) -> list[etree._Element]:
+    """The guides of a ``loteGuias``."""
+    box = find(lot, "guiasTISS")
+    return [] if box is None else [guide for guide in box if local(guide) in GUIDE_TYPES]
+
+
+def check(message: etree._Element, lot: etree._Element) -> Iterator[Finding]:
+    """Findings about a lot and each of its guides."""
+    if text(lot, "numeroLote") is None:
+        yield Finding("lote.sem_numero", locate(lot), "O lote não tem número.")
+    guides = guides_of(lot)
+    if not guides:
+        yield Finding("lote.sem_guias", locate(lot), "O lote não tem guias.")
+    types = sorted({local(guide) for guide in guides})
+    if len(types) > 1:
+        yield Finding(
+            "lote.tipos_misturados", locate(lot), f"O lote mistura guias de tipos diferentes: {', '.join(types)}."
+        )
+    if len(guides) > MAX_GUIDES:
+        yield Finding("lote.excesso_de_guias", locate(lot), f"O lote tem {len(guides)} guias; o máximo é {MAX_GUIDES}.")
+    destination = text(message, "cabecalho/destino/registroANS")
+    numbers: dict[str, int] = {}
+    for position, guide in enumerate(guides, 1):
+        yield from _identity(guide, position, destination, numbers)
+        yield from _values(guide)
+
+
+def _header(guide: etree._Element) -> etree._Element:
+    """Where a guide has its registry and number; a dental guide has them itself."""
+    for name in ("cabecalhoGuia", "cabecalhoConsulta"):
+        found = find(guide, name)
+        if found is not None:
+            return found
+    return guide
+
+
+def _identity(
+    guide: etree._Element, position: int, destination: str | None, numbers: dict[str, int]
+) -> Iterator[Finding]:
+    header = _header(guide)
+    registry = text(header, "registroANS")
+    if registry is not None and destination is not None and registry != destination:
+        message = "O registro ANS da guia não é o do destino da mensagem."
+        yield Finding("guia.outra_operadora", locate(guide), message)
+    number = text(header, "numeroGuiaPrestador")
+    if number is None:
+        return
+    first = numbers.setdefault(number, position)
+    if first != position:
+        message = f"O numeroGuiaPrestador desta guia (a {position}ª) já está na {first}ª guia do lote."
+        yield Finding("lote.guia_duplicada", locate(guide), message)
+
+
+def _values(guide: etree._Element) -> Iterator[Finding]:
+    kind = local(guide)
+    if kind == "guiaConsulta":
+        return
+    items = list(_items(guide, kind))
+    if not items:
+        yield Finding("guia.sem_itens", locate(guide), "A guia não tem procedimentos nem despesas.")
+    yield from _repeated(items)
+    for item in items:
+        yield from _product(item)
+    if kind in ("guiaSP-SADT", "guiaResumoInternacao"):
+        yield from _parts(guide, items)
+    else:
+        yield from _plain_total(guide, items)
+
+
+def _items(guide: etree._Element, kind: str) -> Iterator[_Item]:
+    if kind == "guiaOdonto":
+        for line in find_all(guide, "procedimentosExecutados"):
+            quantity = _amount(line, "qtdProc")
+            yield _Item(line, text(line, "sequencialItem"), quantity, Decimal(1), None, _amount(line, "valorProc"), "")
+        return
+    honorary = kind == "guiaHonorarios"
+    path = (
+        "procedimentosRealizados/procedimentoRealizado" if honorary else "procedimentosExecutados/procedimentoExecutado"
+    )
+    for line in find_all(guide, path):
+        yield _item(line, line, "valorProcedimentos")
+    for line in find_all(guide, "outrasDespesas/despesa"):
+        service = find(line, "servicosExecutados")
+        part = _EXPENSES.get(text(line, "codigoDespesa") or "", "")
+        yield _item(line, line if service is None else service, part)
+
+
+def _item(line: etree._Element, values: etree._Element, part: str) -> _Item:
+    factor = _amount(values, "reducaoAcrescimo")
+    return _Item(
+        element=line,
+        sequence=text(line, "sequencialItem"),
+        quantity=_amount(values, "quantidadeExecutada"),
+        factor=Decimal(1) if factor is None else factor,
+        unit_price=_amount(values, "valorUnitario"),
+        total=_amount(values, "valorTotal"),
+        part=part,
+    )
+
+
+def _amount(element: etree._Element, path: str) -> Decimal | None:
+    """A number; None when absent, or not a number, which the schema reports."""
+    found = text(element, path)
+    return Decimal(found) if found is not None and _NUMBER.fullmatch(found) else None
+
+
+def _repeated(items: list[_Item]) -> Iterator[Finding]:
+    """Sequence numbers that come twice; procedures and other expenses are numbered each for themselves."""
+    seen: set[tuple[str, str]] = set()
+    for item in items:
+        if item.sequence is None:
+            continue
+        key = (local(item.element), item.sequence.lstrip("0"))
+        if key in seen:
+            yield Finding(
+                "item.sequencial_duplicado", locate(item.element), "O sequencialItem já foi usado nesta guia."
+            )
+        seen.add(key)
+
+
+def _product(item: _Item) -> Iterator[Finding]:
+    """Quantity x unit price, with or without the factor, which some senders have put into the unit price already.
+
+    A cent of difference comes from rounding and is not reported.
+    """
+    if item.quantity is None or item.unit_price is None or item.total is None:
+        return
+    plain = item.quantity * item.unit_price
+    if min(abs(plain * item.factor - item.total), abs(plain - item.total)) > CENT:
+        yield Finding(
+            "item.valor_divergente",
+            locate(item.element),
+            f"O valorTotal do item é {item.total}, mas quantidade x valor unitário x fator dá"
+            f" {(plain * item.factor).quantize(CENT)}.",
+        )
+
+
+def _parts(guide: etree._Element, items: list[_Item]) -> Iterator[Finding]:
+    """The parts of the total against the items, and the grand total against its parts."""
+    total = find(guide, "valorTotal")
+    if total is None:
+        return
+    if all(item.total is not None and item.part for item in items):
+        for part in _PARTS:
+            summed = sum((item.total for item in items if item.part == part and item.total is not None), Decimal(0))
+            said = _amount(total, part)
+            if (said or Decimal(0)) != summed:
+                shown = "não foi informado" if said is None else f"é {said}"
+                message = f"{part} {shown}, mas a soma dos itens dá {summed}."
+                yield Finding("guia.parcela_divergente", locate(total), message)
+    grand = _amount(total, "valorTotalGeral")
+    parts = sum((_amount(total, part) or Decimal(0) for part in _PARTS), Decimal(0))
+    if grand is not None and grand != parts:
+        message = f"valorTotalGeral é {grand}, mas a soma das parcelas dá {parts}."
+        yield Finding("guia.total_divergente", locate(total), message)
+
+
+_PLAIN_TOTALS = {"guiaHonorarios": "valorTotalHonorarios", "guiaOdonto": "valorTotalProc"}
+
+
+def _plain_total(guide: etree._Element, items: list[_Item]) -> Iterator[Finding]:
+    """One total over all items. A dental value may be that of one procedure or of all: either is taken."""
+    name = _PLAIN_TOTALS[local(guide)]
+    said = _amount(guide, name)
+    if said is None or any(item.total is None for item in items):
+        return
+    totals = [item.total for item in items if item.total is not None]
+    summed = sum(totals, Decimal(0))
+    multiplied = sum((item.total * (item.quantity or 1) for item in items if item.total is not None), Decimal(0))
+    if said != summed and not (local(guide) == "guiaOdonto" and said == multiplied):
+        message = f"{name} é {said}, mas a soma dos itens dá {summed}."
+        yield Finding("guia.total_divergente", locate(guide), message)
+
+
+def stated_total(guide: etree._Element) -> Decimal | None:
+    """The total that a guide states, in reais."""
+    paths = {
+        "guiaConsulta": "dadosAtendimento/procedimento/valorProcedimento",
+        "guiaHonorarios": "valorTotalHonorarios",
+        "guiaOdonto": "valorTotalProc",
+    }
+    return _amount(guide, paths.get(local(guide), "valorTotal/valorTotalGeral"))

@@ -1,0 +1,169 @@
+"""A HAT, an operator and a tenant database: all real, on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hat_etl.billing.deliver import send
+from hat_etl.billing.poll import poll
+from hat_etl.billing.pull import pull
+from hat_etl.billing.push import push
+from hat_etl.billing.work import StageReport
+from hat_etl.sandbox.hat.app import HatServer
+from hat_etl.sandbox.hat.lots import Recipe
+from hat_etl.sandbox.hat.state import Lot, State
+from hat_etl.sandbox.operator.server import OperatorServer
+from hat_etl.sandbox.web import Faulty, serving
+from hat_etl.tenants import store
+from hat_etl.tenants.config import Tenant
+from hat_etl.tiss.schemas import Schemas
+from hat_etl_tests.servers import Server
+
+REGISTRY, PROVIDER = "412345", "000123"
+TOKEN = "c0ffee" * 8
+
+_FILE = """
+name = "acme"
+ans_registry = "{registry}"
+[erp]
+dialect = "postgresql"
+url = "env:NOT_SET"
+company = "01"
+[hat]
+url = "file:{folder}/hat.url"
+api_url = "{hat}"
+master_token = "file:{folder}/token"
+[hat.api]
+tenant_name = "acme"
+tenant_id = "77"
+pause_seconds = 0
+attempts = {attempts}
+page_size = 3
+[billing]
+deliver = "{deliver}"
+ask = "pls"
+download_hosts = ["{hat}"]
+unknown_wait_seconds = 0
+retry_seconds = 0
+poll_minutes = 0
+{more}
+[billing.pls]
+url = "{operator}/rest"
+[billing.soap]
+lot_url = "{operator}/ws/{{version}}/tissLoteGuias"
+status_url = "{operator}/ws/{{version}}/tissSolicitacaoStatusProtocolo"
+statement_url = "{operator}/ws/{{version}}/tissSolicitacaoDemonstrativoRetorno"
+"""
+
+
+@dataclass
+class World:
+    """Everything that a lot passes on its way."""
+
+    state: State
+    operator: OperatorServer
+    hat_faults: Faulty
+    hat_url: str
+    server: Server
+    database: str
+    folder: Path
+    numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 10_000)))
+
+    def write_tenant(
+        self, deliver: str = "soap", more: str = "", attempts: int = 3, operator: str | None = None
+    ) -> None:
+        (self.folder / "acme.toml").write_text(
+            _FILE.format(
+                registry=REGISTRY, folder=self.folder, hat=self.hat_url, operator=operator or self.operator.url,
+                deliver=deliver, more=more, attempts=attempts,
+            )
+        )  # fmt: skip
+
+    @property
+    def tenant(self) -> Tenant:
+        return store.load("acme")
+
+    def add(self, provider: str = PROVIDER, **changes: Any) -> str:
+        """A lot that waits in HAT; gives its number."""
+        fault = changes.pop("file_fault", None)
+        number = changes.pop("number", None) or str(next(self.numbers))
+        batch = changes.pop("batch_number", None) or number
+        recipe = Recipe(**{"registry": REGISTRY, "provider": provider, "number": number, "guides": 1, **changes})
+        return self.state.add(recipe, batch_number=batch, file_fault=fault)
+
+    def in_hat(self, batch_number: str) -> Lot:
+        lot = self.state.lot(batch_number)
+        assert lot is not None
+        return lot
+
+    def order(self, number: int) -> None:
+        """The next lot is the operator's ``number``-th, on which depends what becomes of it."""
+        self.operator.ledger._database.execute("INSERT INTO sqlite_sequence VALUES ('lots', ?)", (number - 1,))
+
+    def at_operator(self) -> dict[str, int]:
+        """How often each lot has come there, by numeroLote, in the order of arrival."""
+        return {lot.number: lot.arrivals for lot in self.operator.lots()}
+
+    def pull(self) -> StageReport:
+        return pull(self.tenant)
+
+    def send(self) -> StageReport:
+        return send(self.tenant)
+
+    def poll(self, *, everything: bool = False) -> StageReport:
+        return poll(self.tenant, everything=everything)
+
+    def push(self) -> StageReport:
+        return push(self.tenant)
+
+    def loop(self, rounds: int = 1) -> list[StageReport]:
+        """So many rounds of everything, after each of which the operator moves every lot one status on."""
+        reports = []
+        for _ in range(rounds):
+            reports += [stage() for stage in (self.pull, self.send, self.poll, self.push)]
+            self.operator.ledger.advance()
+        return reports
+
+    def rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        with self.server.connect(self.database) as connection:
+            return connection.execute(query.encode(), values).fetchall()
+
+    def states(self) -> dict[str, str]:
+        """State of each lot by its number in HAT."""
+        return dict(self.rows("SELECT batch_number, state FROM hat_etl.billing_lots"))  # type: ignore[arg-type]
+
+    def column(self, batch_number: str, name: str) -> Any:
+        return self.rows(f"SELECT {name} FROM hat_etl.billing_lots WHERE batch_number = %s", (batch_number,))[0][0]
+
+    def events(self, batch_number: str) -> list[str]:
+        """What happened to a lot, in order."""
+        query = (
+            "SELECT event FROM hat_etl.billing_history JOIN hat_etl.billing_lots USING (lot)"
+            " WHERE batch_number = %s ORDER BY id"
+        )
+        return [row[0] for row in self.rows(query, (batch_number,))]
+
+
+@pytest.fixture(scope="session")
+def schemas() -> Schemas:
+    return Schemas()
+
+
+@pytest.fixture
+def world(postgres: Server, schemas: Schemas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    state = State()
+    monkeypatch.setenv("HAT_ETL_TENANTS", str(tmp_path))
+    database = postgres.create_database("billing")
+    (tmp_path / "token").write_text(TOKEN)
+    (tmp_path / "hat.url").write_text(postgres.url(database))
+    hat_faults = HatServer(state, {TOKEN}, "acme", "77", REGISTRY).app()
+    with serving(hat_faults) as hat_url, OperatorServer(REGISTRY, schemas=schemas) as operator:
+        made = World(state, operator, hat_faults, hat_url, postgres, database, tmp_path)
+        made.write_tenant()
+        yield made
+    state.close()

@@ -1,0 +1,121 @@
+"""``hat-etl billing`` as it is typed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hat_etl.cli.main import main
+from hat_etl.sandbox.operator.behaviour import Mishap
+
+from .conftest import World
+
+
+def hat_etl(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def document(*arguments: str) -> Any:
+    result = hat_etl(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_each_stage_says_what_it_did(world: World) -> None:
+    world.add()
+    counts = {}
+    for stage in ("pull", "send", "poll", "push"):
+        (report,) = document("billing", stage, "acme")
+        assert report["problems"] == []
+        counts[stage] = report["counts"]
+    assert counts == {
+        "pull": {"pulled": 1, "validated": 1}, "send": {"protocolled": 1}, "poll": {"asked": 1}, "push": {"pushed": 1},
+    }  # fmt: skip
+
+
+def test_run_does_all_of_them_for_one_tenant_or_for_all(world: World) -> None:
+    world.add()
+    assert [report["stage"] for report in document("billing", "run", "acme")] == ["pull", "send", "poll", "push"]
+    other = (world.folder / "acme.toml").read_text().replace('name = "acme"\n', 'name = "broken"\n', 1)
+    (world.folder / "broken.toml").write_text(other.replace("[billing]\n", "[billing]\nunknown = 1\n"))
+    result = hat_etl("billing", "run", "--all", "--json")
+    assert result.exit_code == 3
+    assert "billing.unknown: unknown key" in result.stderr
+    assert [report["tenant"] for report in json.loads(result.stdout)] == ["acme"] * 4
+
+
+def test_a_stage_that_cannot_be_done_keeps_no_other_from_going_on(world: World) -> None:
+    world.add()
+    world.pull()
+    world.hat_faults.set(world.hat_faults.faults.model_copy(update={"fail": 1}))
+    result = hat_etl("billing", "run", "acme")
+    assert result.exit_code == 9
+    assert "HAT does not answer" in result.stderr
+    assert len(world.operator.lots()) == 1
+
+
+def test_show_tells_where_lots_stand_before_and_after_billing_has_begun(world: World) -> None:
+    assert document("billing", "show", "acme")["states"] == {}
+    bad, good = world.add(kind="too_many"), world.add()
+    world.add(file_fault="missing")
+    hat_etl("billing", "run", "acme")
+    found = document("billing", "show", "acme")
+    assert found["states"] == {"protocolled": 1, "refused": 1}
+    assert [missing["code"] for missing in found["missing"]] == ["not_there"]
+    text = hat_etl("billing", "show", "acme").stdout
+    assert "protocolled" in text
+    assert "Files that could not be had" in text
+    told = hat_etl("billing", "show", "acme", bad).stdout
+    assert "5015" in told
+    assert "refused by the checks" in told
+    story = document("billing", "show", "acme", good)
+    assert [line["event"] for line in story["history"]] == [
+        "pulled", "pushed", "validated", "queued", "sent", "delivered", "pushed",
+    ]  # fmt: skip
+    assert hat_etl("billing", "show", "acme", "none").exit_code == 6
+
+
+def test_lots_that_stand_still_are_shown(world: World) -> None:
+    number = world.add()
+    world.loop()
+    assert document("billing", "show", "acme")["stuck"] == []
+    world.rows("UPDATE hat_etl.billing_lots SET state_since = now() - interval '49 hours' RETURNING 1")
+    assert [lot["batch_number"] for lot in document("billing", "show", "acme")["stuck"]] == [number]
+
+
+def test_decisions_are_taken_by_number(world: World) -> None:
+    number = world.add()
+    world.pull()
+    world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+    world.send()
+    assert hat_etl("billing", "release", "acme", number).exit_code == 2
+    assert hat_etl("billing", "release", "acme", number, "--accept", "--keep").exit_code == 2
+    told = document("billing", "release", "acme", number, "--protocol", "77")
+    assert told == {"lot": number, "provider": "000123", "state": "protocolled", "hold": None}
+    result = hat_etl("billing", "retry", "acme", number)
+    assert result.exit_code == 0
+    assert "protocolled" in result.stdout
+    world.loop()
+    assert hat_etl("billing", "retry", "acme", number).exit_code == 6
+
+
+def test_two_of_a_stage_at_a_time_are_one_too_many(world: World) -> None:
+    from hat_etl.billing.store import store_of
+
+    with store_of(world.tenant) as store, store.stage("send"):
+        result = hat_etl("billing", "send", "acme")
+        assert result.exit_code == 8
+        assert hat_etl("billing", "pull", "acme").exit_code == 0
+
+
+@pytest.mark.parametrize(("key", "value"), [("deliver", '"soap"'), ("[billing.soap]", "[billing.other]")])
+def test_a_file_that_does_not_say_how_lots_are_delivered_is_refused(key: str, value: str, world: World) -> None:
+    file = world.folder / "acme.toml"
+    text = file.read_text()
+    file.write_text(text.replace(f"{key} = {value}\n", "") if key == "deliver" else text.split("[billing.soap]")[0])
+    result = hat_etl("billing", "send", "acme")
+    assert result.exit_code == 3
+    assert f"billing.{'deliver' if key == 'deliver' else 'soap'}: is missing" in result.stderr

@@ -1,0 +1,118 @@
+"""What a person decides about a lot, and what comes of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from hat_etl.billing.decisions import arrived, release, retry
+from hat_etl.errors import DataError
+from hat_etl.sandbox.hat.lots import Recipe, make
+from hat_etl.sandbox.operator.behaviour import Mishap
+
+from .conftest import PROVIDER, REGISTRY, World
+
+
+def other_content(number: str) -> bytes:
+    return make(Recipe(registry=REGISTRY, provider=PROVIDER, number=number, guides=2))
+
+
+@pytest.mark.parametrize(("accept", "guides"), [(True, 2), (False, 1)])
+def test_of_two_files_the_one_that_was_chosen_is_sent(accept: bool, guides: int, world: World) -> None:
+    number = world.add()
+    world.pull()
+    world.state.replace_file(number, other_content(number))
+    world.pull()
+    release(world.tenant, number, accept=accept)
+    world.loop()
+    (lot,) = world.operator.lots()
+    assert len(lot.guides) == guides
+    assert len(world.rows("SELECT FROM hat_etl.billing_contents")) == 2, "both are kept"
+
+
+def test_a_lot_that_the_operator_has_gets_no_other_file(world: World) -> None:
+    number = world.add()
+    world.loop()
+    world.state.replace_file(number, other_content(number))
+    world.pull()
+    with pytest.raises(DataError, match="gets no other"):
+        release(world.tenant, number, accept=True)
+    release(world.tenant, number, accept=False)
+    world.loop(rounds=3)
+    assert world.states()[number] == "final"
+    assert world.at_operator() == {number: 1}
+
+
+def test_a_reused_number_is_sent_or_refused_as_was_decided(world: World) -> None:
+    for batch in ("A1", "A2"):
+        world.add(number="55", batch_number=batch)
+        world.pull()
+    release(world.tenant, "A2", accept=False)
+    world.loop()
+    assert world.states() == {"A1": "protocolled", "A2": "refused"}
+    assert [cause["code"] for cause in world.in_hat("A2").causes] == ["5053"]
+    world.add(number="55", batch_number="A3", guides=3)
+    world.pull()
+    release(world.tenant, "A3", accept=True)
+    world.loop()
+    assert world.states()["A3"] == "refused", "by the operator, which knows the number"
+    assert world.at_operator() == {"55": 2}
+
+
+@pytest.mark.parametrize("accept", [True, False])
+def test_a_late_deletion_is_confirmed_or_not(accept: bool, world: World) -> None:
+    number = world.add()
+    world.loop()
+    world.state.mark_deleted(number)
+    world.pull()
+    release(world.tenant, number, accept=accept)
+    world.push()
+    assert world.in_hat(number).is_gone is accept
+    assert world.pull().counts == {}, "HAT lists it no more"
+    assert world.states()[number] == "protocolled"
+
+
+def test_a_lot_in_doubt_has_arrived_when_a_person_says_so(world: World) -> None:
+    number = world.add()
+    world.pull()
+    world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+    world.send()
+    arrived(world.tenant, number, world.operator.lots()[0].protocol)
+    world.loop(rounds=4)
+    assert world.states()[number] == "final"
+    assert world.at_operator() == {number: 1}
+
+
+def test_a_refused_lot_is_checked_anew_when_it_is_retried(world: World) -> None:
+    number = world.add(kind="wrong_hash")
+    world.loop()
+    retry(world.tenant, number)
+    assert world.states()[number] == "pulled"
+    world.loop()
+    assert world.states()[number] == "refused"
+    assert world.events(number).count("refused by the checks") == 2
+
+
+def test_what_cannot_be_decided_is_said(world: World) -> None:
+    number = world.add()
+    world.loop()
+    for decide in (
+        lambda: release(world.tenant, number, accept=True),
+        lambda: retry(world.tenant, number),
+        lambda: arrived(world.tenant, number, "1"),
+    ):
+        with pytest.raises(DataError, match=f"Lot {number} of provider {PROVIDER}"):
+            decide()
+    with pytest.raises(DataError, match="no such lot"):
+        retry(world.tenant, "none")
+
+
+def test_lots_of_two_providers_with_one_number_are_told_apart(world: World) -> None:
+    world.add(kind="wrong_hash")
+    world.loop()
+    world.rows("UPDATE hat_etl.billing_lots SET provider = 'x' RETURNING 1")
+    world.add(number="1", batch_number="1b", kind="wrong_hash")
+    world.loop()
+    world.rows("UPDATE hat_etl.billing_lots SET batch_number = '1' RETURNING 1")
+    with pytest.raises(DataError, match="Several providers"):
+        retry(world.tenant, "1")
+    assert retry(world.tenant, "1", provider="x").provider == "x"

@@ -1,0 +1,279 @@
+"""Lots on their way: pulled, checked, delivered, followed and told."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from hat_etl.billing.decisions import retry
+from hat_etl.errors import DecisionNeeded, OperatorError
+from hat_etl.hat_api.transport import Unreachable
+from hat_etl.sandbox.hat.lots import Recipe, make
+from hat_etl.sandbox.operator.behaviour import Mishap
+
+from .conftest import PROVIDER, REGISTRY, World
+
+
+@pytest.mark.parametrize("deliver", ["soap", "pls"])
+def test_a_lot_goes_all_the_way_and_hat_shows_what_the_operator_says(deliver: str, world: World) -> None:
+    world.write_tenant(deliver=deliver)
+    world.order(19)
+    for provider in ("000123", "000456"):
+        for kind in ("consulta", "sadt"):
+            world.add(provider, kind=kind)
+    world.loop(rounds=4)
+    assert set(world.states().values()) == {"final"}
+    assert [lot.status for lot in world.operator.lots()] == ["6", "4", "6", "6"]
+    for lot in world.operator.lots():
+        shown = world.in_hat(lot.number)
+        assert (str(shown.status), shown.protocol, shown.tracking) == (lot.status, lot.protocol, 1)
+        assert lot.arrivals == 1
+
+
+def test_denials_reach_hat_with_their_codes(world: World) -> None:
+    world.order(20)
+    denied = world.add(guides=2)
+    world.loop(rounds=4)
+    shown = world.in_hat(denied)
+    assert shown.status == 4
+    assert [cause["code"] for cause in shown.causes] == ["1702", "1702"]
+    assert shown.causes[0]["description"] == "COBRANÇA DE PROCEDIMENTO EM DUPLICIDADE"
+    assert "Guia" in shown.causes[0]["detailedDescription"]
+    assert world.column(denied, "denied") == 200
+
+
+def test_the_bytes_stay_as_hat_gave_them(world: World) -> None:
+    number = world.add(kind="sadt", guides=3)
+    content = make(Recipe(registry=REGISTRY, provider=PROVIDER, number=number, kind="sadt", guides=3))
+    world.write_tenant(deliver="pls")
+    world.loop()
+    digest = hashlib.sha256(content).hexdigest()
+    assert world.rows("SELECT sha256, content FROM hat_etl.billing_contents") == [(digest, content)]
+    assert [lot.digest for lot in world.operator.lots()] == [digest]
+
+
+def test_a_lot_that_is_refused_by_the_checks_tells_why_and_goes_nowhere(world: World) -> None:
+    bad = world.add(kind="wrong_hash")
+    good = world.add()
+    world.loop()
+    lot = world.in_hat(bad)
+    assert (lot.status, lot.tracking) == (4, 1)
+    assert [(c["code"], c["description"]) for c in lot.causes] == [("5014", "Hash não confere")]
+    assert "hash.divergente" in lot.causes[0]["detailedDescription"]
+    assert world.at_operator() == {good: 1}
+
+
+def test_each_change_of_status_is_told_once_and_kept(world: World) -> None:
+    number = world.add()
+    for _ in range(6):
+        world.loop()
+        world.poll()
+        world.push()
+    told = [body["status"] for body in world.state.puts(number)]
+    assert told == [1, 1, 2, 3, 6], "taken, protocolled, and then only what changed"
+    rows = world.rows("SELECT detail ->> 'status' FROM hat_etl.billing_history WHERE event = 'status' ORDER BY id")
+    assert [row[0] for row in rows] == ["2", "3", "6"]
+
+
+def test_a_payment_that_is_taken_back_is_seen_and_told(world: World) -> None:
+    world.order(33)
+    number = world.add()
+    world.loop(rounds=4)
+    assert world.states()[number] == "final"
+    world.poll()
+    assert world.states()[number] == "final", "asked about again tomorrow only"
+    world.poll(everything=True)
+    world.push()
+    assert world.states()[number] == "under analysis"
+    assert world.in_hat(number).status == 3
+    world.operator.ledger.advance()
+    world.poll()
+    world.push()
+    assert world.in_hat(number).status == 6
+
+
+def test_a_lot_that_hat_lists_again_is_taken_once(world: World) -> None:
+    number = world.add()
+    world.loop()
+    world.state.mend_file(number)
+    world.state.replace_file(number, make(Recipe(registry=REGISTRY, provider=PROVIDER, number=number, guides=1)))
+    report = world.pull()
+    assert report.counts == {"known": 1}
+    assert world.in_hat(number).tracking == 1
+    world.loop()
+    assert world.at_operator() == {number: 1}
+
+
+def test_other_content_under_the_same_number_stops_for_a_decision(world: World) -> None:
+    number = world.add()
+    world.pull()
+    other = make(Recipe(registry=REGISTRY, provider=PROVIDER, number=number, guides=2))
+    world.state.replace_file(number, other)
+    report = world.pull()
+    assert [type(problem) for problem in report.problems] == [DecisionNeeded]
+    assert world.column(number, "hold") == "content_changed"
+    world.send()
+    assert world.at_operator() == {}
+    assert len(world.rows("SELECT FROM hat_etl.billing_contents")) == 2
+
+
+def test_a_second_lot_with_the_number_of_another_stops_for_a_decision(world: World) -> None:
+    first = world.add(number="55", batch_number="A1")
+    second = world.add(number="55", batch_number="A2", guides=2)
+    other = world.add(provider="000456", number="55", batch_number="A3")
+    world.loop()
+    held = [number for number in (first, second, other) if world.column(number, "hold")]
+    assert len(held) == 1
+    assert held[0] in (first, second)
+    assert len(world.operator.lots()) == 2
+
+
+def test_a_lot_that_is_deleted_before_it_was_sent_is_withdrawn(world: World) -> None:
+    number, unseen = world.add(), world.add()
+    world.state.mark_deleted(unseen)
+    world.pull()
+    world.state.mark_deleted(number)
+    world.pull()
+    world.loop()
+    assert world.states() == {number: "withdrawn"}
+    assert world.in_hat(number).is_gone
+    assert world.in_hat(unseen).is_gone
+    assert world.at_operator() == {}
+
+
+def test_a_lot_that_is_deleted_after_it_was_sent_stops_for_a_decision(world: World) -> None:
+    number = world.add()
+    world.loop()
+    world.state.mark_deleted(number)
+    report = world.pull()
+    assert [type(problem) for problem in report.problems] == [DecisionNeeded]
+    assert world.column(number, "hold") == "deleted_after_delivery"
+    assert not world.in_hat(number).is_gone
+
+
+def test_a_file_that_cannot_be_had_is_told_after_a_while_and_taken_when_it_is_there(world: World) -> None:
+    number, good = world.add(file_fault="parent_not_found"), world.add()
+    for _ in range(5):
+        world.pull()
+    assert world.states() == {good: "validated"}
+    lot = world.in_hat(number)
+    assert lot.tracking == 0
+    assert [cause["code"] for cause in lot.causes] == ["5012"]
+    assert len(world.state.puts(number)) == 1
+    world.state.mend_file(number)
+    world.pull()
+    assert world.states()[number] == "validated"
+    assert world.in_hat(number).causes == []
+    assert world.rows("SELECT FROM hat_etl.billing_missing_files") == []
+
+
+def test_lots_of_a_provider_arrive_in_their_order_whatever_hat_lists_first(world: World) -> None:
+    for _ in range(4):
+        for provider in ("000123", "000456", "000789"):
+            world.add(provider)
+    world.hat_faults.set(world.hat_faults.faults.model_copy(update={"shuffle": True, "seed": 5}))
+    world.loop()
+    arrived = world.operator.lots()
+    assert len(arrived) == 12
+    for provider in ("000123", "000456", "000789"):
+        numbers = [int(lot.number) for lot in arrived if lot.provider == provider]
+        assert numbers == sorted(numbers)
+
+
+@pytest.mark.parametrize("deliver", ["soap", "pls"])
+@pytest.mark.parametrize("mishap", [Mishap.LOSE_REPLY, Mishap.CUT_REPLY, Mishap.GARBLE_REPLY, Mishap.FAIL])
+def test_an_outcome_that_is_not_known_is_asked_about_before_anything_is_sent_again(
+    mishap: Mishap, deliver: str, world: World
+) -> None:
+    world.write_tenant(deliver=deliver)
+    first, second = world.add(), world.add()
+    world.pull()
+    world.operator.behaviour.plan(mishap)
+    assert world.send().counts["unknown"] == 1
+    assert world.states() == {first: "unknown", second: "queued"}, "the second one waits for the first"
+    world.send()
+    assert world.states() == {first: "protocolled", second: "protocolled"}
+    assert world.at_operator() == {first: 1, second: 1}
+    found = "delivered" if mishap is Mishap.FAIL else "found at the operator"
+    assert world.events(first)[-2 if found != "delivered" else -1] in (found, "no answer")
+    assert found in world.events(first)
+
+
+def test_where_nobody_can_be_asked_a_lot_in_doubt_waits_for_a_person(world: World) -> None:
+    file = world.folder / "acme.toml"
+    file.write_text(file.read_text().replace('ask = "pls"', ""))
+    number, later = world.add(), world.add()
+    world.pull()
+    world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+    world.send()
+    report = world.send()
+    assert [type(problem) for problem in report.problems] == [DecisionNeeded]
+    assert world.states() == {number: "unknown", later: "queued"}
+    assert world.at_operator() == {number: 1}
+
+
+def test_a_lot_that_was_taken_and_is_sent_again_by_a_person_is_known_by_its_protocol(world: World) -> None:
+    number = world.add()
+    world.pull()
+    world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+    world.send()
+    retry(world.tenant, number)
+    world.send()
+    assert world.states()[number] == "protocolled"
+    assert world.column(number, "protocol") == world.operator.lots()[0].protocol
+
+
+def test_a_lot_number_that_the_operator_knows_from_elsewhere_is_refused(world: World) -> None:
+    number = world.add()
+    recipe = Recipe(registry=REGISTRY, provider=PROVIDER, number=number, guides=2)
+    world.operator.service.upload(PROVIDER, number, make(recipe))
+    world.loop()
+    assert world.states()[number] == "refused"
+    assert [cause["code"] for cause in world.in_hat(number).causes] == ["5053"]
+
+
+def test_a_doubt_is_not_asked_about_at_once(world: World) -> None:
+    number = world.add()
+    world.pull()
+    world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+    world.send()
+    file = world.folder / "acme.toml"
+    file.write_text(file.read_text().replace("unknown_wait_seconds = 0", "unknown_wait_seconds = 3600"))
+    assert world.send().counts == {"waiting": 1}
+    assert world.states()[number] == "unknown"
+
+
+def test_an_operator_that_is_down_is_left_in_peace_and_nothing_is_lost(world: World) -> None:
+    for provider in range(8):
+        world.add(f"{provider:06d}")
+    world.pull()
+    world.write_tenant(operator="http://127.0.0.1:1")
+    report = world.send()
+    assert [type(problem) for problem in report.problems] == [OperatorError]
+    assert report.counts["not sent"] < 8
+    assert set(world.states().values()) == {"queued"}
+    world.write_tenant()
+    world.send()
+    assert set(world.states().values()) == {"protocolled"}
+
+
+def test_a_hat_that_is_down_ends_the_stage_and_keeps_what_was_done(world: World) -> None:
+    world.add()
+    world.hat_faults.set(world.hat_faults.faults.model_copy(update={"fail": 1}))
+    with pytest.raises(Unreachable):
+        world.pull()
+    world.hat_faults.set(world.hat_faults.faults.model_copy(update={"fail": 0}))
+    world.loop()
+    assert len(world.operator.lots()) == 1
+
+
+def test_a_folder_gets_each_lot_whole(world: World) -> None:
+    out = world.folder / "out"
+    world.write_tenant(deliver="folder", more=f'[billing.folder]\npath = "{out}"')
+    number = world.add()
+    world.loop()
+    assert world.states()[number] == "protocolled"
+    (file,) = out.iterdir()
+    assert file.read_bytes() == make(Recipe(registry=REGISTRY, provider=PROVIDER, number=number, guides=1))
+    assert file.suffix == ".xml"

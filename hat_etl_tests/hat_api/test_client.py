@@ -1,0 +1,129 @@
+"""Calls against a real HAT that fails, loses replies and gives lists in any order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from hat_etl.errors import ConfigurationError
+from hat_etl.hat_api.bodies import LotItem, LotUpdate, page_of
+from hat_etl.hat_api.client import HatApi
+from hat_etl.hat_api.transport import Refused, Unreachable
+
+from .conftest import PROVIDER, REGISTRY, TOKEN, Hat, recipe
+
+
+def update(number: str, status: int = 1) -> LotUpdate:
+    return LotUpdate(
+        code_susep=REGISTRY, batch_number=number, health_provider_id=PROVIDER, status=status, tracking_status=1
+    )
+
+
+def test_all_pages_come_until_there_is_no_next(hat: Hat, connect: Callable[..., HatApi]) -> None:
+    for number in range(1, 8):
+        hat.state.add(recipe(number))
+    api = connect(api={"page_size": 3})
+    pages = [api.waiting_lots(page) for page in (1, 2, 3)]
+    assert [page.has_next for page in pages] == [True, True, False]
+    assert [item.batch_number for page in pages for item in page.items] == [str(n) for n in range(1, 8)]
+
+
+def test_a_lot_that_is_put_waits_no_more(hat: Hat, connect: Callable[..., HatApi]) -> None:
+    hat.state.add(recipe(5))
+    api = connect()
+    api.put_lot(update("5", status=3))
+    assert api.waiting_lots(1).items == ()
+    lot = hat.state.lot("5")
+    assert lot is not None
+    assert (lot.status, lot.tracking) == (3, 1)
+
+
+def test_another_operators_lots_are_not_seen(hat: Hat, connect: Callable[..., HatApi]) -> None:
+    hat.state.add(recipe(5))
+    hat.server.registry = "999999"
+    assert connect().waiting_lots(1).items == ()
+
+
+def test_calls_that_may_be_repeated_get_through_failures_and_lost_replies(
+    hat: Hat, connect: Callable[..., HatApi]
+) -> None:
+    hat.state.add(recipe(5))
+    hat.faults(fail=0.2, lose=0.5, seed=2)
+    api = connect(api={"attempts": 20})
+    for status in range(1, 7):
+        api.put_lot(update("5", status))
+        assert len(api.waiting_lots(1).items) == 0
+    assert {body["status"] for body in hat.state.puts("5")} == {1, 2, 3, 4, 5, 6}
+    assert len(hat.state.puts("5")) > 6, "some of them were done and asked for again"
+
+
+def test_a_write_is_not_made_again_when_its_reply_is_lost(hat: Hat, connect: Callable[..., HatApi]) -> None:
+    hat.faults(lose=1)
+    with pytest.raises(Unreachable):
+        connect().submit("/healthProviders", {"ansRegistry": REGISTRY})
+    assert len(hat.state.writes()) == 1
+
+
+def test_an_answer_is_waited_for(hat: Hat, connect: Callable[..., HatApi]) -> None:
+    hat.server.looks = 2
+    answer = connect().submit("/healthProviders", {"ansRegistry": REGISTRY})
+    assert (answer.code, answer.message) == ("200", "Processado com sucesso")
+
+
+def test_an_answer_that_does_not_come_is_an_unknown_outcome(hat: Hat, connect: Callable[..., HatApi]) -> None:
+    hat.server.looks = 1000
+    with pytest.raises(Unreachable, match="has not answered a write"):
+        connect(api={"answer_seconds": 0.01}).submit("/healthProviders", {})
+
+
+def test_a_deletion_that_was_made_already_is_well(hat: Hat, connect: Callable[..., HatApi]) -> None:
+    hat.state.add(recipe(5))
+    api = connect()
+    api.delete_lot("5", PROVIDER)
+    api.delete_lot("6", PROVIDER)
+    lot = hat.state.lot("5")
+    assert lot is not None
+    assert lot.is_gone
+
+
+def test_a_server_that_is_not_there_is_told_without_secrets(hat: Hat) -> None:
+    tenant = hat.tenant()
+    gone = tenant.model_copy(update={"hat": tenant.hat.model_copy(update={"api_url": "http://127.0.0.1:1"})})
+    with pytest.raises(Unreachable) as caught:
+        HatApi(gone).waiting_lots(1)
+    assert "ConnectError" in str(caught.value)
+    assert TOKEN not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("key", ["tenant_name", "tenant_id"])
+def test_settings_that_are_missing_are_named(key: str, hat: Hat) -> None:
+    with pytest.raises(ConfigurationError, match=rf"hat\.api\.{key}"):
+        HatApi(hat.tenant(api={key: None}))
+
+
+def test_an_answer_of_something_else_is_told(hat: Hat, connect: Callable[..., HatApi]) -> None:
+    with pytest.raises(Refused, match="HTTP 404"):
+        connect(api={"billing_path": "/elsewhere"}).waiting_lots(1)
+
+
+def test_one_broken_item_hides_no_other() -> None:
+    page = page_of(LotItem, {"items": [{"batchNumber": 7, "healthProviderId": "1"}, {"batchNumber": ""}, "x"]})
+    assert [item.batch_number for item in page.items] == ["7"]
+    assert (page.broken, page.has_next) == (2, False)
+    with pytest.raises(ValueError, match="no items"):
+        page_of(LotItem, [])
+
+
+def test_no_log_holds_an_address_or_a_token(
+    hat: Hat, connect: Callable[..., HatApi], caplog: pytest.LogCaptureFixture
+) -> None:
+    hat.state.add(recipe(5))
+    with caplog.at_level(logging.DEBUG):
+        (item,) = connect().waiting_lots(1).items
+    assert TOKEN not in caplog.text
+    assert hat.url not in caplog.text
+    assert "sig=" not in repr(item)
