@@ -6,7 +6,7 @@ export HAT_ETL_TENANTS ?= $(CURDIR)/.sandbox/tenants
 export HAT_ETL_SANDBOX ?= $(CURDIR)/.sandbox
 BENEFICIARIES ?= 20000
 
-.PHONY: install demo test lint format docs bench bench-sync bench-peers ui lock clean
+.PHONY: install demo test lint format docs bench bench-sync bench-ui bench-peers ui lock clean
 
 install: $(VENV)/.installed
 
@@ -45,6 +45,9 @@ bench: install
 
 bench-sync: install
 	$(BIN)/python -m benchmarks.sync
+
+bench-ui: install
+	$(BIN)/python -m benchmarks.control_room
 
 bench-peers:
 	$(PY) -m venv .bench/peers

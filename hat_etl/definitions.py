@@ -11,13 +11,13 @@ from hat_etl.orchestration.loading import initial_load, load_tenant
 from hat_etl.orchestration.notifications import tell_failures
 from hat_etl.orchestration.partitions import tenant_partitions
 from hat_etl.orchestration.runs import incremental_sync, reconcile, undo
-from hat_etl.orchestration.schedules import due_tenants
+from hat_etl.orchestration.schedules import due_tenants, window_openings
 
 defs = dg.Definitions(
     assets=[load_tenant, tenant_spec(), *VIEWS],
     asset_checks=[tenant_checks],
     jobs=[initial_load, incremental_sync, reconcile, undo],
-    sensors=[tenant_partitions, due_tenants, late_tenants, tell_failures],
+    sensors=[tenant_partitions, due_tenants, window_openings, late_tenants, tell_failures],
     # Also for what is materialised from the asset graph: one step gains nothing from a process of its own.
     executor=dg.in_process_executor,
 )

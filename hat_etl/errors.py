@@ -72,6 +72,13 @@ class DecisionNeeded(HatEtlError):
     kind = "decision"
 
 
+@dataclass
+class WindowClosed(DecisionNeeded):
+    """The ERP may not be read now. ``begun``: the run had, and was caught by the end of the window."""
+
+    begun: bool = False
+
+
 class Busy(HatEtlError):
     """Another run holds the tenant."""
 

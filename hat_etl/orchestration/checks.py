@@ -16,6 +16,9 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluation,
     AssetCheckEvaluationTargetMaterializationData,
 )  # fmt: skip
+from dagster._core.events import DagsterEvent, DagsterEventType
+from dagster._core.instance.utils import RUNLESS_JOB_NAME
+from dagster._core.utils import make_new_run_id
 
 from hat_etl.orchestration.assets import TENANT
 from hat_etl.orchestration.due import late
@@ -77,6 +80,17 @@ def last_told(instance: dg.DagsterInstance, tenant: str) -> AssetCheckEvaluation
     last = found[0]
     return AssetCheckEvaluationTargetMaterializationData(
         storage_id=last.storage_id, run_id=last.run_id, timestamp=last.timestamp
+    )
+
+
+def tell_without_a_run(instance: dg.DagsterInstance, evaluation: AssetCheckEvaluation) -> None:
+    """Tell Dagster of a verdict that no run has come to.
+
+    Under a number of its own: all that is told under none counts as one run, which may judge a check only once.
+    """
+    instance.report_dagster_event(
+        DagsterEvent(DagsterEventType.ASSET_CHECK_EVALUATION.value, RUNLESS_JOB_NAME, event_specific_data=evaluation),
+        run_id=make_new_run_id(),
     )
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -45,9 +46,14 @@ def last_instant(tenant: Tenant, now: datetime) -> datetime | None:
     if cron is None or tenant.schedule.paused:
         return None
     offset = timedelta(seconds=zlib.crc32(tenant.name.encode()) % int(SPREAD.total_seconds()))
+    return _last_moment(cron, tenant.erp.timezone, (now - offset).replace(second=0, microsecond=0)) + offset
+
+
+@lru_cache(maxsize=10_000)
+def _last_moment(cron: str, zone: str, minute: datetime) -> datetime:
+    """The latest moment of the cron that is not after ``minute``. Kept, for many tenants share a cron."""
     # CronSim looks for moments before the one given, and a moment is a whole minute.
-    local = (now - offset).astimezone(ZoneInfo(tenant.erp.timezone)).replace(microsecond=0) + timedelta(seconds=1)
-    return next(CronSim(cron, local, reverse=True)) + offset
+    return next(CronSim(cron, minute.astimezone(ZoneInfo(zone)) + timedelta(seconds=1), reverse=True))
 
 
 def due(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from hat_etl.errors import HatEtlError
+from hat_etl.errors import HatEtlError, WindowClosed
+from hat_etl.orchestration.openings import GOES_ON
 
 if TYPE_CHECKING:
     from hat_etl.sync.run import Problem
@@ -56,6 +57,15 @@ def known(error: HatEtlError) -> dg.Failure:
         metadata["in_dagster"] = DECISION
         text = f"{text} {DECISION}"
     return dg.Failure(text, metadata=metadata, allow_retries=False)
+
+
+def window_closed(error: WindowClosed) -> dg.Failure:
+    """The Failure of a run that goes on by itself when its tenant's window opens."""
+    return dg.Failure(
+        f"{error.tenant}: {error.cause} {GOES_ON}",
+        metadata={"kind": "window", "tenant": error.tenant or "", "cause": error.cause, "next_step": GOES_ON},
+        allow_retries=False,
+    )
 
 
 def unforeseen(tenant: str, error: Exception) -> dg.Failure:

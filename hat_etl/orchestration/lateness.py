@@ -14,7 +14,7 @@ from dagster import DagsterInstance
 
 from hat_etl.errors import HatEtlError
 from hat_etl.orchestration.assets import TENANT
-from hat_etl.orchestration.checks import freshness, last_told
+from hat_etl.orchestration.checks import freshness, last_told, tell_without_a_run
 from hat_etl.orchestration.due import late
 from hat_etl.orchestration.notifications import TARGETS_VARIABLE, send
 from hat_etl.orchestration.schedules import tenant_files
@@ -70,7 +70,7 @@ def newly_late(
     memory.shown = {name: at for name, at in memory.shown.items() if name in tenants}
     memory.late = {
         name: since for name, since in memory.late.items()
-        if name in tenants and late(now, tenants[name], memory.shown.get(name)) is not None
+        if name in tenants and late(now, tenants[name], memory.shown.get(name, NEVER)) is not None
     }  # fmt: skip
     found, questions = [], 0
     for name, tenant in tenants.items():
@@ -104,7 +104,7 @@ def late_tenants(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     found = newly_late(now, tenants, memory, _shown)
     for name in found:
         verdict = freshness(tenants[name], memory.shown.get(name), memory.late[name])
-        instance.report_runless_asset_event(verdict.evaluation(name, last_told(instance, name)))
+        tell_without_a_run(instance, verdict.evaluation(name, last_told(instance, name)))
         text = "\n".join(f"{label}: {value}" for label, value in verdict.told.items())
         if not send(f"hat_etl: {name} is late", text):
             context.log.error(f"A notification was refused by one of the targets in {TARGETS_VARIABLE}.")

@@ -6,17 +6,20 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 import dagster as dg
+from dagster._core.storage.tags import RETRY_NUMBER_TAG, SENSOR_NAME_TAG
 from pydantic import Field
 
 from hat_etl.orchestration import reporting
 from hat_etl.orchestration.assets import TABLES, TENANT, asset_key, entity_of
-from hat_etl.orchestration.failures import explained
+from hat_etl.orchestration.failures import explained, window_closed
+from hat_etl.orchestration.openings import note
 from hat_etl.orchestration.partitions import tenants
 from hat_etl.orchestration.progress import LogProgress
 from hat_etl.orchestration.runs import evaluate, judging, tags_of
 
 if TYPE_CHECKING:
     from hat_etl.sync.run import RunReport
+    from hat_etl.tenants.config import Tenant
 
 
 class Mode(Enum):
@@ -50,6 +53,7 @@ class LoadConfig(dg.Config):
     can_subset=True,
 )
 def load_tenant(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterator[dg.MaterializeResult[None]]:
+    from hat_etl.errors import WindowClosed
     from hat_etl.sync.load import LoadRequest, load
     from hat_etl.tenants import store
 
@@ -57,18 +61,24 @@ def load_tenant(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterat
     only = () if len(selected) == len(TABLES) else tuple(sorted(entity_of(key).table for key in selected))
     with explained(tenant):
         settings = store.load(tenant)
-        with judging(context, settings):
-            report = load(
-                settings,
-                LoadRequest(
-                    only=only,
-                    resume=config.mode is Mode.resume,
-                    restart=config.mode is Mode.restart,
-                    accept_shrink=config.accept_shrink,
-                    outside_windows=config.outside_windows,
-                ),
-                LogProgress(context.log.info),
-            )
+        mode = _mode(context, settings, config.mode)
+        if mode is None:
+            context.log.warning("Nothing is left to be resumed: somebody else has ended that load.")
+            return
+        request = LoadRequest(
+            only=only,
+            resume=mode is Mode.resume,
+            restart=mode is Mode.restart,
+            accept_shrink=config.accept_shrink,
+            outside_windows=config.outside_windows,
+        )
+        try:
+            with judging(context, settings):
+                report = load(settings, request, LogProgress(context.log.info))
+        except WindowClosed as error:
+            if note(context.run, error, context.instance):
+                raise window_closed(error) from None
+            raise
     # From here on everything is committed in HAT: only then may Dagster hear of it.
     _log(context, report)
     for outcome in report.tables:
@@ -97,6 +107,23 @@ initial_load = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     config=dg.PartitionedConfig(tenants, lambda _: {}, tags_for_partition_key_fn=tags_of),
 )
+
+
+def _mode(context: dg.AssetExecutionContext, tenant: "Tenant", asked: Mode) -> Mode | None:
+    """How to load; None when there is nothing to do.
+
+    Dagster launches loads again whose process was killed, and those that the end of a window has caught: they go on
+    with what is staged. A load whose window has opened does nothing when somebody has ended it meanwhile.
+    """
+    from hat_etl.target import staging
+    from hat_etl.target.database import TenantDatabase, errors
+
+    if not {RETRY_NUMBER_TAG, SENSOR_NAME_TAG} & set(context.run.tags):
+        return asked
+    with errors(tenant.name), TenantDatabase(tenant).connect() as connection:
+        if staging.find(connection) is not None:
+            return Mode.resume
+    return None if SENSOR_NAME_TAG in context.run.tags else asked
 
 
 def _log(context: dg.AssetExecutionContext, report: "RunReport") -> None:

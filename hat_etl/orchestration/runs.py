@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import dagster as dg
+from dagster._core.storage.tags import MAX_RETRIES_TAG
 from pydantic import Field
 
 from hat_etl.orchestration import reporting
@@ -17,6 +18,7 @@ from hat_etl.orchestration.assets import TENANT, asset_key
 from hat_etl.orchestration.checks import judge, last_told
 from hat_etl.orchestration.doubles import is_double
 from hat_etl.orchestration.failures import explained, left_out
+from hat_etl.orchestration.openings import GOES_ON, note
 from hat_etl.orchestration.partitions import tenants
 from hat_etl.orchestration.progress import LogProgress
 
@@ -70,6 +72,7 @@ class UndoConfig(dg.Config):
 
 @dg.op(description="Brings the HAT database of one tenant to the present state of its ERP.")
 def sync_tenant(context: dg.OpExecutionContext, config: SyncConfig) -> None:
+    from hat_etl.errors import WindowClosed
     from hat_etl.sync.incremental import SyncRequest, sync
     from hat_etl.sync.plan import plan_sync
     from hat_etl.tenants import store
@@ -86,8 +89,14 @@ def sync_tenant(context: dg.OpExecutionContext, config: SyncConfig) -> None:
                 context.log.info(f"{planned.table}: {planned.strategy}, about {planned.estimated_rows:,} rows{remarks}")
             return
         request = SyncRequest(tuple(config.tables), config.full, config.accept, outside_windows=config.outside_windows)
-        with judging(context, tenant):
-            report = sync(tenant, request, LogProgress(context.log.info))
+        try:
+            with judging(context, tenant):
+                report = sync(tenant, request, LogProgress(context.log.info))
+        except WindowClosed as error:
+            if not note(context.run, error, context.instance):
+                raise
+            context.log.warning(f"{error.cause} {GOES_ON}")
+            return
         _tell(context, tenant, report)
 
 
@@ -168,11 +177,13 @@ def _tell(context: dg.OpExecutionContext, tenant: "Tenant", report: "RunReport")
 
 @contextmanager
 def judging(context: dg.OpExecutionContext | dg.AssetExecutionContext, tenant: "Tenant") -> Iterator[None]:
-    """Shows a run that stops and asks in the tenant's checks, too."""
-    from hat_etl.errors import DecisionNeeded
+    """Shows a run that stops and asks in the tenant's checks, too. For the end of a window, nobody is asked."""
+    from hat_etl.errors import DecisionNeeded, WindowClosed
 
     try:
         yield
+    except WindowClosed:
+        raise
     except DecisionNeeded:
         evaluate(context, tenant)
         raise
@@ -209,6 +220,8 @@ def reconcile() -> None:
 
 @dg.job(
     description="Take back what one run has changed in HAT. Shows the plan first.",
+    # A person asks for it once: were it killed after its commit, a second one would only be refused.
+    tags={MAX_RETRIES_TAG: "0"},
     executor_def=dg.in_process_executor,
     config=dg.PartitionedConfig(tenants, lambda _: {"ops": {"undo_run": {"config": {"dry_run": True, "run": 0}}}}),
 )

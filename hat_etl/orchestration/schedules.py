@@ -1,4 +1,4 @@
-"""The sensors of the schedule: one launches the tenants that are due, one notices those that are late."""
+"""The sensors that launch: the tenants that are due, and runs that the end of a window has caught."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
 
 from hat_etl.orchestration.due import Due, due, known
-from hat_etl.orchestration.runs import ERP_TAG, incremental_sync
+from hat_etl.orchestration.loading import initial_load
+from hat_etl.orchestration.openings import TakeUp, caught, to_take_up
+from hat_etl.orchestration.runs import ERP_TAG, incremental_sync, tags_of
 
 if TYPE_CHECKING:
     from hat_etl.orchestration.tenant_files import TenantFiles
@@ -54,6 +56,37 @@ def due_tenants(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         run_requests=[_request(launch) for launch in launches],
         skip_reason=None if launches else f"None of {len(found)} tenants is due.",
         cursor=Cursor({**requested, **{launch.tenant: launch.since for launch in launches}}, launches).text(),
+    )
+
+
+@dg.sensor(
+    name="window_openings",
+    jobs=[incremental_sync, initial_load],
+    description="Goes on with loads and scheduled syncs that the end of their tenant's window has caught, when the next"
+    " one opens.",
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def window_openings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    now, instance = datetime.now(UTC), context.instance
+    waiting = caught(instance, now)
+    found: list[TakeUp] = []
+    if waiting:
+        tenants = {tenant.name: tenant for tenant in tenant_files().all()[0]}
+        found = to_take_up(now, tenants, waiting, running(instance))
+    return dg.SensorResult(
+        run_requests=[
+            dg.RunRequest(
+                # One run for each that was caught, however often it is asked for.
+                run_key=each.of,
+                partition_key=each.tenant,
+                job_name=each.job,
+                run_config=each.config,
+                tags=tags_of(each.tenant),
+            )
+            for each in found
+        ],
+        skip_reason=None if found else f"{len(waiting)} runs wait for the opening of a window.",
     )
 
 

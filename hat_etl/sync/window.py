@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from hat_etl.errors import DecisionNeeded
+from hat_etl.errors import WindowClosed
 from hat_etl.sync.run import Progress
 from hat_etl.tenants.config import Tenant
 
@@ -23,21 +23,22 @@ def keep_to(tenant: Tenant, progress: Progress, command: str, resume: str | None
     """A progress that ends the run when the tenant's windows have closed.
 
     ``command`` is what was asked, ``resume`` what goes on with it once it has begun, where that is another one.
-    Raises DecisionNeeded at once when the windows are closed now.
+    Raises WindowClosed at once when the windows are closed now.
     """
     if not tenant.erp.windows:
         return progress
     if not tenant.erp.is_open(now()):
-        raise _closed(tenant, "The ERP of this tenant may not be read now", "Nothing was read.", command)
+        raise _closed(tenant, "The ERP of this tenant may not be read now", "Nothing was read.", command, begun=False)
     return _Watched(tenant, progress, resume or command)
 
 
-def _closed(tenant: Tenant, cause: str, outcome: str, command: str) -> DecisionNeeded:
+def _closed(tenant: Tenant, cause: str, outcome: str, command: str, *, begun: bool) -> WindowClosed:
     hours = ", ".join(map(str, tenant.erp.windows))
-    return DecisionNeeded(
+    return WindowClosed(
         f"{cause} (windows {hours}, {tenant.erp.timezone}). {outcome}",
         f"In the next window: {command}. If the operator agrees that it is read now: {command} {OPTION}",
         tenant=tenant.name,
+        begun=begun,
     )
 
 
@@ -69,4 +70,4 @@ class _Watched:
     def _look(self) -> None:
         if self._is_reading and not self._tenant.erp.is_open(now()):
             cause = "The hours in which the ERP of this tenant may be read ended before all was read"
-            raise _closed(self._tenant, cause, "HAT is as it was.", self._resume)
+            raise _closed(self._tenant, cause, "HAT is as it was.", self._resume, begun=True)

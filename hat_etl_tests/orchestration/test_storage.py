@@ -42,6 +42,32 @@ def test_with_an_address_runs_are_kept_in_postgresql(
     assert not list(home.rglob("*.db"))
 
 
+def test_processes_keep_few_connections_and_a_server_that_was_started_again_is_no_error(
+    home: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = postgres.create_database("dagster")
+    monkeypatch.setenv("HAT_DAGSTER_URL", postgres.url(database))
+
+    def backends() -> list[int]:
+        with postgres.connect() as connection:
+            rows = connection.execute("SELECT pid FROM pg_stat_activity WHERE datname = %s", (database,)).fetchall()
+        return sorted(pid for (pid,) in rows)
+
+    with dg.DagsterInstance.get() as instance:
+        instance.get_runs()
+        kept = backends()
+        for _ in range(5):
+            instance.add_dynamic_partitions("tenant", ["acme"])
+            with reopened(instance) as again:
+                assert again.get_runs() == []
+        assert len(kept) == 1
+        assert backends() == kept
+        with postgres.connect() as connection:
+            for pid in kept:
+                connection.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
+        assert instance.get_dynamic_partitions("tenant") == ["acme"]
+
+
 def test_one_run_at_a_time_is_let_in_for_a_tenant_and_few_for_an_erp(home: Path) -> None:
     with dg.DagsterInstance.get() as instance:
         assert isinstance(instance.run_coordinator, QueuedRunCoordinator)

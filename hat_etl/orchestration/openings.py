@@ -1,0 +1,83 @@
+"""Runs that the end of their tenant's window has caught: which of them go on by themselves when the next one opens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster import DagsterInstance, RunsFilter
+from dagster._core.storage.tags import PARTITION_NAME_TAG, SENSOR_NAME_TAG
+
+if TYPE_CHECKING:
+    from hat_etl.errors import WindowClosed
+    from hat_etl.tenants.config import Tenant
+
+CLOSED_TAG = "hat/window"
+"""Tag of a run that goes on by itself when its tenant's window opens."""
+KEPT = timedelta(days=7)
+"""How long a run waits for an opening: afterwards, a person has it in hand."""
+
+GOES_ON = "It goes on by itself when the next window opens."
+
+
+def note(run: dg.DagsterRun, error: WindowClosed, instance: DagsterInstance) -> bool:
+    """Whether the run that has ended with ``error`` goes on by itself; then that is noted at the run.
+
+    So does what was launched by itself, and a load that has staged something. What a person has launched outside the
+    windows has begun nothing: the person is told.
+    """
+    goes_on = SENSOR_NAME_TAG in run.tags or (error.begun and _is_load(run))
+    if goes_on:
+        instance.add_run_tags(run.run_id, {CLOSED_TAG: "closed"})
+    return goes_on
+
+
+def caught(instance: DagsterInstance, now: datetime) -> list[dg.DagsterRun]:
+    """The runs that wait for an opening: for those that were taken up, there is a later run."""
+    noted = instance.get_runs(RunsFilter(tags={CLOSED_TAG: "closed"}, created_after=now - KEPT))
+    waiting = []
+    for run in noted:
+        same = RunsFilter(job_name=run.job_name, tags={PARTITION_NAME_TAG: run.tags[PARTITION_NAME_TAG]})
+        (latest,) = instance.get_runs(same, limit=1)
+        if latest.run_id == run.run_id:
+            waiting.append(run)
+    return waiting
+
+
+@dataclass(frozen=True)
+class TakeUp:
+    """A run that goes on as another one of the same job and tenant."""
+
+    of: str
+    tenant: str
+    job: str
+    config: dict[str, Any]
+
+
+def to_take_up(
+    now: datetime, tenants: Mapping[str, Tenant], waiting: Iterable[dg.DagsterRun], running: Mapping[str, str]
+) -> list[TakeUp]:
+    """Those of the ``waiting`` runs whose tenant's window is open, and that has no run ``running``, nor is paused."""
+    found = []
+    for run in waiting:
+        tenant = tenants.get(run.tags[PARTITION_NAME_TAG])
+        if tenant is None or tenant.schedule.paused or tenant.name in running or not tenant.erp.is_open(now):
+            continue
+        found.append(TakeUp(run.run_id, tenant.name, run.job_name, _config(run)))
+    return found
+
+
+def _config(run: dg.DagsterRun) -> dict[str, Any]:
+    """The settings of the run that goes on: those of the first, and a load resumes."""
+    config: dict[str, Any] = dict(run.run_config)
+    if _is_load(run):
+        asked = config.get("ops", {}).get("load_tenant", {}).get("config", {})
+        config = {"ops": {"load_tenant": {"config": {**asked, "mode": "resume"}}}}
+    return config
+
+
+def _is_load(run: dg.DagsterRun) -> bool:
+    return run.job_name == "initial_load"

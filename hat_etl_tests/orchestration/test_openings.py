@@ -1,0 +1,148 @@
+"""Runs that the end of a window has caught: they are no failure of the schedule, and go on when the next one opens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from hat_etl.definitions import defs
+from hat_etl.orchestration import schedules
+from hat_etl.orchestration.openings import CLOSED_TAG
+from hat_etl.sync import window
+from hat_etl_tests.orchestration.conftest import Demo, Door, failure, materialized
+from hat_etl_tests.orchestration.test_runs import said, told
+
+Closing = Callable[[int], None]
+BY_SCHEDULE = {"dagster/sensor_name": schedules.NAME, "dagster/run_key": "demo:1", "dagster/partition": "demo"}
+
+
+@pytest.fixture
+def closing(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> Iterator[Closing]:
+    """Gives the tenant a window that is open now, and ends after the clock was looked at so many times."""
+    file = demo.tenants / "demo.toml"
+    before = file.read_text(encoding="utf-8")
+    now = datetime.now(UTC)
+    hours = f"{now - timedelta(hours=1):%H:%M}-{now + timedelta(hours=2):%H:%M}"
+    file.write_text(
+        before.replace("connections = 2", f'connections = 2\nwindows = ["{hours}"]\ntimezone = "UTC"'), encoding="utf-8"
+    )
+
+    def after(looks: int) -> None:
+        left = iter([timedelta()] * looks)
+        monkeypatch.setattr(window, "now", lambda: datetime.now(UTC) + next(left, timedelta(hours=6)))
+
+    yield after
+    file.write_text(before, encoding="utf-8")
+
+
+def sync(door: Door, tags: dict[str, str] | None = None) -> dg.ExecuteInProcessResult:
+    job = defs.resolve_job_def("incremental_sync")
+    return job.execute_in_process(
+        partition_key="demo", instance=door.instance, tags=tags or {}, raise_on_error=False
+    )  # fmt: skip
+
+
+def take_up(door: Door) -> list[dg.RunRequest]:
+    found = schedules.window_openings(dg.build_sensor_context(instance=door.instance, definitions=defs))
+    assert isinstance(found, dg.SensorResult)
+    return list(found.run_requests or ())
+
+
+def execute(door: Door, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
+    """As the daemon and the run do it together."""
+    config: dict[str, Any] = dict(request.run_config)
+    return defs.resolve_job_def(str(request.job_name)).execute_in_process(
+        partition_key=request.partition_key,
+        instance=door.instance,
+        run_config=config,
+        tags={**request.tags, "dagster/sensor_name": "window_openings", "dagster/run_key": str(request.run_key)},
+        raise_on_error=False,
+    )
+
+
+def test_a_load_that_is_caught_goes_on_by_itself_once(
+    door: Door, demo: Demo, closing: Closing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing(20)
+    caught = door.launch(mode="restart")
+    description, metadata = failure(caught)
+    assert "goes on by itself when the next window opens" in description
+    assert metadata["kind"] == "window"
+    closing(10**6)
+    (request,) = take_up(door)
+    assert (request.partition_key, request.job_name, request.run_key) == ("demo", "initial_load", caught.run_id)
+    assert request.run_config == {"ops": {"load_tenant": {"config": {"mode": "resume"}}}}
+    resumed = execute(door, request)
+    assert resumed.success
+    assert materialized(resumed)["beneficiaries"]["dagster/row_count"] == demo.count("beneficiaries")
+    assert take_up(door) == []
+
+
+def test_a_load_that_a_person_has_ended_meanwhile_is_not_begun_anew(door: Door, demo: Demo, closing: Closing) -> None:
+    closing(20)
+    door.launch(mode="restart")
+    closing(10**6)
+    (request,) = take_up(door)
+    assert door.launch(mode="resume").success
+    assert take_up(door) == []
+    late = execute(door, request)  # it was launched in the same moment
+    assert late.success
+    assert "somebody else has ended that load" in said(door, late)
+    assert late.asset_materializations_for_node("load_tenant") == []
+
+
+def test_what_a_person_launches_outside_the_windows_is_refused_and_does_not_go_on(
+    door: Door, demo: Demo, closing: Closing
+) -> None:
+    closing(0)
+    for result in (door.launch(mode="restart"), sync(door)):
+        _, metadata = failure(result)
+        assert metadata["kind"] == "decision"
+    closing(10**6)
+    assert take_up(door) == []
+
+
+@pytest.mark.parametrize("looks", [0, 3], ids=["closed", "caught"])
+def test_a_scheduled_sync_whose_window_is_closed_is_no_failure_and_is_made_up_for(
+    looks: int, door: Door, demo: Demo, closing: Closing
+) -> None:
+    closing(10**6)
+    assert door.launch(mode="restart").success
+    closing(looks)
+    skipped = sync(door, BY_SCHEDULE)
+    assert skipped.success
+    assert "goes on by itself" in said(door, skipped)
+    assert told(door, skipped) == {}
+    run = door.instance.get_run_by_id(skipped.run_id)
+    assert run is not None
+    assert run.tags[CLOSED_TAG] == "closed"
+    closing(10**6)
+    (request,) = take_up(door)
+    assert request.job_name == "incremental_sync"
+    assert execute(door, request).success
+    assert take_up(door) == []
+
+
+def test_nothing_goes_on_while_the_window_is_closed_or_the_tenant_is_paused(
+    door: Door, demo: Demo, closing: Closing
+) -> None:
+    closing(10**6)
+    assert door.launch(mode="restart").success
+    closing(0)
+    assert sync(door, BY_SCHEDULE).success
+    file = demo.tenants / "demo.toml"
+    text = file.read_text(encoding="utf-8")
+    for closed in (True, False):
+        changed = _closed_now(text) if closed else f"{text}\n[schedule]\npaused = true\n"
+        file.write_text(changed, encoding="utf-8")
+        assert take_up(door) == []
+
+
+def _closed_now(text: str) -> str:
+    now = datetime.now(UTC)
+    window = f'windows = ["{now + timedelta(hours=2):%H:%M}-{now + timedelta(hours=3):%H:%M}"]'
+    return "\n".join(window if line.startswith("windows") else line for line in text.splitlines())
