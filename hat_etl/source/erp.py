@@ -1,9 +1,7 @@
-"""The reader that fits a tenant's ERP."""
+"""The reader that fits a tenant's ERP: the one place that tells databases apart."""
 
 from __future__ import annotations
 
-from hat_etl.errors import ConfigurationError
-from hat_etl.source.postgresql import PostgresSource
 from hat_etl.source.reader import Source
 from hat_etl.tenants.config import Tenant
 
@@ -11,12 +9,15 @@ from hat_etl.tenants.config import Tenant
 def open_source(tenant: Tenant, command: str = "load") -> Source:
     """A reader for the tenant's dialect; ``command`` is what its errors tell to start again.
 
-    Raises ConfigurationError for a dialect that this version cannot read.
+    Raises ConfigurationError when the address is missing or none of that database.
     """
-    if tenant.erp.dialect == "postgresql":
-        return PostgresSource(tenant, command)
-    raise ConfigurationError(
-        f"This version reads PLS on PostgreSQL only, and [erp] dialect is {tenant.erp.dialect}.",
-        "Views can be rendered for Oracle already (hat-etl views render); loading from Oracle needs a later version.",
-        tenant=tenant.name,
-    )
+    # Only the driver that is needed: each takes a while to import.
+    match tenant.erp.dialect:
+        case "postgresql":
+            from hat_etl.source.postgresql import PostgresSource
+
+            return PostgresSource(tenant, command)
+        case "oracle":
+            from hat_etl.source.oracle import OracleSource
+
+            return OracleSource(tenant, command)

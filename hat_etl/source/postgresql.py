@@ -22,9 +22,21 @@ from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import DELETED, RECNO, STAMP, Column, Entity, Kind
 from hat_etl.errors import SourceError
 from hat_etl.protheus.dictionary import physical_name
+from hat_etl.source import refusals
 from hat_etl.source.adbc import Session
 from hat_etl.source.encoding import from_cp1252
-from hat_etl.source.reader import BUCKET, WORD, Fingerprint, Range, Recnos, SourceHealth, UnindexedStamp, ViewShape
+from hat_etl.source.reader import (
+    BUCKET,
+    WORD,
+    Fingerprint,
+    OneMoment,
+    Range,
+    Recnos,
+    SourceHealth,
+    UnindexedStamp,
+    ViewShape,
+    quote,
+)
 from hat_etl.source.view_check import LiveColumn
 from hat_etl.tenants.address import SERVER_NETWORK, connection_string, refusal
 from hat_etl.tenants.config import Tenant
@@ -71,10 +83,6 @@ _HIDDEN_TRANSACTIONS = (
 _HIDDEN_POLLS = 40
 
 
-def quote(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
-
-
 def connection_failed(tenant: str, error: psycopg.OperationalError, dsn: str) -> SourceError:
     """The error for a connection that could not be had."""
     return SourceError(
@@ -90,8 +98,7 @@ class PostgresSource:
 
     def __init__(self, tenant: Tenant, command: str = "load") -> None:
         self._tenant = tenant
-        name = tenant.name
-        self._again = f"hat-etl load {name} --resume" if command == "load" else f"hat-etl {command} {name}"
+        self._again = refusals.command_again(tenant.name, command)
         self._dsn = connection_string(
             tenant.name,
             "erp.url",
@@ -121,14 +128,8 @@ class PostgresSource:
         with self._told():
             rows = self.control().execute(_DESCRIBE, (entity.view, schema, schema)).fetchall()
         if not rows:
-            raise SourceError(
-                f"The view {entity.view} is not in the ERP"
-                + (f" (schema {schema})." if schema else ", in no schema of the login's search path."),
-                f"Create it: hat-etl views install {self._tenant.name}, or give the DBA the output of "
-                f"hat-etl views render {self._tenant.name}",
-                tenant=self._tenant.name,
-                table=entity.table,
-            )
+            where = f"schema {schema}" if schema else "in no schema of the login's search path"
+            raise refusals.view_missing(self._tenant, entity, where)
         relation = (str(rows[0][0]), str(rows[0][1]))
         columns = tuple(LiveColumn(str(r[2]), str(r[3]), r[4]) for r in rows if (r[0], r[1]) == relation)
         name = ".".join(quote(part) for part in relation)
@@ -136,19 +137,9 @@ class PostgresSource:
             with self._told():
                 plan = self.control().execute(f"EXPLAIN (FORMAT JSON) SELECT * FROM {name}").fetchone()
         except psycopg.errors.InsufficientPrivilege:
-            raise SourceError(
-                f"The ERP login may not read the view {entity.view}.",
-                f"Let the DBA run the GRANT lines of: hat-etl views render {self._tenant.name}",
-                tenant=self._tenant.name,
-                table=entity.table,
-            ) from None
+            raise refusals.view_forbidden(self._tenant, entity) from None
         except psycopg.Error as error:
-            raise SourceError(
-                f"The view {entity.view} cannot be read (SQLSTATE {error.sqlstate}).",
-                f"Make the view anew: hat-etl views install {self._tenant.name}",
-                tenant=self._tenant.name,
-                table=entity.table,
-            ) from None
+            raise refusals.view_broken(self._tenant, entity, f"SQLSTATE {error.sqlstate}") from None
         assert plan is not None
         tree = plan[0] if isinstance(plan[0], list) else json.loads(str(plan[0]))
         return ViewShape(entity, columns, int(tree[0]["Plan"]["Plan Rows"]), relation)
@@ -203,10 +194,16 @@ class PostgresSource:
             for schema, table, count, column in rows
         ]
 
+    def one_moment(self) -> OneMoment:
+        return OneMoment("an exported snapshot, shared by all connections")
+
     def sees_transactions(self) -> bool:
         with self._told():
             row = self.control().execute("SELECT pg_has_role('pg_read_all_stats', 'USAGE')").fetchone()
         return row == (True,)
+
+    def transactions_grant(self, login: str) -> str:
+        return f"GRANT pg_read_all_stats TO {login};"
 
     @contextmanager
     def _told(self, table: str | None = None) -> Iterator[None]:
@@ -296,13 +293,8 @@ def read_failed(tenant: str, table: str | None, error: AdbcError | psycopg.Error
     ``again`` is the command that goes on.
     """
     state = getattr(error, "sqlstate", None)
-    return SourceError(
-        f"Reading the ERP failed ({type(error).__name__}{f', SQLSTATE {state}' if state else ''}).",
-        f"See that the ERP database is up and the views are readable (hat-etl doctor {tenant}), then go on with:"
-        f" {again}",
-        tenant=tenant,
-        table=table,
-    )
+    what = f"{type(error).__name__}{f', SQLSTATE {state}' if state else ''}"
+    return refusals.read_failed(tenant, table, what, again)
 
 
 @dataclass
@@ -356,8 +348,7 @@ class PostgresSnapshot:
         yield from self._select(shape, f"{_name(shape, RECNO)} BETWEEN {range_.low} AND {range_.high}")
 
     def changed(self, shape: ViewShape, since: datetime) -> Iterator[pa.RecordBatch]:
-        live = shape.named(STAMP)
-        assert live is not None, "a view without stamps is read whole"
+        live = shape.column(STAMP)
         # The column as it is, compared with a value of its own type: so that an index on it is used.
         zoned = live.type_name == "timestamptz"
         moment = since.astimezone(UTC).isoformat(sep=" ") if zoned else f"{since.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
@@ -438,8 +429,7 @@ class PostgresSnapshot:
                 yield decode(batch)
 
     def _cast(self, shape: ViewShape, column: Column) -> str:
-        live = shape.named(column.alias)
-        assert live is not None, "views are compared with the contract before they are read"
+        live = shape.column(column.alias)
         name = quote(live.name)
         if not column.numeric_source:
             # The cast drops the blanks that pad a char(n), on the server: less to send and to trim.
@@ -465,9 +455,7 @@ def _relation(shape: ViewShape) -> str:
 
 
 def _name(shape: ViewShape, alias: str) -> str:
-    live = shape.named(alias)
-    assert live is not None, "views are compared with the contract before they are read"
-    return quote(live.name)
+    return quote(shape.column(alias).name)
 
 
 def _literal(text: str) -> str:

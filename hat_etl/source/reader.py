@@ -24,6 +24,11 @@ WORD = 1 << 64
 """Sums of Recnos and stamps are kept modulo this."""
 
 
+def quote(identifier: str) -> str:
+    """A name as SQL takes it exactly."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
 Recnos = np.ndarray[Any, np.dtype[np.int64]]
 """Recnos as a numpy array."""
 
@@ -90,6 +95,12 @@ class ViewShape:
         """The live column of an alias, whatever its case."""
         return next((column for column in self.columns if column.name.lower() == alias.lower()), None)
 
+    def column(self, alias: str) -> LiveColumn:
+        """The live column of an alias that must be there, for views are compared with the contract before."""
+        live = self.named(alias)
+        assert live is not None, f"{self.entity.view} has no column {alias}"
+        return live
+
 
 @dataclass(frozen=True)
 class SourceHealth:
@@ -113,6 +124,16 @@ class UnindexedStamp:
     """By the server's own estimate."""
     ddl: str
     """The statement that makes the index."""
+
+
+@dataclass(frozen=True)
+class OneMoment:
+    """How all reads of a run are made to show the same moment."""
+
+    how: str
+    drawback: str = ""
+    """What is slower or weaker about it than it could be; empty when nothing is."""
+    mend: str = ""
 
 
 class Snapshot(Protocol):
@@ -174,11 +195,20 @@ class Source(Protocol):
     def sample_stamps(self, shape: ViewShape) -> tuple[int, int]:
         """Rows looked at (some thousands at the most), and how many of them have a Carimbo."""
 
-    def unindexed_stamps(self) -> list[UnindexedStamp]:
-        """PLS tables whose S_T_A_M_P_ begins no index, so that every sync looks at all of their rows."""
+    def unindexed_stamps(self) -> list[UnindexedStamp] | None:
+        """PLS tables whose S_T_A_M_P_ begins no index, so that every sync looks at all of their rows.
+
+        None when the login is not shown the tables below the views.
+        """
+
+    def one_moment(self) -> OneMoment:
+        """How a run of the views described so far would get its one moment."""
 
     def sees_transactions(self) -> bool:
         """Whether the login is told when transactions of others began: what the horizon is held behind."""
+
+    def transactions_grant(self, login: str) -> str:
+        """The statement that lets ``login`` be told."""
 
     def close(self) -> None:
         """Give back what the questions above used."""

@@ -88,6 +88,7 @@ def _erp(tenant: Tenant, source: Source, shapes: list[ViewShape]) -> Iterator[Ch
             continue
         yield Check(f"view {entity.view}", "ok", f"about {shape.estimated_rows:,} rows")
         yield from _stamps(source, shape, entity)
+    yield _moment(source)
 
 
 def _encoding(health: SourceHealth) -> Check:
@@ -136,13 +137,23 @@ def _transactions(tenant: Tenant, source: Source, health: SourceHealth) -> Check
         "warning",
         "The login is not told when transactions of others began: rows that one commits more than"
         f" {tenant.sync.lookback_minutes} minutes after it began may be missed by a sync until the next --full.",
-        f"GRANT pg_read_all_stats TO {health.login}; or raise lookback_minutes in [sync].",
+        f"{source.transactions_grant(health.login)} Or raise lookback_minutes in [sync].",
     )
+
+
+def _moment(source: Source) -> Check:
+    subject, moment = "ERP: one moment for all reads", source.one_moment()
+    if moment.drawback:
+        return Check(subject, "warning", f"{moment.how}: {moment.drawback}", moment.mend)
+    return Check(subject, "ok", moment.how)
 
 
 def _stamp_indexes(source: Source) -> Check:
     subject = "ERP: indexes on S_T_A_M_P_"
-    missing = [table for table in source.unindexed_stamps() if table.rows >= WORTH_AN_INDEX]
+    found = source.unindexed_stamps()
+    if found is None:
+        return Check(subject, "ok", "cannot be told: the login is not shown the tables below the views")
+    missing = [table for table in found if table.rows >= WORTH_AN_INDEX]
     if not missing:
         return Check(subject, "ok", "no large table is without")
     names = ", ".join(f"{table.table} ({table.rows:,} rows)" for table in missing)

@@ -31,6 +31,7 @@ from hat_etl.errors import DecisionNeeded, TargetError
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import Range, Recnos, Snapshot, Source, ViewShape
 from hat_etl.sync.drift import columns_of, stop, survey
+from hat_etl.sync.moment import at_one_moment
 from hat_etl.sync.plan import FULL, WINDOW, select
 from hat_etl.sync.run import Problem, Progress, RunReport, Silent, close_ledger, peak_memory
 from hat_etl.sync.window import keep_to
@@ -197,22 +198,26 @@ class _Sync:
         self.problems, self.remarks = found.problems, found.remarks
         if found.problems and (self.tenant.sync.drift == "stop-run" or not found.shapes):
             raise stop(self.tenant.name, found.problems)
-        with self.source.snapshot() as snapshot, errors(self.tenant.name, command="sync"):
+        at_one_moment(self.source, self.progress, lambda moment: self._read_at(moment, found.shapes))
+        self._commit()
+
+    def _read_at(self, snapshot: Snapshot, shapes: Sequence[ViewShape]) -> None:
+        """Bring what changed up to the snapshot's moment; what an earlier one brought is forgotten."""
+        with errors(self.tenant.name, command="sync"):
             self.horizon = snapshot.horizon
             ledger.fix_horizon(self.control, self.run, snapshot.horizon)
-            self._look_up_latest(snapshot, found.shapes)
-            self.rewound = self._clock_went_back(snapshot, found.shapes)
+            self._look_up_latest(snapshot, shapes)
+            self.rewound = self._clock_went_back(snapshot, shapes)
             self.progress.phase("reading")
             full = self.request.full or self.rewound
-            self._read(snapshot, found.shapes, full=self.request.recnos is None and full)
-            if not self.rewound and (again := self._to_read_whole(found.shapes)):
+            self._read(snapshot, shapes, full=self.request.recnos is None and full)
+            if not self.rewound and (again := self._to_read_whole(shapes)):
                 self.progress.phase("reading everything")
                 self._read(snapshot, again, full=True)
             self.progress.phase("comparing keys")
             for reading in self.readings.values():
                 with errors(self.tenant.name, reading.shape.entity.table, "sync"):
                     self._compare(snapshot, reading)
-        self._commit()
 
     # -- has the ERP gone back in time? ------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from hat_etl.errors import ConfigurationError, DataError, DecisionNeeded
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import WORD, Range, Snapshot, Source, ViewShape
 from hat_etl.sync.drift import columns_of
+from hat_etl.sync.moment import at_one_moment
 from hat_etl.sync.plan import INITIAL, describe, select
 from hat_etl.sync.prefetch import prefetch
 from hat_etl.sync.run import Progress, RunReport, Silent, close_ledger, peak_memory
@@ -150,6 +151,8 @@ class _Load:
     done: list[Checkpoint] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
     timings: dict[str, _Timing] = field(default_factory=dict)
+    begun: bool = False
+    """Whether an earlier moment was read, and part of it may be staged."""
     suspects: set[str] = field(default_factory=set)
     """Tables outside the load that are known to have rows which lose their parents by it."""
 
@@ -157,24 +160,37 @@ class _Load:
         self.timings = {entity.table: _Timing() for entity in self.entities}
         self.progress.phase("looking at the views")
         shapes = describe(self.source, self.tenant, self.entities)
-        with self.source.snapshot() as snapshot:
-            horizon = self.horizon = snapshot.horizon
-            ledger.fix_horizon(self.control, self.run, horizon)
-            with errors(self.tenant.name):
-                stage = self._reconcile_stage(stage, snapshot, shapes)
-                if stage is None:
-                    staging.create(self.control, self.run, self.entities)
-            self.progress.phase("reading")
-            self._stage_ranges(snapshot, shapes)
+        for shape in shapes:
+            self.progress.planned(shape.entity.table, shape.estimated_rows)
+        stage, horizon = at_one_moment(self.source, self.progress, lambda moment: self._read(moment, stage, shapes))
         with errors(self.tenant.name):
             self._check_shrink(accept=accept_shrink)
             outcomes = self._settle(stage)
             return outcomes, self._swap(horizon, shapes, outcomes)
 
+    def _read(
+        self, snapshot: Snapshot, stage: Stage | None, shapes: Sequence[ViewShape]
+    ) -> tuple[Stage | None, datetime]:
+        """Stage what is not staged yet; gives the stage that is complete already, if any, and the horizon."""
+        self.stop.clear()
+        horizon = self.horizon = snapshot.horizon
+        ledger.fix_horizon(self.control, self.run, horizon)
+        with errors(self.tenant.name):
+            if self.begun:
+                stage = staging.find(self.control)
+            stage = self._reconcile_stage(stage, snapshot, shapes)
+            if stage is None:
+                staging.create(self.control, self.run, self.entities)
+        self.begun = True
+        self.progress.phase("reading")
+        self._stage_ranges(snapshot, shapes)
+        return stage, horizon
+
     # -- staging -----------------------------------------------------------------------------------------------------
 
     def _reconcile_stage(self, stage: Stage | None, snapshot: Snapshot, shapes: Sequence[ViewShape]) -> Stage | None:
         """Keep of an unfinished load what still shows the snapshot's moment; None when nothing can be kept."""
+        self.done.clear()
         if stage is None:
             return None
         self.progress.phase("checking what is staged")
@@ -207,8 +223,6 @@ class _Load:
         return sorted(gaps, key=lambda task: -task[0].estimated_rows)
 
     def _stage_ranges(self, snapshot: Snapshot, shapes: Sequence[ViewShape]) -> None:
-        for shape in shapes:
-            self.progress.planned(shape.entity.table, shape.estimated_rows)
         for checkpoint in self.done:
             self.progress.advanced(checkpoint.table, checkpoint.counts.read)
         tasks = self._gaps(snapshot, shapes)

@@ -10,7 +10,7 @@ from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.entities.model import DELETED, STAMP, Entity
 from hat_etl.errors import ConfigurationError, DataError, SourceError
 from hat_etl.source.erp import open_source
-from hat_etl.source.reader import Source, ViewShape
+from hat_etl.source.reader import OneMoment, Source, ViewShape
 from hat_etl.source.view_check import compare
 from hat_etl.target.database import TenantDatabase
 from hat_etl.target.ledger import LedgerReader
@@ -82,10 +82,11 @@ def plan(tenant: Tenant, only: Sequence[str] = ()) -> list[PlannedTable]:
     source = open_source(tenant)
     try:
         shapes = describe(source, tenant, select(only))
+        moment = _of_moment(source.one_moment())
     finally:
         source.close()
     return [
-        PlannedTable(shape.entity.table, shape.entity.view, INITIAL, shape.estimated_rows, tuple(_remarks(shape)))
+        PlannedTable(shape.entity.table, shape.entity.view, INITIAL, shape.estimated_rows, (*_remarks(shape), *moment))
         for shape in shapes
     ]
 
@@ -96,6 +97,7 @@ def plan_sync(tenant: Tenant, only: Sequence[str] = ()) -> list[PlannedTable]:
     source = open_source(tenant)
     try:
         shapes = describe(source, tenant, [entity for entity in select(only) if entity.table in marks])
+        moment = _of_moment(source.one_moment())
     finally:
         source.close()
     planned = []
@@ -110,10 +112,14 @@ def plan_sync(tenant: Tenant, only: Sequence[str] = ()) -> list[PlannedTable]:
                 shape.entity.view,
                 WINDOW if stamped else FULL,
                 shape.estimated_rows,
-                tuple(remarks + _remarks(shape)),
+                (*remarks, *_remarks(shape), *moment),
             )
         )
     return planned
+
+
+def _of_moment(moment: OneMoment) -> list[str]:
+    return [f"{moment.how}: {moment.drawback}"] if moment.drawback else []
 
 
 def _remarks(shape: ViewShape) -> list[str]:

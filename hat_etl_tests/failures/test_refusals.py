@@ -228,8 +228,8 @@ CASES = (
     Case("unknown table", setting(), 3, ("No such HAT table: persns", "persons"), arguments=("--only", "persns")),
     Case("resume and restart at once", setting(), 2, ("--resume or --restart",), arguments=("--resume", "--restart")),
     Case(
-        "ERP that this version cannot read", setting(dialect="oracle"), 3,
-        ("demo", "oracle", "later version"),
+        "address of another database than the ERP's", setting(dialect="oracle"), 3,
+        ("demo", "oracle", "no address of an Oracle database"),
     ),
 )  # fmt: skip
 

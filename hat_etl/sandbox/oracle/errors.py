@@ -1,0 +1,34 @@
+"""Errors as Oracle words them."""
+
+from __future__ import annotations
+
+_TEXTS = {
+    28: "your session has been killed",
+    600: "internal error code, arguments: [{}]",
+    900: "invalid SQL statement",
+    904: "{}: invalid identifier",
+    942: "table or view does not exist",
+    1001: "invalid cursor",
+    1008: "not all variables bound",
+    1013: "user requested cancel of current operation",
+    1017: "invalid username/password; logon denied",
+    1031: "insufficient privileges",
+    1403: "no data found",
+    1466: "unable to read data - table definition has changed",
+    1555: 'snapshot too old: rollback segment number 9 with name "_SYSSMU9_1$" too small',
+    1722: "invalid number",
+    3113: "end-of-file on communication channel",
+    3114: "not connected to ORACLE",
+    4063: "{} has errors",
+    8180: "no snapshot found based on specified time",
+    28000: "The account is locked.",
+    28001: "the password has expired",
+}
+
+
+class OracleError(Exception):
+    """An error that the client is told. ``detail`` fills the place in the message that names something."""
+
+    def __init__(self, code: int, detail: str = "") -> None:
+        super().__init__(f"ORA-{code:05d}: {_TEXTS[code].format(detail)}")
+        self.code = code

@@ -1,0 +1,196 @@
+"""Statements in Oracle's SQL to PostgreSQL's: those few forms that are known to mean the same, and no others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from itertools import pairwise
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.tokenizer_core import TokenType
+
+from hat_etl.sandbox.oracle.errors import OracleError
+from hat_etl.sandbox.oracle.messages import Bind
+
+DICTIONARY = "oracle_dictionary"
+"""Schema of the views that stand for Oracle's data dictionary."""
+
+_SAME = (
+    exp.Select, exp.From, exp.Table, exp.TableAlias, exp.Subquery, exp.Join, exp.Where, exp.Group, exp.Exists,
+    exp.Fetch, exp.LimitOptions, exp.Column, exp.Identifier, exp.Star, exp.Alias, exp.Null, exp.Literal,
+    exp.Placeholder,
+    exp.And, exp.Or, exp.Not, exp.Paren, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.In, exp.Is,
+    exp.Case, exp.If, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Coalesce, exp.Cast, exp.DataType, exp.DataTypeParam,
+    exp.Count, exp.Sum, exp.Min, exp.Max, exp.Floor, exp.Upper, exp.Length, exp.Replace, exp.Substring, exp.Pad,
+    exp.Trim, exp.DPipe, exp.CurrentTimestamp, exp.Systimestamp, exp.Anonymous, exp.Version, exp.Translate, exp.ToChar,
+)  # fmt: skip
+_BLANK_IS_NULL = (exp.Trim, exp.Replace, exp.Substring, exp.Translate, exp.Upper)
+"""Functions whose empty result is NULL in Oracle."""
+_UTC_CLOCK = "(clock_timestamp() AT TIME ZONE 'UTC')"
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query for PostgreSQL."""
+
+    sql: str
+    relations: tuple[tuple[str | None, str], ...]
+    """Schema and name of what it reads, in small letters."""
+    scn: int | None
+    """The moment that it asks for."""
+
+    @property
+    def is_of_past(self) -> bool:
+        return self.scn is not None
+
+
+def translate(sql: str, binds: Sequence[Bind]) -> Query:
+    """The query that means the same to PostgreSQL. Raises OracleError: 900 for all that is not known to."""
+    tree, names = _parsed(sql)
+    if len(names) != len(binds):
+        raise OracleError(1008)
+    values = dict(zip(names, binds, strict=True))
+    return _Translation(values).query(tree.copy())
+
+
+@lru_cache(512)
+def _parsed(sql: str) -> tuple[exp.Select, tuple[str, ...]]:
+    """The statement, and the names of its binds as they come."""
+    try:
+        tokens = sqlglot.tokenize(sql, dialect="oracle")
+        tree = sqlglot.parse_one(sql, dialect="oracle")
+    except SqlglotError:
+        raise OracleError(900) from None
+    if not isinstance(tree, exp.Select) or any(not isinstance(node, _SAME) for node in tree.walk()):
+        raise OracleError(900)
+    if any(column.args.get("join_mark") for column in tree.find_all(exp.Column)):
+        raise OracleError(900)
+    after_colon = (
+        name.text
+        for colon, name in pairwise(tokens)
+        if colon.token_type is TokenType.COLON and name.start == colon.end + 1
+    )
+    return tree, tuple(after_colon)
+
+
+class _Translation:
+    def __init__(self, values: Mapping[str, Bind]) -> None:
+        self._values = values
+        self._relations: list[tuple[str | None, str]] = []
+        self._scns: set[int] = set()
+
+    def query(self, tree: exp.Select) -> Query:
+        # From the leaves up, so that what stands for a node holds what stands for its parts. The root stays.
+        for node in reversed(list(tree.walk())):
+            translated = self._node(node)
+            if translated is not node:
+                node.replace(translated)
+        if len(self._scns) > 1:
+            raise OracleError(900)
+        scn = next(iter(self._scns), None)
+        return Query(tree.sql("postgres"), tuple(self._relations), scn)
+
+    def _node(self, node: exp.Expr) -> exp.Expr:
+        match node:
+            case exp.Identifier():
+                return exp.to_identifier(_folded(node), quoted=True)
+            case exp.Table():
+                return self._table(node)
+            case exp.Placeholder():
+                return _literal(self._values[node.name])
+            case exp.Literal() if node.is_string and not node.this:
+                return exp.null()
+            case exp.CurrentTimestamp() if node.args.get("sysdate"):
+                return _raw(f"date_trunc('second', {_UTC_CLOCK})::timestamp(0)")
+            case exp.Systimestamp():
+                return _raw("clock_timestamp()")
+            case exp.CurrentTimestamp():
+                raise OracleError(900)
+            case exp.Anonymous():
+                return self._function(node)
+            case exp.ToChar():
+                if node.text("format") != "TM9":
+                    raise OracleError(900)
+                return exp.cast(node.this, exp.DataType.Type.TEXT)
+            case exp.DPipe():
+                return _joined(node)
+            case exp.Length():
+                if not isinstance(node.this, exp.Nullif):
+                    raise OracleError(900)  # the blanks that pad a CHAR count in Oracle and not in PostgreSQL
+                return node
+        if isinstance(node, _BLANK_IS_NULL):
+            return exp.Nullif(this=node.copy(), expression=exp.Literal.string(""))
+        return node
+
+    def _table(self, node: exp.Table) -> exp.Table:
+        self._relations.append((node.db or None, node.name))
+        version = node.args.get("version")
+        if version is not None:
+            if version.name.upper() != "SCN" or version.args.get("kind") != "AS OF":
+                raise OracleError(900)
+            self._scns.add(_whole(version.expression.name))
+            node.set("version", None)
+        return node
+
+    def _function(self, node: exp.Anonymous) -> exp.Expr:
+        arguments = node.expressions
+        match node.name.upper(), len(arguments):
+            case "SYS_EXTRACT_UTC", 1:
+                return _raw(f"({arguments[0].sql('postgres')} AT TIME ZONE 'UTC')")
+            case "NLSSORT", 2 if arguments[1].name == "NLS_SORT=BINARY":
+                return exp.Collate(this=arguments[0], expression=exp.to_identifier("C", quoted=True))
+        raise OracleError(900)
+
+
+def _folded(identifier: exp.Identifier) -> str:
+    """The name in PostgreSQL of what Oracle knows in capitals. Quoted small letters are another name, of nothing."""
+    if identifier.args.get("quoted") and identifier.name != identifier.name.upper():
+        raise OracleError(904, f'"{identifier.name}"')
+    return str(identifier.name).lower()
+
+
+def _literal(value: Bind) -> exp.Expr:
+    match value:
+        case None | "":
+            return exp.null()
+        case str():
+            return exp.Literal.string(value)
+        case Decimal():
+            return _raw(f"({value:f})") if value < 0 else exp.Literal.number(f"{value:f}")
+        case datetime():
+            return _raw(f"timestamp '{value.isoformat(sep=' ')}'")
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise OracleError(1722) from None
+
+
+def _joined(node: exp.DPipe) -> exp.Expr:
+    """``||`` takes a NULL for nothing, and what is empty in the end for NULL."""
+    whole = exp.Concat(expressions=[node.left, node.right], safe=True, coalesce=True)
+    return exp.Nullif(this=whole, expression=exp.Literal.string(""))
+
+
+def _raw(sql: str) -> exp.Expr:
+    return sqlglot.parse_one(sql, dialect="postgres")
+
+
+COMMANDS = (re.compile(r"ALTER SESSION SET (TIME_ZONE|NLS_\w+) *= *'[^']*'", re.IGNORECASE),)
+"""Statements that set up a session; the answers do not depend on them here, for all moments travel in UTC."""
+READ_ONLY = re.compile(r"SET TRANSACTION READ ONLY", re.IGNORECASE)
+"""All later queries, up to the end of the transaction, show one moment."""
+SCN_QUERIES = {
+    "SELECT DBMS_FLASHBACK.GET_SYSTEM_CHANGE_NUMBER FROM DUAL": "flashback_package",
+    "SELECT CURRENT_SCN FROM V$DATABASE": "dynamic_views",
+    "SELECT TIMESTAMP_TO_SCN(SYSTIMESTAMP) FROM DUAL": None,
+}
+"""The ways of asking for the present moment, each with the right of an account that it takes."""

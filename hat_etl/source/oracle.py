@@ -1,0 +1,516 @@
+"""Reading PLS on Oracle: one SCN for all connections, batches through python-oracledb.
+
+Every query says AS OF SCN, so that all tables and connections show the same moment, and a range whose connection is
+lost goes on in another one. Where the login may not look back, one session in a read-only transaction gives the one
+moment: then nothing is read in parallel, and a lost connection ends the run.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import numpy as np
+import oracledb
+import pyarrow as pa
+
+from hat_etl.entities import ENTITIES
+from hat_etl.entities.model import RECNO, Entity
+from hat_etl.errors import SourceError
+from hat_etl.protheus.dictionary import physical_name
+from hat_etl.source import oracle_errors, oracle_sql, refusals
+from hat_etl.source.oracle_session import EXACT, Binds, OracleSession
+from hat_etl.source.oracle_sql import Selected
+from hat_etl.source.reader import (
+    BUCKET,
+    WORD,
+    Fingerprint,
+    OneMoment,
+    Range,
+    Recnos,
+    SourceHealth,
+    UnindexedStamp,
+    ViewShape,
+    quote,
+)
+from hat_etl.source.view_check import LiveColumn
+from hat_etl.tenants import oracle_address
+from hat_etl.tenants.config import Tenant
+
+T = TypeVar("T")
+
+SAMPLE_ROWS = 10_000
+"""Rows whose stamps the doctor looks at, per view."""
+
+RECONNECTS = 3
+"""How often in a row a lost connection is made anew before the run gives up."""
+
+LISTED = (1, 10, 100, 1_000)
+"""Recnos asked for in one query, 1,000 being what Oracle takes in a list; few lengths, so that statements repeat."""
+
+LONGEST_TEXT = 4_000
+"""Characters of a VARCHAR2 whose view sets no limit of its own."""
+
+_SCN_QUERIES = (
+    ("SELECT DBMS_FLASHBACK.GET_SYSTEM_CHANGE_NUMBER FROM DUAL", timedelta()),
+    ("SELECT CURRENT_SCN FROM V$DATABASE", timedelta()),
+    # Known to everybody, and right to some seconds only: never later than asked for, but earlier.
+    ("SELECT TIMESTAMP_TO_SCN(SYSTIMESTAMP) FROM DUAL", timedelta(seconds=6)),
+)
+"""Ways to the present SCN, the exact ones first, and how far behind the clock each may be."""
+
+_ENCODINGS = {"AL32UTF8": "UTF8", "UTF8": "UTF8", "WE8MSWIN1252": "WIN1252"}
+"""Oracle's names of the encodings that Protheus uses to those by which they are known elsewhere."""
+
+_TYPES = {
+    "DB_TYPE_CHAR": "CHAR", "DB_TYPE_NCHAR": "NCHAR", "DB_TYPE_VARCHAR": "VARCHAR2", "DB_TYPE_NVARCHAR": "NVARCHAR2",
+    "DB_TYPE_NUMBER": "NUMBER", "DB_TYPE_BINARY_DOUBLE": "BINARY_DOUBLE", "DB_TYPE_BINARY_FLOAT": "BINARY_FLOAT",
+    "DB_TYPE_DATE": "DATE", "DB_TYPE_TIMESTAMP": "TIMESTAMP", "DB_TYPE_TIMESTAMP_TZ": "TIMESTAMP WITH TIME ZONE",
+    "DB_TYPE_TIMESTAMP_LTZ": "TIMESTAMP WITH LOCAL TIME ZONE", "DB_TYPE_CLOB": "CLOB",
+}  # fmt: skip
+
+
+class OracleSource:
+    """A PLS on Oracle, as one tenant's file describes it; ``command`` is what errors tell to start again."""
+
+    def __init__(self, tenant: Tenant, command: str = "load") -> None:
+        self._tenant = tenant
+        self._again = refusals.command_again(tenant.name, command)
+        self._address = oracle_address.address(tenant.name, "erp.url", tenant.erp.url)
+        self._control: OracleSession | None = None
+        self._probed: tuple[int, timedelta] | None = None
+        self._refused: list[str] = []
+        """Views that the login may read, but not as of an earlier moment."""
+
+    def close(self) -> None:
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+
+    # -- questions ---------------------------------------------------------------------------------------------------
+
+    def describe(self, entity: Entity) -> ViewShape:
+        owner = (self._tenant.erp.view_owner or self._address.schema).upper()
+        relation = (owner, entity.view.upper())
+        session, name = self._session(), ".".join(map(quote, relation))
+        try:
+            with self._told(entity.table):
+                described = session.columns(f"SELECT * FROM {name} WHERE 1 = 0")
+                columns = tuple(_live(column) for column in described)
+                self._try_flashback(session, name)
+                shape = ViewShape(entity, columns, 0, relation)
+                return ViewShape(entity, columns, self._estimate(session, shape), relation)
+        except oracledb.Error as error:
+            match oracle_errors.code(error):
+                case "ORA-00942":
+                    # Oracle says the same of a view that is not there and of one that may not be read.
+                    raise refusals.view_missing(
+                        self._tenant, entity, f"schema {owner}, or {self._address.schema} has no right to read it"
+                    ) from None
+                case "ORA-01031":
+                    raise refusals.view_forbidden(self._tenant, entity) from None
+                case code:
+                    raise refusals.view_broken(self._tenant, entity, code) from None
+
+    def _try_flashback(self, session: OracleSession, name: str) -> None:
+        """Find out whether the view can be shown as of a moment."""
+        moment = self._probe(session)
+        if moment is None:
+            return
+        query = f"SELECT 1 FROM {name} AS OF SCN :scn WHERE 1 = 0"
+        try:
+            session.rows(query, {"scn": moment[0]})
+        except oracledb.Error as error:
+            found = oracle_errors.code(error)
+            if found in oracle_errors.NO_FLASHBACK:
+                self._refused.append(name)
+            elif found != oracle_errors.CHANGED and not oracle_errors.is_expired(error):
+                raise
+
+    def _probe(self, session: OracleSession) -> tuple[int, timedelta] | None:
+        if self._probed is None:
+            self._probed = _scn(session)
+        return self._probed
+
+    def _estimate(self, session: OracleSession, shape: ViewShape) -> int:
+        """Rows by the server's statistics, or the highest Recno where the login does not see the table."""
+        table = physical_name(shape.entity.reads[0], self._tenant.erp.company).upper()
+        owner = self._tenant.erp.schema_name
+        where, binds = "TABLE_NAME = :name", {"name": table}
+        if owner:
+            where, binds = f"{where} AND OWNER = :owner", {**binds, "owner": owner.upper()}
+        known = session.rows(f"SELECT NUM_ROWS FROM ALL_TABLES WHERE {where}", binds)
+        if known and known[0][0] is not None:
+            return int(known[0][0])
+        if shape.named(RECNO) is None:
+            return 0
+        (highest,) = session.row(f"SELECT MAX({oracle_sql.name(shape, RECNO)}) FROM {oracle_sql.relation(shape)}")
+        return int(highest or 0)
+
+    def health(self) -> SourceHealth:
+        with self._asking() as session:
+            now = _utc(session)
+            (charset,) = session.row(
+                "SELECT VALUE FROM NLS_DATABASE_PARAMETERS WHERE PARAMETER = :name", {"name": "NLS_CHARACTERSET"}
+            )
+            version = session.connection.version
+        return SourceHealth(f"Oracle {version}", self._address.schema, _ENCODINGS.get(charset, str(charset)), now, None)
+
+    def sample_stamps(self, shape: ViewShape) -> tuple[int, int]:
+        with self._asking(shape.entity.table) as session:
+            seen, stamped = session.row(
+                f"SELECT COUNT(*), COUNT(S) FROM (SELECT {oracle_sql.stamp(shape)} AS S"
+                f" FROM {oracle_sql.relation(shape)} FETCH FIRST {SAMPLE_ROWS} ROWS ONLY)"
+            )
+        return int(seen), int(stamped)
+
+    def unindexed_stamps(self) -> list[UnindexedStamp] | None:
+        erp = self._tenant.erp
+        names = [physical_name(alias, erp.company).upper() for alias in sorted({a for e in ENTITIES for a in e.reads})]
+        binds = {f"t{place}": name for place, name in enumerate(names)}
+        among = f"TABLE_NAME IN ({', '.join(f':{bind}' for bind in binds)})"
+        if erp.schema_name:
+            among, binds = f"{among} AND OWNER = :owner", {**binds, "owner": erp.schema_name.upper()}
+        with self._asking() as session:
+            seen = session.rows(f"SELECT OWNER, TABLE_NAME, NUM_ROWS FROM ALL_TABLES WHERE {among}", binds)
+            if not seen:
+                return None
+            stamped = session.rows(
+                f"SELECT OWNER, TABLE_NAME FROM ALL_TAB_COLUMNS WHERE COLUMN_NAME = 'S_T_A_M_P_' AND {among}", binds
+            )
+            indexed = session.rows(
+                "SELECT TABLE_OWNER, TABLE_NAME FROM ALL_IND_COLUMNS"
+                " WHERE COLUMN_NAME = 'S_T_A_M_P_' AND COLUMN_POSITION = 1"
+            )
+        bare = set(stamped) - set(indexed)
+        return [
+            UnindexedStamp(
+                table,
+                int(rows or 0),
+                f"CREATE INDEX {owner}.{table}_STAMP ON {owner}.{table} (S_T_A_M_P_) ONLINE;",
+            )
+            for owner, table, rows in sorted(seen, key=lambda row: (-(row[2] or 0), row[1]))
+            if (owner, table) in bare
+        ]
+
+    def one_moment(self) -> OneMoment:
+        with self._asking() as session:
+            if self._probe(session) is None:
+                return OneMoment(
+                    "one session in a read-only transaction",
+                    "the login cannot ask for the SCN, so that nothing is read in parallel and a lost connection ends"
+                    " the run",
+                    f"GRANT EXECUTE ON SYS.DBMS_FLASHBACK TO {self._address.schema};",
+                )
+        if self._refused:
+            return OneMoment(
+                "one session in a read-only transaction",
+                f"{len(self._refused)} views may not be read as of an SCN, so that nothing is read in parallel and a"
+                " lost connection ends the run",
+                f"Let the DBA run the GRANT lines (FLASHBACK) of: hat-etl views render {self._tenant.name}",
+            )
+        return OneMoment("AS OF SCN, the same for all connections")
+
+    def sees_transactions(self) -> bool:
+        with self._asking() as session:
+            return _oldest_transaction(session) is not None
+
+    def transactions_grant(self, login: str) -> str:
+        return f"GRANT SELECT ON SYS.GV_$TRANSACTION TO {login};"
+
+    # -- the one moment ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def snapshot(self) -> Iterator[OracleSnapshot]:
+        with self._asking() as session:
+            clock = _utc(session)
+            age = _oldest_transaction(session)
+            scn = None if self._refused else _scn(session)
+        self.close()
+        horizon = clock - (age or timedelta()) - (scn[1] if scn else timedelta())
+        sessions: list[OracleSession] = []
+        try:
+            for _ in range(self._tenant.erp.connections if scn else 1):
+                sessions.append(self._connect())
+            if scn is None:
+                with self._told():
+                    sessions[0].run("SET TRANSACTION READ ONLY")
+            yield OracleSnapshot(self._tenant, self._again, clock, horizon, scn[0] if scn else None, sessions)
+        finally:
+            for opened in sessions:
+                opened.close()
+
+    def _connect(self) -> OracleSession:
+        try:
+            return OracleSession(self._address, self._tenant.name)
+        except (oracledb.Error, OSError) as error:
+            raise oracle_errors.connection_failed(self._tenant, self._address, error) from None
+
+    def _session(self) -> OracleSession:
+        """A plain connection for questions; closed before the snapshot's connections open."""
+        if self._control is None:
+            self._control = self._connect()
+        return self._control
+
+    @contextmanager
+    def _asking(self, table: str | None = None) -> Iterator[OracleSession]:
+        session = self._session()
+        try:
+            yield session
+        except (oracledb.Error, OSError) as error:
+            raise refusals.read_failed(self._tenant.name, table, oracle_errors.code(error), self._again) from None
+
+    @contextmanager
+    def _told(self, table: str | None = None) -> Iterator[None]:
+        """Turn a lost connection into a SourceError; what the server says of a statement is the caller's."""
+        try:
+            yield
+        except (oracledb.Error, OSError) as error:
+            if not oracle_errors.is_dead(error):
+                raise
+            raise refusals.read_failed(self._tenant.name, table, oracle_errors.code(error), self._again) from None
+
+
+@dataclass
+class OracleSnapshot:
+    """One moment and the sessions that show it, lent to one range at a time."""
+
+    tenant: Tenant
+    again: str
+    clock: datetime
+    horizon: datetime
+    scn: int | None
+    """None: the only session holds the moment in its transaction."""
+    sessions: list[OracleSession]
+    _free: queue.SimpleQueue[OracleSession] = field(default_factory=queue.SimpleQueue)
+
+    def __post_init__(self) -> None:
+        for session in self.sessions:
+            self._free.put(session)
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def bounds(self, shape: ViewShape) -> Range | None:
+        recno = oracle_sql.name(shape, RECNO)
+        low, high = self._ask(shape, f"MIN({recno}), MAX({recno})")[0]
+        return None if low is None else Range(int(low), int(high))
+
+    def fingerprint(self, shape: ViewShape, range_: Range) -> Fingerprint:
+        where, binds = _between(shape, range_)
+        found = Fingerprint()
+        with closing(self._select(shape, oracle_sql.fingerprints(shape), where, binds)) as batches:
+            for batch in batches:
+                found += Fingerprint.of(batch)
+        return found
+
+    def stream(self, shape: ViewShape, range_: Range) -> Iterator[pa.RecordBatch]:
+        where, binds = _between(shape, range_)
+        rows = 0
+        with closing(self._select(shape, oracle_sql.whole_rows(shape), where, binds)) as batches:
+            for batch in batches:
+                rows += batch.num_rows
+                yield batch
+        ((announced,),) = self._ask(shape, "COUNT(*)", where, binds)
+        if rows != announced:
+            raise SourceError(
+                f"The ERP counts {announced:,} rows from Recno {range_.low} to {range_.high} of {shape.entity.view},"
+                f" and {rows:,} arrived.",
+                f"Nothing of this range was taken over. Go on with: {self.again}. If it happens again, have the"
+                " network between this machine and the ERP looked at.",
+                tenant=self.tenant.name,
+                table=shape.entity.table,
+            )
+
+    def changed(self, shape: ViewShape, since: datetime) -> Iterator[pa.RecordBatch]:
+        stamp = oracle_sql.stamp(shape)
+        moment = since.astimezone(UTC).replace(tzinfo=None)
+        where = f"({stamp} >= :since OR {stamp} IS NULL)"
+        yield from self._select(shape, oracle_sql.whole_rows(shape), where, {"since": moment})
+
+    def rows(self, shape: ViewShape, recnos: Recnos) -> Iterator[pa.RecordBatch]:
+        name = oracle_sql.name(shape, RECNO)
+        for start in range(0, recnos.size, LISTED[-1]):
+            asked = recnos[start : start + LISTED[-1]].tolist()
+            length = next(size for size in LISTED if size >= len(asked))
+            asked += asked[-1:] * (length - len(asked))
+            binds = {f"r{place}": recno for place, recno in enumerate(asked)}
+            where = f"{name} IN ({', '.join(f':{bind}' for bind in binds)})"
+            yield from self._select(shape, oracle_sql.whole_rows(shape), where, binds)
+
+    def matching(self, shape: ViewShape, key: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
+        where, binds = oracle_sql.matching(shape, key)
+        yield from self._select(shape, oracle_sql.whole_rows(shape), where, binds)
+
+    def live(self, shape: ViewShape) -> tuple[int, int]:
+        ((rows, recnos),) = self._ask(
+            shape, f"COUNT(*), SUM({oracle_sql.name(shape, RECNO)})", oracle_sql.is_live(shape)
+        )
+        return int(rows), int(recnos or 0) % WORD
+
+    def live_by_bucket(self, shape: ViewShape) -> dict[int, tuple[int, int]]:
+        recno = oracle_sql.name(shape, RECNO)
+        bucket = f"FLOOR({recno} / {BUCKET})"
+        found = self._ask(shape, f"{bucket}, COUNT(*), SUM({recno})", f"{oracle_sql.is_live(shape)} GROUP BY {bucket}")
+        return {int(number): (int(rows), int(recnos) % WORD) for number, rows, recnos in found}
+
+    def live_recnos(self, shape: ViewShape, ranges: Sequence[Range]) -> Generator[pa.Array, None, None]:
+        recno = oracle_sql.name(shape, RECNO)
+        parts: list[str] = []
+        binds: dict[str, int] = {}
+        for place, range_ in enumerate(ranges):
+            parts.append(f"{recno} BETWEEN :low{place} AND :high{place}")
+            binds |= {f"low{place}": range_.low, f"high{place}": range_.high}
+        where = f"{oracle_sql.is_live(shape)} AND ({' OR '.join(parts) or '1 = 1'})"
+        with closing(self._select(shape, oracle_sql.recnos(shape), where, binds)) as batches:
+            for batch in batches:
+                yield batch.column(0)
+
+    # -- asking ------------------------------------------------------------------------------------------------------
+
+    def _from(self, shape: ViewShape, where: str, binds: Binds) -> tuple[str, Binds]:
+        as_of = "" if self.scn is None else " AS OF SCN :scn"
+        moment = {} if self.scn is None else {"scn": self.scn}
+        return f" FROM {oracle_sql.relation(shape)}{as_of} WHERE {where}", {**moment, **binds}
+
+    def _ask(self, shape: ViewShape, what: str, where: str = "1 = 1", binds: Binds | None = None) -> list[Any]:
+        query, all_binds = self._from(shape, where, binds or {})
+        with self._lent() as session:
+            lost = 0
+            while True:
+                try:
+                    return session.rows(f"SELECT {what}{query}", all_binds)
+                except (oracledb.Error, OSError) as error:
+                    lost += 1
+                    self._mend(session, shape, error, lost)
+
+    def _select(
+        self, shape: ViewShape, selected: Selected, where: str, binds: Binds
+    ) -> Generator[pa.RecordBatch, None, None]:
+        """The rows of a query, each once.
+
+        Where the connection is lost, or a number does not fit, the query is asked again, and the rows that were handed
+        on already are left out.
+        """
+        query, all_binds = self._from(shape, where, binds)
+        handed_on: list[Recnos] = []
+        with self._lent() as session:
+            lost = 0
+            while True:
+                known = np.concatenate(handed_on) if handed_on else None
+                try:
+                    with closing(
+                        session.batches(f"SELECT {selected.sql}{query}", all_binds, selected.types, selected.rows)
+                    ) as batches:
+                        for batch in batches:
+                            raw = oracle_sql.raw_batch(batch, selected)
+                            recnos = raw.column(0).to_numpy(zero_copy_only=False)
+                            if known is not None:
+                                new = ~np.isin(recnos, known)
+                                raw, recnos = raw.filter(pa.array(new)), recnos[new]
+                            handed_on.append(recnos)
+                            lost = 0
+                            if raw.num_rows:
+                                yield raw
+                    return
+                except (oracledb.Error, OSError) as error:
+                    if oracle_errors.code(error) == oracle_errors.TOO_LARGE and EXACT in selected.types:
+                        selected = selected.with_numbers_as_text()
+                        continue
+                    lost += 1
+                    self._mend(session, shape, error, lost)
+
+    @contextmanager
+    def _lent(self) -> Iterator[OracleSession]:
+        session = self._free.get()
+        try:
+            yield session
+        finally:
+            self._free.put(session)
+
+    def _mend(self, session: OracleSession, shape: ViewShape, error: oracledb.Error | OSError, lost: int) -> None:
+        """Give the session a new connection where that helps. Raises SourceError where it does not."""
+        if oracle_errors.is_dead(error) and self.scn is not None and lost <= RECONNECTS:
+            threading.Event().wait(lost - 1)
+            try:
+                session.reconnect()
+                return
+            except (oracledb.Error, OSError):
+                if lost < RECONNECTS:
+                    return  # the next use fails at once, and leads here again
+        raise self._failed(shape, error) from None
+
+    def _failed(self, shape: ViewShape, error: oracledb.Error | OSError) -> SourceError:
+        tenant, table, code = self.tenant.name, shape.entity.table, oracle_errors.code(error)
+        if oracle_errors.is_expired(error):
+            return refusals.SnapshotExpired(
+                f"The ERP can no longer show the moment that is read ({code}): its undo was overwritten.",
+                f"Go on with: {self.again}. If it happens again, read when the ERP is quiet, or ask the DBA for a"
+                " larger UNDO_RETENTION.",
+                tenant=tenant,
+                table=table,
+            )
+        if code == oracle_errors.CHANGED:
+            return SourceError(
+                f"The view {shape.entity.view}, or a table below it, was redefined while it was read ({code}).",
+                f"See with the DBA what is being changed (an update of Protheus?). When it is over: {self.again}",
+                tenant=tenant,
+                table=table,
+            )
+        if code == oracle_errors.TIMED_OUT:
+            return refusals.read_failed(tenant, table, f"{code}: no answer within the time for one call", self.again)
+        return refusals.read_failed(tenant, table, code, self.again)
+
+
+def _between(shape: ViewShape, range_: Range) -> tuple[str, dict[str, int]]:
+    return f"{oracle_sql.name(shape, RECNO)} BETWEEN :low AND :high", {"low": range_.low, "high": range_.high}
+
+
+def _live(column: oracledb.FetchInfo) -> LiveColumn:
+    name = _TYPES.get(column.type_code.name, column.type_code.name)
+    scale = column.scale or 0
+    if name == "NUMBER":
+        sized = bool(column.precision) and 0 <= scale <= (column.precision or 0)
+        return LiveColumn(column.name, f"NUMBER({column.precision},{scale})" if sized else name)
+    if name.startswith("TIMESTAMP"):
+        return LiveColumn(column.name, name.replace("TIMESTAMP", f"TIMESTAMP({scale})"))
+    limited = name.endswith(("CHAR", "CHAR2")) and (column.display_size or 0) < LONGEST_TEXT
+    return LiveColumn(column.name, name, column.display_size if limited else None)
+
+
+def _utc(session: OracleSession) -> datetime:
+    (now,) = session.row("SELECT SYS_EXTRACT_UTC(SYSTIMESTAMP) FROM DUAL")
+    moment: datetime = now.replace(tzinfo=UTC)
+    return moment
+
+
+def _scn(session: OracleSession) -> tuple[int, timedelta] | None:
+    """The SCN of now, and how far behind now it may be; None when the login has no way to it."""
+    for query, behind in _SCN_QUERIES:
+        found = _if_allowed(lambda query=query: session.row(query))  # type: ignore[misc]
+        if found is not None:
+            return int(found[0]), behind
+    return None
+
+
+def _oldest_transaction(session: OracleSession) -> timedelta | None:
+    """The age of the oldest open transaction of the ERP, zero when there is none; None when the login is not told."""
+    found = _if_allowed(lambda: session.row("SELECT SYSDATE, MIN(START_DATE) FROM GV$TRANSACTION"))
+    if found is None:
+        return None
+    now, oldest = found
+    # Whole seconds on either side.
+    return timedelta() if oldest is None else now - oldest + timedelta(seconds=1)
+
+
+def _if_allowed(ask: Callable[[], T]) -> T | None:
+    try:
+        return ask()
+    except oracledb.Error as error:
+        if oracle_errors.NO_FLASHBACK.isdisjoint(oracle_errors.codes(error)):
+            raise
+        return None
