@@ -1,6 +1,7 @@
 """Synthetic lots of guides in TISS, as a provider's system or HAT writes them: valid, with the right hash.
 
-Valid from version 4.00 on. Everything in them is invented. They are written as text, apart from the code that reads them.
+Valid from version 4.00 on. Everything in them is invented. They are written as text, apart from the code that reads
+them.
 """
 
 from __future__ import annotations
