@@ -446,10 +446,11 @@ class _Sync:
         moved = self.readings if self.request.recnos is None else {}
         marks = {table: self._next_mark(reading) for table, reading in moved.items()}
         told = "; ".join(f"{problem.table}: {problem.message}" for problem in self.problems) or None
-        ledger.commit_sync(control, self.run, marks, self.outcomes, self.state, told)
-        for table, reading in self.readings.items():
-            ledger.note_shape(control, self.run, table, columns_of(reading.shape))
-        ledger.forget_changes(control, self.tenant.sync.undo_days)
+        with control.pipeline():
+            ledger.commit_sync(control, self.run, marks, self.outcomes, self.state, told)
+            for table, reading in self.readings.items():
+                ledger.note_shape(control, self.run, table, columns_of(reading.shape))
+            ledger.forget_changes(control, self.tenant.sync.undo_days)
 
     def _next_mark(self, reading: _Reading) -> Watermark:
         table = reading.shape.entity.table

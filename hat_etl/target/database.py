@@ -103,9 +103,10 @@ class TenantDatabase:
         with connection.transaction():
             # Two commands may be the first of a tenant at the same time.
             connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", PREPARATION)
-            for statement in create_technical():
-                connection.execute(statement)
-            self._write_identity(connection)
+            with connection.pipeline():
+                for statement in create_technical():
+                    connection.execute(statement)
+                self._write_identity(connection)
             self.check_identity(connection)
 
     def end_session(self, connection: Connection, pid: int) -> bool:

@@ -53,16 +53,17 @@ class Intake:
             return
         self.empty = False
         run = self._connection.execute
-        run(create_stage_table(self.entity, "pg_temp"))
-        run(create_rejected_table(self.entity, rejected_schema(self.entity), "pg_temp"))
-        run(
-            f"CREATE TEMPORARY TABLE {self.entity.table}__seen"
-            " (recno bigint NOT NULL, live boolean NOT NULL, repeats boolean NOT NULL)"
-        )
-        run(
-            f'CREATE TEMPORARY TABLE {self.entity.table}__issues (recno bigint NOT NULL, key text, "column" text,'
-            " rule text NOT NULL, severity text NOT NULL, reason text NOT NULL, value text)"
-        )
+        with self._connection.pipeline():
+            run(create_stage_table(self.entity, "pg_temp"))
+            run(create_rejected_table(self.entity, rejected_schema(self.entity), "pg_temp"))
+            run(
+                f"CREATE TEMPORARY TABLE {self.entity.table}__seen"
+                " (recno bigint NOT NULL, live boolean NOT NULL, repeats boolean NOT NULL)"
+            )
+            run(
+                f'CREATE TEMPORARY TABLE {self.entity.table}__issues (recno bigint NOT NULL, key text, "column" text,'
+                " rule text NOT NULL, severity text NOT NULL, reason text NOT NULL, value text)"
+            )
 
     def write(self, raw: pa.RecordBatch, out: Transformed, *, repeats: bool = False) -> None:
         """Take in one batch of the view, as read and as transformed.
