@@ -195,7 +195,7 @@ ERRORS: dict[str, tuple[str, bytes]] = {
         "guia.parcela_divergente",
         sadt(">26.00</ans:valorProcedimentos", ">25.00</ans:valorProcedimentos"),
     ),
-    "total of medicines missing": ("guia.parcela_divergente", sealed(with_expense(part=""))),
+    "total of medicines missing": ("guia.total_divergente", sealed(with_expense(part=""))),
     "total of materials for a medicine": (
         "guia.parcela_divergente",
         sealed(with_expense(part="<ans:valorMateriais>6.00</ans:valorMateriais>\n")),
@@ -246,6 +246,7 @@ GOOD_INPUTS: dict[str, bytes] = {
     "CRLF between elements": GOOD.replace(b"\n", b"\r\n"),
     "100 consultations": sealed(consultations(100)),
     "an expense": sealed(with_expense()),
+    "a total without its parts": sealed(changed(SADT, "<ans:valorProcedimentos>26.00</ans:valorProcedimentos>\n", "")),
     "a cent of rounding": sealed(
         changed(changed(SADT, ">21.00</ans:valorTotal>", ">21.01</ans:valorTotal>"), ">26.00<", ">26.01<").replace(
             ">26.00<", ">26.01<"
@@ -308,7 +309,20 @@ def test_a_message_that_is_no_lot_is_refused_where_a_lot_is_asked_for() -> None:
 def test_many_findings_of_one_code_are_counted_in_the_end() -> None:
     report = verdict(sealed(consultations(100).replace(">100.00<", ">x<")))
     assert [finding.code for finding in report.findings].count("xsd.tipo") == PER_CODE
-    assert report.findings[-1].message == "Há mais 50 achados do código xsd.tipo."
+    assert report.findings[-1].message == "Há pelo menos mais 50 achados do código xsd.tipo."
+
+
+@pytest.mark.parametrize(("old", "new", "valid"), [("@", "@", True), (">10.50<", ">x<", False)])
+def test_a_guide_of_thousands_of_items_is_checked_like_any_other(old: str, new: str, valid: bool) -> None:
+    items = between(SADT, "<ans:procedimentosExecutados>\n", "</ans:procedimentoExecutado>\n")
+    item = items.partition("\n")[2]
+    numbered = "".join(item.replace(">1</ans:seq", f">{number}</ans:seq") for number in range(3, 3003))
+    text = changed(SADT, item, item + numbered).replace(">26.00<", ">63026.00<")
+    report = verdict(sealed(text.replace(old, new)))
+    assert report.xsd_valid is valid
+    assert report.accepted is valid
+    assert codes(report) == (set() if valid else {"xsd.tipo", "achados.omitidos"})
+    assert {finding.where for finding in report.findings} == (set() if valid else {"arquivo"})
 
 
 def test_a_version_without_a_schema_is_neither_valid_nor_invalid() -> None:
