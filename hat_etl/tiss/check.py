@@ -8,7 +8,7 @@ from lxml import etree
 
 from hat_etl.tiss import contract, document, hashing, lots, xsd
 from hat_etl.tiss.document import MAX_BYTES, local, locate
-from hat_etl.tiss.findings import Finding, HashEncoding, Report, limited
+from hat_etl.tiss.findings import Draft, Finding, HashEncoding, Report, limited
 from hat_etl.tiss.schemas import Schemas
 from hat_etl.tiss.transactions import FAULT_ROOT
 
@@ -28,7 +28,7 @@ def check(
     ``lot_only``: refuse a message that is no lot of guides.
     """
     read = document.read(content, max_bytes)
-    findings = list(read.findings)
+    findings: list[Finding | Draft] = list(read.findings)
     message = read.message
     if message is None:
         return Report(None, False, "none", limited(findings))

@@ -6,7 +6,7 @@ A message names places and amounts, and never repeats what a personal field hold
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
@@ -155,14 +155,27 @@ class Report:
         }
 
 
-def limited(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+@dataclass(frozen=True)
+class Draft:
+    """A finding whose place is still to be told: that costs, and only the first ones of a code are told."""
+
+    code: str
+    place: Callable[[], str]
+    message: str
+
+    def told(self) -> Finding:
+        """The finding with its place."""
+        return Finding(self.code, self.place(), self.message)
+
+
+def limited(findings: Iterable[Finding | Draft]) -> tuple[Finding, ...]:
     """The findings, at most ``PER_CODE`` of a code; what is left out is counted in a finding of its own."""
     seen: Counter[str] = Counter()
     kept: list[Finding] = []
     for finding in findings:
         seen[finding.code] += 1
         if seen[finding.code] <= PER_CODE:
-            kept.append(finding)
+            kept.append(finding.told() if isinstance(finding, Draft) else finding)
     kept += [
         Finding("achados.omitidos", WHOLE, f"Há mais {number - PER_CODE} achados do código {code}.")
         for code, number in seen.items()

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 
 from lxml import etree
 
 from hat_etl.tiss.document import find, find_all, local, locate, text
-from hat_etl.tiss.findings import Finding, Lot
+from hat_etl.tiss.findings import Draft, Lot
 
 MAX_GUIDES = 100
 GUIDE_TYPES = ("guiaSP-SADT", "guiaResumoInternacao", "guiaHonorarios", "guiaConsulta", "guiaOdonto")
@@ -67,25 +68,27 @@ def guides_of(lot: etree._Element) -> list[etree._Element]:
     return [] if box is None else [guide for guide in box if local(guide) in GUIDE_TYPES]
 
 
-def check(message: etree._Element, lot: etree._Element) -> Iterator[Finding]:
+def check(message: etree._Element, lot: etree._Element) -> Iterator[Draft]:
     """Findings about a lot and each of its guides."""
     if text(lot, "numeroLote") is None:
-        yield Finding("lote.sem_numero", locate(lot), "O lote não tem número.")
+        yield _at("lote.sem_numero", lot, "O lote não tem número.")
     guides = guides_of(lot)
     if not guides:
-        yield Finding("lote.sem_guias", locate(lot), "O lote não tem guias.")
+        yield _at("lote.sem_guias", lot, "O lote não tem guias.")
     types = sorted({local(guide) for guide in guides})
     if len(types) > 1:
-        yield Finding(
-            "lote.tipos_misturados", locate(lot), f"O lote mistura guias de tipos diferentes: {', '.join(types)}."
-        )
+        yield _at("lote.tipos_misturados", lot, f"O lote mistura guias de tipos diferentes: {', '.join(types)}.")
     if len(guides) > MAX_GUIDES:
-        yield Finding("lote.excesso_de_guias", locate(lot), f"O lote tem {len(guides)} guias; o máximo é {MAX_GUIDES}.")
+        yield _at("lote.excesso_de_guias", lot, f"O lote tem {len(guides)} guias; o máximo é {MAX_GUIDES}.")
     destination = text(message, "cabecalho/destino/registroANS")
     numbers: dict[str, int] = {}
     for position, guide in enumerate(guides, 1):
         yield from _identity(guide, position, destination, numbers)
         yield from _values(guide)
+
+
+def _at(code: str, element: etree._Element, message: str) -> Draft:
+    return Draft(code, partial(locate, element), message)
 
 
 def _header(guide: etree._Element) -> etree._Element:
@@ -99,28 +102,28 @@ def _header(guide: etree._Element) -> etree._Element:
 
 def _identity(
     guide: etree._Element, position: int, destination: str | None, numbers: dict[str, int]
-) -> Iterator[Finding]:
+) -> Iterator[Draft]:
     header = _header(guide)
     registry = text(header, "registroANS")
     if registry is not None and destination is not None and registry != destination:
         message = "O registro ANS da guia não é o do destino da mensagem."
-        yield Finding("guia.outra_operadora", locate(guide), message)
+        yield _at("guia.outra_operadora", guide, message)
     number = text(header, "numeroGuiaPrestador")
     if number is None:
         return
     first = numbers.setdefault(number, position)
     if first != position:
         message = f"O numeroGuiaPrestador desta guia (a {position}ª) já está na {first}ª guia do lote."
-        yield Finding("lote.guia_duplicada", locate(guide), message)
+        yield _at("lote.guia_duplicada", guide, message)
 
 
-def _values(guide: etree._Element) -> Iterator[Finding]:
+def _values(guide: etree._Element) -> Iterator[Draft]:
     kind = local(guide)
     if kind == "guiaConsulta":
         return
     items = list(_items(guide, kind))
     if not items:
-        yield Finding("guia.sem_itens", locate(guide), "A guia não tem procedimentos nem despesas.")
+        yield _at("guia.sem_itens", guide, "A guia não tem procedimentos nem despesas.")
     yield from _repeated(items)
     for item in items:
         yield from _product(item)
@@ -167,7 +170,7 @@ def _amount(element: etree._Element, path: str) -> Decimal | None:
     return Decimal(found) if found is not None and _NUMBER.fullmatch(found) else None
 
 
-def _repeated(items: list[_Item]) -> Iterator[Finding]:
+def _repeated(items: list[_Item]) -> Iterator[Draft]:
     """Sequence numbers that come twice; procedures and other expenses are numbered each for themselves."""
     seen: set[tuple[str, str]] = set()
     for item in items:
@@ -175,13 +178,11 @@ def _repeated(items: list[_Item]) -> Iterator[Finding]:
             continue
         key = (local(item.element), item.sequence.lstrip("0"))
         if key in seen:
-            yield Finding(
-                "item.sequencial_duplicado", locate(item.element), "O sequencialItem já foi usado nesta guia."
-            )
+            yield _at("item.sequencial_duplicado", item.element, "O sequencialItem já foi usado nesta guia.")
         seen.add(key)
 
 
-def _product(item: _Item) -> Iterator[Finding]:
+def _product(item: _Item) -> Iterator[Draft]:
     """Quantity x unit price, with or without the factor, which some senders have put into the unit price already.
 
     A cent of difference comes from rounding and is not reported.
@@ -190,15 +191,15 @@ def _product(item: _Item) -> Iterator[Finding]:
         return
     plain = item.quantity * item.unit_price
     if min(abs(plain * item.factor - item.total), abs(plain - item.total)) > CENT:
-        yield Finding(
+        yield _at(
             "item.valor_divergente",
-            locate(item.element),
+            item.element,
             f"O valorTotal do item é {item.total}, mas quantidade x valor unitário x fator dá"
             f" {(plain * item.factor).quantize(CENT)}.",
         )
 
 
-def _parts(guide: etree._Element, items: list[_Item]) -> Iterator[Finding]:
+def _parts(guide: etree._Element, items: list[_Item]) -> Iterator[Draft]:
     """The parts of the total against the items, and the grand total against its parts."""
     total = find(guide, "valorTotal")
     if total is None:
@@ -210,18 +211,18 @@ def _parts(guide: etree._Element, items: list[_Item]) -> Iterator[Finding]:
             if (said or Decimal(0)) != summed:
                 shown = "não foi informado" if said is None else f"é {said}"
                 message = f"{part} {shown}, mas a soma dos itens dá {summed}."
-                yield Finding("guia.parcela_divergente", locate(total), message)
+                yield _at("guia.parcela_divergente", total, message)
     grand = _amount(total, "valorTotalGeral")
     parts = sum((_amount(total, part) or Decimal(0) for part in _PARTS), Decimal(0))
     if grand is not None and grand != parts:
         message = f"valorTotalGeral é {grand}, mas a soma das parcelas dá {parts}."
-        yield Finding("guia.total_divergente", locate(total), message)
+        yield _at("guia.total_divergente", total, message)
 
 
 _PLAIN_TOTALS = {"guiaHonorarios": "valorTotalHonorarios", "guiaOdonto": "valorTotalProc"}
 
 
-def _plain_total(guide: etree._Element, items: list[_Item]) -> Iterator[Finding]:
+def _plain_total(guide: etree._Element, items: list[_Item]) -> Iterator[Draft]:
     """One total over all items. A dental value may be that of one procedure or of all: either is taken."""
     name = _PLAIN_TOTALS[local(guide)]
     said = _amount(guide, name)
@@ -232,7 +233,7 @@ def _plain_total(guide: etree._Element, items: list[_Item]) -> Iterator[Finding]
     multiplied = sum((item.total * (item.quantity or 1) for item in items if item.total is not None), Decimal(0))
     if said != summed and not (local(guide) == "guiaOdonto" and said == multiplied):
         message = f"{name} é {said}, mas a soma dos itens dá {summed}."
-        yield Finding("guia.total_divergente", locate(guide), message)
+        yield _at("guia.total_divergente", guide, message)
 
 
 def stated_total(guide: etree._Element) -> Decimal | None:

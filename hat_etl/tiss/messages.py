@@ -68,7 +68,7 @@ class Request:
 
     operation: Operation
     version: str
-    message: etree._Element = field(repr=False)
+    message: etree._Element
 
     def content(self, encoding: Encoding = "iso-8859-1") -> bytes:
         """The message as a document of its own."""
@@ -104,8 +104,6 @@ def lot(content: bytes, *, login: Login | None = None, hash_encoding: Encoding =
     message = _root(TRANSACTIONS[LOT].root)
     message.append(_copy(header))
     message.append(_copy(guides))
-    # Copied elements keep the prefix of the file; operators' programs that read text know the usual one only.
-    etree.cleanup_namespaces(message, top_nsmap={"ans": NS})
     for old in message[0].findall(f"{{{NS}}}loginSenhaPrestador"):
         message[0].remove(old)
     _log_in(message[0], login)

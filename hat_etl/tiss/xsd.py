@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from lxml import etree
 
 from hat_etl.tiss.document import locate, text
-from hat_etl.tiss.findings import Finding
+from hat_etl.tiss.findings import Draft, Finding
 from hat_etl.tiss.schemas import VERSION, Schema, SchemaError, Schemas
 
-Verdict = tuple[bool | None, list[Finding]]
+Verdict = tuple[bool | None, Sequence[Finding | Draft]]
 
 _EXPECTED = re.compile(r"Expected is (?:one of )?\( (.*?) \)")
 _CLARK = re.compile(r"(?:\{[^}]*\})?([\w.-]+)")
@@ -79,10 +80,10 @@ def validated(message: etree._Element, schema: Schema) -> Verdict:
     return not errors, list(_findings(message, errors))
 
 
-def _findings(message: etree._Element, errors: list[SchemaError]) -> Iterator[Finding]:
+def _findings(message: etree._Element, errors: list[SchemaError]) -> Iterator[Draft]:
     for error in errors:
         code = _KINDS.get(error.kind, "xsd.outro")
-        yield Finding(code, _where(message, error), _text(code, error))
+        yield Draft(code, partial(_where, message, error), _text(code, error))
 
 
 def _text(code: str, error: SchemaError) -> str:
