@@ -177,7 +177,7 @@ def limited(findings: Iterable[Finding | Draft]) -> tuple[Finding, ...]:
         if seen[finding.code] <= PER_CODE:
             kept.append(finding.told() if isinstance(finding, Draft) else finding)
     kept += [
-        Finding("achados.omitidos", WHOLE, f"Há mais {number - PER_CODE} achados do código {code}.")
+        Finding("achados.omitidos", WHOLE, f"Há pelo menos mais {number - PER_CODE} achados do código {code}.")
         for code, number in seen.items()
         if number > PER_CODE
     ]

@@ -68,12 +68,7 @@ class Schema:
             if name not in self._compiled:
                 self._compiled[name] = compiled(self.folder / f"{name}{file_suffix(self.version)}.xsd")
             schema = self._compiled[name]
-            if schema.validate(message):
-                return []
-            return [
-                SchemaError(entry.type_name, entry.message or "", entry.path or "", entry.line)
-                for entry in schema.error_log
-            ]
+            return _streamed(message, schema) if _is_large(message) else _validated(message, schema)
 
     def versions(self) -> frozenset[str]:
         """The values of ``Padrao`` that this schema allows: its own version and earlier ones."""
@@ -83,6 +78,39 @@ class Schema:
             found = root.iterfind(f"{_XS}simpleType[@name='dm_versao']/{_XS}restriction/{_XS}enumeration")
             self._versions = frozenset(str(value.get("value")) for value in found)
         return self._versions
+
+
+LARGE = 200_000
+"""Elements from which on a message is validated without places of its errors."""
+LARGE_FAMILY = 2_000
+"""Children of one element from which on the same holds."""
+
+
+def _is_large(message: etree._Element) -> bool:
+    """Whether the places of all errors might take minutes: libxml2 counts siblings anew for each."""
+    return any(
+        number > LARGE or len(element) > LARGE_FAMILY for number, element in enumerate(message.iter(etree.Element), 1)
+    )
+
+
+def _validated(message: etree._Element, schema: etree.XMLSchema) -> list[SchemaError]:
+    if schema.validate(message):
+        return []
+    return [_error(entry) for entry in schema.error_log]
+
+
+def _streamed(message: etree._Element, schema: etree.XMLSchema) -> list[SchemaError]:
+    """The first errors, found while the message is read once more: in time that grows with its size alone."""
+    parser = etree.XMLParser(schema=schema, no_network=True, load_dtd=False, resolve_entities=False)
+    try:
+        etree.fromstring(etree.tostring(message, with_tail=False), parser)
+    except etree.XMLSyntaxError as error:
+        return [_error(entry) for entry in error.error_log]
+    return []
+
+
+def _error(entry: etree._LogEntry) -> SchemaError:
+    return SchemaError(entry.type_name, entry.message or "", entry.path or "", entry.line)
 
 
 def compiled(path: Path) -> etree.XMLSchema:

@@ -9,7 +9,7 @@ from functools import partial
 from lxml import etree
 
 from hat_etl.tiss.document import locate, text
-from hat_etl.tiss.findings import Draft, Finding
+from hat_etl.tiss.findings import WHOLE, Draft, Finding
 from hat_etl.tiss.schemas import VERSION, Schema, SchemaError, Schemas
 
 Verdict = tuple[bool | None, Sequence[Finding | Draft]]
@@ -97,6 +97,8 @@ def _text(code: str, error: SchemaError) -> str:
 
 
 def _where(message: etree._Element, error: SchemaError) -> str:
+    if not error.path:
+        return f"linha {error.line}" if error.line else WHOLE
     namespaces = {prefix: uri for prefix, uri in message.nsmap.items() if prefix}
     try:
         found = message.getroottree().xpath(error.path, namespaces=namespaces)

@@ -308,7 +308,19 @@ def test_a_message_that_is_no_lot_is_refused_where_a_lot_is_asked_for() -> None:
 def test_many_findings_of_one_code_are_counted_in_the_end() -> None:
     report = verdict(sealed(consultations(100).replace(">100.00<", ">x<")))
     assert [finding.code for finding in report.findings].count("xsd.tipo") == PER_CODE
-    assert report.findings[-1].message == "Há mais 50 achados do código xsd.tipo."
+    assert report.findings[-1].message == "Há pelo menos mais 50 achados do código xsd.tipo."
+
+
+@pytest.mark.parametrize(("old", "new", "valid"), [("@", "@", True), (">10.50<", ">x<", False)])
+def test_a_guide_of_thousands_of_items_is_checked_like_any_other(old: str, new: str, valid: bool) -> None:
+    items = between(SADT, "<ans:procedimentosExecutados>\n", "</ans:procedimentoExecutado>\n")
+    item = items.partition("\n")[2]
+    numbered = "".join(item.replace(">1</ans:seq", f">{number}</ans:seq") for number in range(3, 3003))
+    text = changed(SADT, item, item + numbered).replace(">26.00<", ">63026.00<")
+    report = verdict(sealed(text.replace(old, new)))
+    assert report.xsd_valid is valid
+    assert report.accepted is valid
+    assert codes(report) == (set() if valid else {"xsd.tipo", "achados.omitidos"})
 
 
 def test_a_version_without_a_schema_is_neither_valid_nor_invalid() -> None:
