@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from lxml import etree
 
@@ -206,7 +207,7 @@ def _line(body: bytes, at: int) -> str:
 
 def local(element: etree._Element) -> str:
     """The element's name without its namespace."""
-    return etree.QName(element).localname
+    return str(element.tag).rpartition("}")[2]
 
 
 def locate(element: etree._Element) -> str:
@@ -227,15 +228,30 @@ def locate(element: etree._Element) -> str:
 
 def find(element: etree._Element, path: str) -> etree._Element | None:
     """The first descendant at a path of local names, e.g. ``cabecalho/Padrao``."""
-    return element.find("/".join(f"{{{NS}}}{step}" for step in path.split("/")))
+    return element.find(_qualified(path))
+
+
+@cache
+def _qualified(path: str) -> str:
+    return "/".join(f"{{{NS}}}{step}" for step in path.split("/"))
 
 
 def find_all(element: etree._Element, path: str) -> list[etree._Element]:
     """All descendants at a path of local names."""
-    return element.findall("/".join(f"{{{NS}}}{step}" for step in path.split("/")))
+    return element.findall(_qualified(path))
 
 
 def text(element: etree._Element, path: str) -> str | None:
     """The text at a path, without blanks around it; None when absent or blank."""
     found = find(element, path)
     return (found.text or "").strip() or None if found is not None else None
+
+
+def texts(element: etree._Element) -> dict[str, str]:
+    """The texts of an element's children by their local names, blank ones left out; the first of a name counts."""
+    found: dict[str, str] = {}
+    for child in element:
+        text = (child.text or "").strip()
+        if text:
+            found.setdefault(local(child), text)
+    return found

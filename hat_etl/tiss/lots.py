@@ -10,7 +10,7 @@ from functools import partial
 
 from lxml import etree
 
-from hat_etl.tiss.document import find, find_all, local, locate, text
+from hat_etl.tiss.document import find, find_all, local, locate, text, texts
 from hat_etl.tiss.findings import Draft, Lot
 
 MAX_GUIDES = 100
@@ -136,8 +136,9 @@ def _values(guide: etree._Element) -> Iterator[Draft]:
 def _items(guide: etree._Element, kind: str) -> Iterator[_Item]:
     if kind == "guiaOdonto":
         for line in find_all(guide, "procedimentosExecutados"):
-            quantity = _amount(line, "qtdProc")
-            yield _Item(line, text(line, "sequencialItem"), quantity, Decimal(1), None, _amount(line, "valorProc"), "")
+            said = texts(line)
+            quantity, total = _number(said.get("qtdProc")), _number(said.get("valorProc"))
+            yield _Item(line, said.get("sequencialItem"), quantity, Decimal(1), None, total, "")
         return
     honorary = kind == "guiaHonorarios"
     path = (
@@ -152,22 +153,22 @@ def _items(guide: etree._Element, kind: str) -> Iterator[_Item]:
 
 
 def _item(line: etree._Element, values: etree._Element, part: str) -> _Item:
-    factor = _amount(values, "reducaoAcrescimo")
+    said = texts(values)
+    factor = _number(said.get("reducaoAcrescimo"))
     return _Item(
         element=line,
-        sequence=text(line, "sequencialItem"),
-        quantity=_amount(values, "quantidadeExecutada"),
+        sequence=said.get("sequencialItem") if values is line else text(line, "sequencialItem"),
+        quantity=_number(said.get("quantidadeExecutada")),
         factor=Decimal(1) if factor is None else factor,
-        unit_price=_amount(values, "valorUnitario"),
-        total=_amount(values, "valorTotal"),
+        unit_price=_number(said.get("valorUnitario")),
+        total=_number(said.get("valorTotal")),
         part=part,
     )
 
 
-def _amount(element: etree._Element, path: str) -> Decimal | None:
+def _number(text: str | None) -> Decimal | None:
     """A number; None when absent, or not a number, which the schema reports."""
-    found = text(element, path)
-    return Decimal(found) if found is not None and _NUMBER.fullmatch(found) else None
+    return Decimal(text) if text is not None and _NUMBER.fullmatch(text) else None
 
 
 def _repeated(items: list[_Item]) -> Iterator[Draft]:
@@ -204,16 +205,17 @@ def _parts(guide: etree._Element, items: list[_Item]) -> Iterator[Draft]:
     total = find(guide, "valorTotal")
     if total is None:
         return
+    told = {name: _number(said) for name, said in texts(total).items()}
     if all(item.total is not None and item.part for item in items):
         for part in _PARTS:
             summed = sum((item.total for item in items if item.part == part and item.total is not None), Decimal(0))
-            said = _amount(total, part)
+            said = told.get(part)
             if (said or Decimal(0)) != summed:
                 shown = "não foi informado" if said is None else f"é {said}"
                 message = f"{part} {shown}, mas a soma dos itens dá {summed}."
                 yield _at("guia.parcela_divergente", total, message)
-    grand = _amount(total, "valorTotalGeral")
-    parts = sum((_amount(total, part) or Decimal(0) for part in _PARTS), Decimal(0))
+    grand = told.get("valorTotalGeral")
+    parts = sum((told.get(part) or Decimal(0) for part in _PARTS), Decimal(0))
     if grand is not None and grand != parts:
         message = f"valorTotalGeral é {grand}, mas a soma das parcelas dá {parts}."
         yield _at("guia.total_divergente", total, message)
@@ -225,7 +227,7 @@ _PLAIN_TOTALS = {"guiaHonorarios": "valorTotalHonorarios", "guiaOdonto": "valorT
 def _plain_total(guide: etree._Element, items: list[_Item]) -> Iterator[Draft]:
     """One total over all items. A dental value may be that of one procedure or of all: either is taken."""
     name = _PLAIN_TOTALS[local(guide)]
-    said = _amount(guide, name)
+    said = _number(text(guide, name))
     if said is None or any(item.total is None for item in items):
         return
     totals = [item.total for item in items if item.total is not None]
@@ -243,4 +245,4 @@ def stated_total(guide: etree._Element) -> Decimal | None:
         "guiaHonorarios": "valorTotalHonorarios",
         "guiaOdonto": "valorTotalProc",
     }
-    return _amount(guide, paths.get(local(guide), "valorTotal/valorTotalGeral"))
+    return _number(text(guide, paths.get(local(guide), "valorTotal/valorTotalGeral")))

@@ -68,7 +68,7 @@ class Schema:
             if name not in self._compiled:
                 self._compiled[name] = compiled(self.folder / f"{name}{file_suffix(self.version)}.xsd")
             schema = self._compiled[name]
-            return _streamed(message, schema) if _is_large(message) else _validated(message, schema)
+            return _streamed(message, schema) if _IS_LARGE(message) else _validated(message, schema)
 
     def versions(self) -> frozenset[str]:
         """The values of ``Padrao`` that this schema allows: its own version and earlier ones."""
@@ -80,17 +80,8 @@ class Schema:
         return self._versions
 
 
-LARGE = 200_000
-"""Elements from which on a message is validated without places of its errors."""
-LARGE_FAMILY = 2_000
-"""Children of one element from which on the same holds."""
-
-
-def _is_large(message: etree._Element) -> bool:
-    """Whether the places of all errors might take minutes: libxml2 counts siblings anew for each."""
-    return any(
-        number > LARGE or len(element) > LARGE_FAMILY for number, element in enumerate(message.iter(etree.Element), 1)
-    )
+_IS_LARGE = etree.XPath("count(.//*) > 200000 or boolean(.//*[count(*) > 2000])")
+"""Whether to tell the places of all errors might take minutes: libxml2 counts siblings anew for each."""
 
 
 def _validated(message: etree._Element, schema: etree.XMLSchema) -> list[SchemaError]:

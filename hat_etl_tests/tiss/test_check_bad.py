@@ -321,6 +321,7 @@ def test_a_guide_of_thousands_of_items_is_checked_like_any_other(old: str, new: 
     assert report.xsd_valid is valid
     assert report.accepted is valid
     assert codes(report) == (set() if valid else {"xsd.tipo", "achados.omitidos"})
+    assert {finding.where for finding in report.findings} == (set() if valid else {"arquivo"})
 
 
 def test_a_version_without_a_schema_is_neither_valid_nor_invalid() -> None:
