@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -201,24 +201,32 @@ def _product(item: _Item) -> Iterator[Draft]:
 
 
 def _parts(guide: etree._Element, items: list[_Item]) -> Iterator[Draft]:
-    """The parts of the total against the items, and the grand total against its parts."""
+    """The parts of the total against the items, and the grand total against items and parts. Parts may be left out."""
     total = find(guide, "valorTotal")
     if total is None:
         return
     told = {name: _number(said) for name, said in texts(total).items()}
-    if all(item.total is not None and item.part for item in items):
-        for part in _PARTS:
-            summed = sum((item.total for item in items if item.part == part and item.total is not None), Decimal(0))
-            said = told.get(part)
-            if (said or Decimal(0)) != summed:
-                shown = "não foi informado" if said is None else f"é {said}"
-                message = f"{part} {shown}, mas a soma dos itens dá {summed}."
-                yield _at("guia.parcela_divergente", total, message)
+    parts = {name: told[name] or Decimal(0) for name in _PARTS if name in told}
     grand = told.get("valorTotalGeral")
-    parts = sum((told.get(part) or Decimal(0) for part in _PARTS), Decimal(0))
-    if grand is not None and grand != parts:
-        message = f"valorTotalGeral é {grand}, mas a soma das parcelas dá {parts}."
+    whole = all(item.total is not None for item in items)
+    if whole and all(item.part for item in items):
+        for part, said in parts.items():
+            summed = _sum(item for item in items if item.part == part)
+            if said != summed:
+                message = f"{part} é {said}, mas a soma dos itens dá {summed}."
+                yield _at("guia.parcela_divergente", total, message)
+    if grand is None:
+        return
+    if whole and grand != _sum(items):
+        message = f"valorTotalGeral é {grand}, mas a soma dos itens dá {_sum(items)}."
         yield _at("guia.total_divergente", total, message)
+    elif parts and grand != sum(parts.values()):
+        message = f"valorTotalGeral é {grand}, mas a soma das parcelas dá {sum(parts.values())}."
+        yield _at("guia.total_divergente", total, message)
+
+
+def _sum(items: Iterable[_Item]) -> Decimal:
+    return sum((item.total for item in items if item.total is not None), Decimal(0))
 
 
 _PLAIN_TOTALS = {"guiaHonorarios": "valorTotalHonorarios", "guiaOdonto": "valorTotalProc"}
@@ -230,8 +238,7 @@ def _plain_total(guide: etree._Element, items: list[_Item]) -> Iterator[Draft]:
     said = _number(text(guide, name))
     if said is None or any(item.total is None for item in items):
         return
-    totals = [item.total for item in items if item.total is not None]
-    summed = sum(totals, Decimal(0))
+    summed = _sum(items)
     multiplied = sum((item.total * (item.quantity or 1) for item in items if item.total is not None), Decimal(0))
     if said != summed and not (local(guide) == "guiaOdonto" and said == multiplied):
         message = f"{name} é {said}, mas a soma dos itens dá {summed}."

@@ -89,9 +89,9 @@ def _contents(package: Path) -> dict[PurePosixPath, bytes]:
 
 def _safe(package: Path, member: zipfile.ZipInfo) -> PurePosixPath:
     """The path of an entry, if it stays within the ZIP."""
-    path = PurePosixPath(member.orig_filename)
+    path = PurePosixPath(member.orig_filename.replace("\\", "/"))
     symlink = (member.external_attr >> 16) & 0o170000 == 0o120000
-    outside = path.is_absolute() or ".." in path.parts or "\\" in member.orig_filename or ":" in member.orig_filename
+    outside = path.is_absolute() or ".." in path.parts or ":" in member.orig_filename
     if outside or symlink or "\0" in member.orig_filename:
         raise _refused(package, "an entry points outside of it.")
     if member.flag_bits & 0x1:

@@ -195,7 +195,7 @@ ERRORS: dict[str, tuple[str, bytes]] = {
         "guia.parcela_divergente",
         sadt(">26.00</ans:valorProcedimentos", ">25.00</ans:valorProcedimentos"),
     ),
-    "total of medicines missing": ("guia.parcela_divergente", sealed(with_expense(part=""))),
+    "total of medicines missing": ("guia.total_divergente", sealed(with_expense(part=""))),
     "total of materials for a medicine": (
         "guia.parcela_divergente",
         sealed(with_expense(part="<ans:valorMateriais>6.00</ans:valorMateriais>\n")),
@@ -246,6 +246,7 @@ GOOD_INPUTS: dict[str, bytes] = {
     "CRLF between elements": GOOD.replace(b"\n", b"\r\n"),
     "100 consultations": sealed(consultations(100)),
     "an expense": sealed(with_expense()),
+    "a total without its parts": sealed(changed(SADT, "<ans:valorProcedimentos>26.00</ans:valorProcedimentos>\n", "")),
     "a cent of rounding": sealed(
         changed(changed(SADT, ">21.00</ans:valorTotal>", ">21.01</ans:valorTotal>"), ">26.00<", ">26.01<").replace(
             ">26.00<", ">26.01<"

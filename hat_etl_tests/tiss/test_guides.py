@@ -39,6 +39,12 @@ WRONG = {
     "total of honoraries": (HONORARIES, ">400.00<", ">400.01<", "guia.total_divergente"),
     "item of honoraries": (HONORARIES, ">200.00<", ">201.00<", "item.valor_divergente"),
     "days of a stay": (STAY, ">300.00</ans:valorDiarias", ">299.00</ans:valorDiarias", "guia.parcela_divergente"),
+    "total without its parts": (
+        SADT,
+        "<ans:valorProcedimentos>26.00</ans:valorProcedimentos>\n<ans:valorTotalGeral>26.00",
+        "<ans:valorTotalGeral>27.00",
+        "guia.total_divergente",
+    ),
     "all of a stay": (STAY, ">800.00<", ">801.00<", "guia.total_divergente"),
     "expense of a stay": (STAY, "quantidadeExecutada>2<", "quantidadeExecutada>3<", "item.valor_divergente"),
     "total of a dental guide": (DENTAL, ">120.00<", ">121.00<", "guia.total_divergente"),

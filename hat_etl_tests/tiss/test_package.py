@@ -69,6 +69,11 @@ def test_a_version_of_the_zip_can_be_checked_from_then_on(tmp_path: Path, schema
     assert {path.name for path in (schemas.folder / NEXT).iterdir()} == set(FILES)
 
 
+@pytest.mark.parametrize("folder", ["", "Padrao/TISS/", "Padrao\\TISS\\"])
+def test_the_schemas_may_lie_in_any_folder_of_the_zip(folder: str, tmp_path: Path, schemas: Schemas) -> None:
+    assert [one.version for one in package.add(zipped(tmp_path / "a.zip", FILES, folder), schemas)] == [NEXT]
+
+
 def test_the_same_zip_again_changes_nothing(tmp_path: Path, schemas: Schemas) -> None:
     packed = zipped(tmp_path / "a.zip", FILES)
     package.add(packed, schemas)
