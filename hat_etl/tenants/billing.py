@@ -109,6 +109,8 @@ class Billing(Section):
     max_lot_mib: Annotated[StrictInt, Field(ge=1, le=200)] = 16
     workers: Annotated[StrictInt, Field(ge=1, le=32)] = 4
     """Lots in work at a time; those of one provider are delivered one after the other."""
+    pull_minutes: Annotated[StrictInt, Field(ge=1)] = 5
+    """How often the sensor looks for lots in HAT."""
     unknown_wait_seconds: Annotated[StrictInt, Field(ge=0)] = 120
     """How long after a delivery without an answer the operator is asked about it: it may still be at work."""
     retry_seconds: Annotated[StrictInt, Field(ge=0)] = 60
