@@ -15,7 +15,6 @@ from hat_etl.billing.push import enqueue_status
 from hat_etl.billing.states import NOT_FOUND, OPEN, WITH_OPERATOR, analysed, state_of
 from hat_etl.billing.store import Lot, Store, store_of
 from hat_etl.billing.work import Breaker, StageReport, each
-from hat_etl.errors import OperatorError
 from hat_etl.target.database import Connection
 from hat_etl.tenants.config import Tenant
 
@@ -49,13 +48,7 @@ class _Poll:
         if self._operator.statements_at_once:
             each(self._groups(), self._statement, self._store.tenant.billing.workers)
         if self._breaker.is_open:
-            self._report.problem(
-                OperatorError(
-                    "The operator's service cannot be reached; the others are asked about with a later run.",
-                    f"See that it is up: hat-etl doctor {self._store.tenant.name}",
-                    self._store.tenant.name,
-                )
-            )
+            self._report.problem(self._breaker.problem(self._store.tenant.name))
 
     def _status(self, number: int) -> None:
         if self._breaker.is_open:
@@ -63,7 +56,10 @@ class _Poll:
         with self._store.connection() as connection:
             lot = self._store.get(connection, number)
         answer = self._operator.status(letter_of(lot))
-        self._breaker.note(down=isinstance(answer, NoAnswer) and answer.down)
+        if isinstance(answer, NoAnswer):
+            self._breaker.note(down=answer.down, why=answer.why)
+        else:
+            self._breaker.note(down=False)
         self._report.count("asked")
         if isinstance(answer, Standing) and answer.status != NOT_FOUND:
             self._take(number, answer)
@@ -121,7 +117,7 @@ class _Poll:
             return
         answer = self._operator.statement([letter_of(lot) for lot in lots])
         if isinstance(answer, NoAnswer):
-            self._breaker.note(down=answer.down)
+            self._breaker.note(down=answer.down, why=answer.why)
         ready = {} if isinstance(answer, NoAnswer) else answer
         for lot in lots:
             if lot.lot in ready:
