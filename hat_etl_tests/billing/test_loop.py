@@ -10,6 +10,8 @@ import pytest
 
 from hat_etl.billing.decisions import retry
 from hat_etl.billing.loop import run_all
+from hat_etl.billing.push import enqueue_status
+from hat_etl.billing.store import store_of
 from hat_etl.errors import DataError, DecisionNeeded, OperatorError
 from hat_etl.hat_api.transport import Unreachable
 from hat_etl.sandbox.hat.lots import Recipe, make
@@ -79,6 +81,17 @@ def test_each_change_of_status_is_told_once_and_kept(world: World) -> None:
     assert told == [1, 1, 2, 3, 6], "taken, protocolled, and then only what changed"
     rows = world.rows("SELECT detail ->> 'status' FROM hat_etl.billing_history WHERE event = 'status' ORDER BY id")
     assert [row[0] for row in rows] == ["2", "3", "6"]
+
+
+def test_what_hat_shows_already_is_not_told_again(world: World) -> None:
+    number = world.add()
+    world.loop()
+    with store_of(world.tenant) as store, store.transaction() as connection:
+        (lot,) = connection.execute("SELECT lot FROM hat_etl.billing_lots").fetchone() or (0,)
+        enqueue_status(store, connection, lot)
+    before = world.state.puts(number)
+    assert world.push().counts == {}
+    assert world.state.puts(number) == before
 
 
 def test_a_payment_that_is_taken_back_is_seen_and_told(world: World) -> None:

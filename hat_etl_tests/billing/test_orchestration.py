@@ -70,7 +70,7 @@ def test_each_stage_is_launched_when_it_has_work_and_only_then(world: World, ins
     assert world.in_hat(number).status == 2
 
 
-@pytest.mark.parametrize("setting", ["paused = true", ""])
+@pytest.mark.parametrize("setting", ['deliver = "soap"\npaused = true', ""])
 def test_a_tenant_that_is_paused_or_has_no_billing_is_left_alone(
     setting: str, world: World, instance: dg.DagsterInstance
 ) -> None:
