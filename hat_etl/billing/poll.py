@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from itertools import groupby
 from threading import Lock
+from typing import Any
 
 from hat_etl.billing import store as rows
 from hat_etl.billing.deliver import letter_of, schedule
@@ -79,16 +80,15 @@ class _Poll:
             protocol = answer.protocol or lot.protocol
             if (answer.status, protocol) != (lot.tiss_status, lot.protocol):
                 detail = {"status": answer.status, "before": lot.tiss_status, "protocol": protocol}
-                # Denials last as long as the operator's decision does; the next statement brings those of the next one.
-                causes = lot.causes if analysed(answer.status) or lot.stated_status is None else []
                 rows.move(
                     connection, number, state_of(answer.status), "status", detail, tiss_status=answer.status,
-                    protocol=protocol, first_protocol=lot.first_protocol or protocol, causes=causes,
+                    protocol=protocol, first_protocol=lot.first_protocol or protocol, **_denials_after(lot, answer),
                     **_amounts(answer),
                 )  # fmt: skip
                 self._report.count("changed")
                 enqueue_status(self._store, connection, number)
-            self._schedule(connection, self._store.get(connection, number))
+            lot = self._store.get(connection, number)
+            self._schedule(connection, lot)
         if analysed(answer.status) and lot.stated_status != answer.status:
             with self._lock:
                 self._unstated.append(number)
@@ -105,11 +105,11 @@ class _Poll:
         schedule(connection, lot.lot, _DAY if row == (True,) else None)
 
     def _groups(self) -> Iterator[list[Lot]]:
-        """Lots without a statement, by provider, as many as one question may name."""
+        """Lots without a statement, by who asks and in which version, as many as one question may name."""
         at_once = self._operator.statements_at_once
         lots = self._store.lots("lot = ANY (%s)", (self._unstated,)) if self._unstated else []
-        for _, of_provider in groupby(lots, key=lambda lot: lot.provider):
-            group = list(of_provider)
+        for _, of_sender in groupby(sorted(lots, key=_sender), key=_sender):
+            group = list(of_sender)
             yield from (group[start : start + at_once] for start in range(0, len(group), at_once))
 
     def _statement(self, lots: list[Lot]) -> None:
@@ -137,6 +137,23 @@ class _Poll:
             )  # fmt: skip
             enqueue_status(self._store, connection, lot.lot)
         self._report.count("statements")
+
+
+def _sender(lot: Lot) -> tuple[str, str, str]:
+    return (lot.provider, lot.origin_code or "", lot.version or "")
+
+
+def _denials_after(lot: Lot, answer: Standing) -> dict[str, Any]:
+    """What a new status says of the denials: they last as long as the decision that they came with.
+
+    No statement is asked for where nothing is denied, or nothing else than the last one has told.
+    """
+    if not analysed(answer.status):
+        return {"causes": lot.causes if lot.stated_status is None else [], "stated_status": None}
+    if answer.denied == 0:
+        return {"causes": [], "stated_status": answer.status}
+    same = lot.stated_status is not None and (answer.processed, answer.denied) == (lot.processed, lot.denied)
+    return {"causes": lot.causes, "stated_status": answer.status if same else lot.stated_status}
 
 
 def _amounts(told: Standing | Denials) -> dict[str, Decimal]:

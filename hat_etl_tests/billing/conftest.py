@@ -106,6 +106,7 @@ class World:
 
     def order(self, number: int) -> None:
         """The next lot is the operator's ``number``-th, on which depends what becomes of it."""
+        self.operator.ledger._database.execute("DELETE FROM sqlite_sequence")
         self.operator.ledger._database.execute("INSERT INTO sqlite_sequence VALUES ('lots', ?)", (number - 1,))
 
     def at_operator(self) -> dict[str, int]:

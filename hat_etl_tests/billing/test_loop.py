@@ -50,6 +50,40 @@ def test_denials_reach_hat_with_their_codes(world: World) -> None:
     assert world.column(denied, "denied") == 200
 
 
+def test_a_statement_is_asked_for_when_something_is_denied_and_once_for_one_decision(world: World) -> None:
+    world.order(5)
+    denied, paid = world.add("000123"), world.add("000456")
+    world.loop(rounds=5)
+    assert world.in_hat(denied).status == 6
+    assert [cause["code"] for cause in world.in_hat(denied).causes] == ["1705"]
+    assert world.events(denied).count("statement") == 1
+    assert world.events(paid).count("statement") == 0
+
+
+def test_denials_end_with_the_decision_and_come_back_with_the_next_one(world: World) -> None:
+    world.order(5)
+    number = world.add()
+    world.loop(rounds=4)
+    assert len(world.in_hat(number).causes) == 1
+    for status, causes in (("1", 0), ("3", 1)):
+        step = {"1": 0, "3": 3}[status]
+        world.operator.ledger._database.execute("UPDATE lots SET step = ?", (step,))
+        world.poll(everything=True)
+        world.push()
+        assert (world.in_hat(number).status, len(world.in_hat(number).causes)) == (int(status), causes)
+
+
+def test_lots_of_one_provider_in_two_versions_are_asked_about_apart(world: World) -> None:
+    world.order(20)
+    world.add(version="4.02.00")
+    world.pull()
+    world.send()
+    world.order(40)
+    world.add(version="4.03.00")
+    world.loop(rounds=4)
+    assert [world.in_hat(number).causes[0]["code"] for number in ("1", "2")] == ["1702", "1702"]
+
+
 def test_the_bytes_stay_as_hat_gave_them(world: World) -> None:
     number = world.add(kind="sadt", guides=3)
     content = make(Recipe(registry=REGISTRY, provider=PROVIDER, number=number, kind="sadt", guides=3))
