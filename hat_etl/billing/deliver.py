@@ -18,7 +18,7 @@ from hat_etl.billing.states import State
 from hat_etl.billing.store import Lot, Store, store_of
 from hat_etl.billing.validate import validate_pulled
 from hat_etl.billing.work import Breaker, StageReport, each
-from hat_etl.errors import DecisionNeeded, OperatorError
+from hat_etl.errors import DataError, DecisionNeeded
 from hat_etl.target.database import Connection
 from hat_etl.tenants.config import Tenant
 
@@ -40,13 +40,7 @@ def send(tenant: Tenant) -> StageReport:
 
         each(_by_provider(store), work, tenant.billing.workers)
         if breaker.is_open:
-            report.problem(
-                OperatorError(
-                    "The operator's service cannot be reached; what waits is sent with a later run.",
-                    f"See that it is up and that the network lets this machine reach it: hat-etl doctor {tenant.name}",
-                    tenant.name,
-                )
-            )
+            report.problem(breaker.problem(tenant.name))
     return report.finish()
 
 
@@ -86,9 +80,13 @@ class _Provider:
 
     def go(self, lots: list[int]) -> None:
         """Deliver them until one has to wait."""
-        for lot in lots:
-            if self._breaker.is_open or not self._one(lot):
-                return
+        try:
+            for lot in lots:
+                if self._breaker.is_open or not self._one(lot):
+                    return
+        except DataError as error:
+            # What is wrong with one lot concerns its provider only.
+            self._report.problem(error)
 
     def _one(self, number: int) -> bool:
         """Whether the next one may go."""
@@ -116,7 +114,7 @@ class _Provider:
                     rows.move(connection, lot.lot, State.QUEUED, "not at the operator")
                     rows.enqueue(connection, lot.lot, "deliver", {"sha256": lot.sha256})
                 case NoAnswer(why, down):
-                    self._breaker.note(down=down)
+                    self._breaker.note(down=down, why=why)
                     rows.note(connection, lot.lot, "asked in vain", {"why": why})
                     self._report.count("unknown")
                     self._report.problem(_doubt(self._store.tenant, lot, why))
@@ -151,7 +149,7 @@ class _Provider:
                     self._settle(connection, lot, outcome, "delivered")
                     return True
                 case NotSent(why):
-                    self._breaker.note(down=True)
+                    self._breaker.note(down=True, why=why)
                     rows.move(connection, lot.lot, State.QUEUED, "not sent", {"why": why})
                     if message is not None:
                         rows.put_off(connection, message.id, why, self._pause(message.attempts))

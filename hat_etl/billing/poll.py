@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from itertools import groupby
 from threading import Lock
+from typing import Any
 
 from hat_etl.billing import store as rows
 from hat_etl.billing.deliver import letter_of, schedule
@@ -15,7 +16,6 @@ from hat_etl.billing.push import enqueue_status
 from hat_etl.billing.states import NOT_FOUND, OPEN, WITH_OPERATOR, analysed, state_of
 from hat_etl.billing.store import Lot, Store, store_of
 from hat_etl.billing.work import Breaker, StageReport, each
-from hat_etl.errors import OperatorError
 from hat_etl.target.database import Connection
 from hat_etl.tenants.config import Tenant
 
@@ -49,13 +49,7 @@ class _Poll:
         if self._operator.statements_at_once:
             each(self._groups(), self._statement, self._store.tenant.billing.workers)
         if self._breaker.is_open:
-            self._report.problem(
-                OperatorError(
-                    "The operator's service cannot be reached; the others are asked about with a later run.",
-                    f"See that it is up: hat-etl doctor {self._store.tenant.name}",
-                    self._store.tenant.name,
-                )
-            )
+            self._report.problem(self._breaker.problem(self._store.tenant.name))
 
     def _status(self, number: int) -> None:
         if self._breaker.is_open:
@@ -63,7 +57,10 @@ class _Poll:
         with self._store.connection() as connection:
             lot = self._store.get(connection, number)
         answer = self._operator.status(letter_of(lot))
-        self._breaker.note(down=isinstance(answer, NoAnswer) and answer.down)
+        if isinstance(answer, NoAnswer):
+            self._breaker.note(down=answer.down, why=answer.why)
+        else:
+            self._breaker.note(down=False)
         self._report.count("asked")
         if isinstance(answer, Standing) and answer.status != NOT_FOUND:
             self._take(number, answer)
@@ -83,16 +80,15 @@ class _Poll:
             protocol = answer.protocol or lot.protocol
             if (answer.status, protocol) != (lot.tiss_status, lot.protocol):
                 detail = {"status": answer.status, "before": lot.tiss_status, "protocol": protocol}
-                # Denials last as long as the operator's decision does; the next statement brings those of the next one.
-                causes = lot.causes if analysed(answer.status) or lot.stated_status is None else []
                 rows.move(
                     connection, number, state_of(answer.status), "status", detail, tiss_status=answer.status,
-                    protocol=protocol, first_protocol=lot.first_protocol or protocol, causes=causes,
+                    protocol=protocol, first_protocol=lot.first_protocol or protocol, **_denials_after(lot, answer),
                     **_amounts(answer),
                 )  # fmt: skip
                 self._report.count("changed")
                 enqueue_status(self._store, connection, number)
-            self._schedule(connection, self._store.get(connection, number))
+            lot = self._store.get(connection, number)
+            self._schedule(connection, lot)
         if analysed(answer.status) and lot.stated_status != answer.status:
             with self._lock:
                 self._unstated.append(number)
@@ -109,11 +105,11 @@ class _Poll:
         schedule(connection, lot.lot, _DAY if row == (True,) else None)
 
     def _groups(self) -> Iterator[list[Lot]]:
-        """Lots without a statement, by provider, as many as one question may name."""
+        """Lots without a statement, by who asks and in which version, as many as one question may name."""
         at_once = self._operator.statements_at_once
         lots = self._store.lots("lot = ANY (%s)", (self._unstated,)) if self._unstated else []
-        for _, of_provider in groupby(lots, key=lambda lot: lot.provider):
-            group = list(of_provider)
+        for _, of_sender in groupby(sorted(lots, key=_sender), key=_sender):
+            group = list(of_sender)
             yield from (group[start : start + at_once] for start in range(0, len(group), at_once))
 
     def _statement(self, lots: list[Lot]) -> None:
@@ -121,7 +117,7 @@ class _Poll:
             return
         answer = self._operator.statement([letter_of(lot) for lot in lots])
         if isinstance(answer, NoAnswer):
-            self._breaker.note(down=answer.down)
+            self._breaker.note(down=answer.down, why=answer.why)
         ready = {} if isinstance(answer, NoAnswer) else answer
         for lot in lots:
             if lot.lot in ready:
@@ -141,6 +137,23 @@ class _Poll:
             )  # fmt: skip
             enqueue_status(self._store, connection, lot.lot)
         self._report.count("statements")
+
+
+def _sender(lot: Lot) -> tuple[str, str, str]:
+    return (lot.provider, lot.origin_code or "", lot.version or "")
+
+
+def _denials_after(lot: Lot, answer: Standing) -> dict[str, Any]:
+    """What a new status says of the denials: they last as long as the decision that they came with.
+
+    No statement is asked for where nothing is denied, or nothing else than the last one has told.
+    """
+    if not analysed(answer.status):
+        return {"causes": lot.causes if lot.stated_status is None else [], "stated_status": None}
+    if answer.denied == 0:
+        return {"causes": [], "stated_status": answer.status}
+    same = lot.stated_status is not None and (answer.processed, answer.denied) == (lot.processed, lot.denied)
+    return {"causes": lot.causes, "stated_status": answer.status if same else lot.stated_status}
 
 
 def _amounts(told: Standing | Denials) -> dict[str, Decimal]:

@@ -15,6 +15,7 @@ from hat_etl.errors import DecisionNeeded, HatApiError
 from hat_etl.hat_api.bodies import LotItem, LotUpdate, RejectionCause
 from hat_etl.hat_api.client import WAITING, HatApi, hat_api
 from hat_etl.hat_api.files import Files, NotDownloaded
+from hat_etl.hat_api.transport import Refused
 from hat_etl.target.database import Connection
 from hat_etl.tenants.config import Tenant
 
@@ -69,6 +70,14 @@ class _Pull:
             page += 1
 
     def _take(self, item: LotItem) -> None:
+        try:
+            self._follow(item)
+        except Refused as error:
+            # HAT takes no word on this one; it lists it again.
+            error.cause = f"Lot {item.batch_number}: {error.cause}"
+            self._report.problem(error)
+
+    def _follow(self, item: LotItem) -> None:
         if item.is_deleted:
             self._follow_deletion(item)
             return

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -48,6 +49,8 @@ class Lot:
     protocol: str | None
     tiss_status: int | None
     causes: list[dict[str, str]]
+    processed: Decimal | None
+    denied: Decimal | None
     stated_status: int | None
 
     def __post_init__(self) -> None:

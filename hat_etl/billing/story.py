@@ -33,8 +33,11 @@ def overview(tenant: Tenant) -> dict[str, Any]:
             "held": _ask(
                 store,
                 "SELECT batch_number, provider, state, coalesce(hold, 'unknown') AS waits_for, state_since"
-                " FROM hat_etl.billing_lots WHERE hold IS NOT NULL OR state = 'unknown' ORDER BY state_since LIMIT %s",
-                (_LISTED,),
+                " FROM hat_etl.billing_lots WHERE hold IS NOT NULL"
+                # One that is in doubt has been asked about by then, unless the loop stands still.
+                " OR (state = 'unknown' AND state_since <= now() - make_interval(secs => %s))"
+                " ORDER BY state_since LIMIT %s",
+                (2 * tenant.billing.unknown_wait_seconds, _LISTED),
             ),
             "stuck": stuck(store),
             "missing": _ask(

@@ -8,7 +8,7 @@ from hat_etl.billing.push import enqueue_status
 from hat_etl.billing.states import State
 from hat_etl.billing.store import Lot, Store
 from hat_etl.billing.work import StageReport, each
-from hat_etl.errors import DecisionNeeded
+from hat_etl.errors import DataError, DecisionNeeded
 from hat_etl.hat_api.bodies import RejectionCause
 from hat_etl.target.database import Connection
 from hat_etl.tiss.check import check
@@ -27,8 +27,12 @@ def validate_pulled(store: Store, report: StageReport) -> None:
     schemas, registry = Schemas(), store.tenant.ans_registry
 
     def work(lot: Lot) -> None:
-        with store.connection() as connection:
-            content = store.content(connection, lot)
+        try:
+            with store.connection() as connection:
+                content = store.content(connection, lot)
+        except DataError as error:
+            report.problem(error)
+            return
         _settle(store, lot, check(content, schemas=schemas, registry=registry, lot_only=True), report)
 
     each(store.lots("state = 'pulled' AND hold IS NULL"), work, store.tenant.billing.workers)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
 
-from hat_etl.errors import HatEtlError
+from hat_etl.errors import HatEtlError, OperatorError
 
 WorkT = TypeVar("WorkT")
 
@@ -60,15 +60,26 @@ class Breaker:
     def __init__(self) -> None:
         self._lock = Lock()
         self._failures = 0
+        self.why = ""
+        """What was met last."""
 
     @property
     def is_open(self) -> bool:
         """Whether the stage should leave the rest for later."""
         return self._failures >= _DOWN_AFTER
 
-    def note(self, *, down: bool) -> None:
+    def note(self, *, down: bool, why: str = "") -> None:
         with self._lock:
             self._failures = self._failures + 1 if down else 0
+            self.why = why or self.why
+
+    def problem(self, tenant: str) -> OperatorError:
+        """What is to be told of it."""
+        return OperatorError(
+            f"The operator's service cannot be reached, or takes nothing ({self.why}); the rest waits for a later run.",
+            f"See that it is up, and that addresses and login are right: hat-etl doctor {tenant}",
+            tenant,
+        )
 
 
 def each(items: Iterable[WorkT], work: Callable[[WorkT], None], workers: int) -> None:

@@ -19,8 +19,11 @@ from hat_etl.tenants import store
 @click.option("--all", "show_all", is_flag=True, help="Show what is well, too, view by view.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def doctor(tenant: str, show_all: bool, as_json: bool) -> None:
-    """Test everything that a load of TENANT needs, and say how to mend what fails. Changes nothing."""
-    checks = examine(store.load(tenant))
+    """Test everything that a load of TENANT and its billing need, and say how to mend what fails. Changes nothing."""
+    from hat_etl.billing import doctor as billing
+
+    loaded = store.load(tenant)
+    checks = examine(loaded) + billing.examine(loaded)
     if as_json:
         print_json([asdict(check) for check in checks])
     else:

@@ -109,8 +109,13 @@ class Billing(Section):
     max_lot_mib: Annotated[StrictInt, Field(ge=1, le=200)] = 16
     workers: Annotated[StrictInt, Field(ge=1, le=32)] = 4
     """Lots in work at a time; those of one provider are delivered one after the other."""
-    unknown_wait_seconds: Annotated[StrictInt, Field(ge=0)] = 120
-    """How long after a delivery without an answer the operator is asked about it: it may still be at work."""
+    pull_minutes: Annotated[StrictInt, Field(ge=1)] = 5
+    """How often the sensor looks for lots in HAT."""
+    unknown_wait_seconds: Annotated[StrictInt, Field(ge=0)] = 300
+    """How long after a delivery without an answer the operator is asked about it: it may still be at work.
+
+    Longer than any time-out of a delivery, so that no process still waits for the answer by then.
+    """
     retry_seconds: Annotated[StrictInt, Field(ge=0)] = 60
     """Before a delivery that did not reach the operator is tried again; doubled each time, up to an hour."""
     poll_minutes: Annotated[StrictInt, Field(ge=0)] = 15

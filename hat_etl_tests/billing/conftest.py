@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,14 @@ REGISTRY, PROVIDER = "412345", "000123"
 TOKEN = "c0ffee" * 8
 
 _FILE = """
-name = "acme"
+name = "{name}"
 ans_registry = "{registry}"
 [erp]
 dialect = "postgresql"
 url = "env:NOT_SET"
 company = "01"
 [hat]
-url = "file:{folder}/hat.url"
+url = "file:{folder}/{name}.url"
 api_url = "{hat}"
 master_token = "file:{folder}/token"
 [hat.api]
@@ -72,21 +73,23 @@ class World:
     server: Server
     database: str
     folder: Path
+    name: str = "acme"
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 10_000)))
 
     def write_tenant(
         self, deliver: str = "soap", more: str = "", attempts: int = 3, operator: str | None = None
     ) -> None:
-        (self.folder / "acme.toml").write_text(
+        (self.folder / f"{self.name}.toml").write_text(
             _FILE.format(
-                registry=REGISTRY, folder=self.folder, hat=self.hat_url, operator=operator or self.operator.url,
+                name=self.name, registry=REGISTRY,
+                folder=self.folder, hat=self.hat_url, operator=operator or self.operator.url,
                 deliver=deliver, more=more, attempts=attempts,
             )
         )  # fmt: skip
 
     @property
     def tenant(self) -> Tenant:
-        return store.load("acme")
+        return store.load(self.name)
 
     def add(self, provider: str = PROVIDER, **changes: Any) -> str:
         """A lot that waits in HAT; gives its number."""
@@ -103,6 +106,7 @@ class World:
 
     def order(self, number: int) -> None:
         """The next lot is the operator's ``number``-th, on which depends what becomes of it."""
+        self.operator.ledger._database.execute("DELETE FROM sqlite_sequence")
         self.operator.ledger._database.execute("INSERT INTO sqlite_sequence VALUES ('lots', ?)", (number - 1,))
 
     def at_operator(self) -> dict[str, int]:
@@ -154,16 +158,22 @@ def schemas() -> Schemas:
     return Schemas()
 
 
-@pytest.fixture
-def world(postgres: Server, schemas: Schemas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    state = State()
-    monkeypatch.setenv("HAT_ETL_TENANTS", str(tmp_path))
-    database = postgres.create_database("billing")
-    (tmp_path / "token").write_text(TOKEN)
-    (tmp_path / "hat.url").write_text(postgres.url(database))
+@contextmanager
+def new_world(name: str, postgres: Server, schemas: Schemas, folder: Path) -> Iterator[World]:
+    """A tenant of this name with a HAT, an operator and a database of its own; its file goes to ``folder``."""
+    state, database = State(), postgres.create_database("billing")
+    (folder / "token").write_text(TOKEN)
+    (folder / f"{name}.url").write_text(postgres.url(database))
     hat_faults = HatServer(state, {TOKEN}, "acme", "77", REGISTRY).app()
     with serving(hat_faults) as hat_url, OperatorServer(REGISTRY, schemas=schemas) as operator:
-        made = World(state, operator, hat_faults, hat_url, postgres, database, tmp_path)
+        made = World(state, operator, hat_faults, hat_url, postgres, database, folder, name)
         made.write_tenant()
         yield made
     state.close()
+
+
+@pytest.fixture
+def world(postgres: Server, schemas: Schemas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setenv("HAT_ETL_TENANTS", str(tmp_path))
+    with new_world("acme", postgres, schemas, tmp_path) as made:
+        yield made

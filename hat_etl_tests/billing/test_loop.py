@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from hat_etl.billing.decisions import retry
-from hat_etl.errors import DecisionNeeded, OperatorError
+from hat_etl.billing.loop import run_all
+from hat_etl.billing.push import enqueue_status
+from hat_etl.billing.store import store_of
+from hat_etl.errors import DataError, DecisionNeeded, OperatorError
 from hat_etl.hat_api.transport import Unreachable
 from hat_etl.sandbox.hat.lots import Recipe, make
-from hat_etl.sandbox.operator.behaviour import Mishap
+from hat_etl.sandbox.operator.behaviour import Behaviour, Mishap
+from hat_etl.tiss.schemas import Schemas
+from hat_etl_tests.servers import Server
 
-from .conftest import PROVIDER, REGISTRY, World
+from .conftest import PROVIDER, REGISTRY, World, new_world
 
 
 @pytest.mark.parametrize("deliver", ["soap", "pls"])
@@ -41,6 +48,40 @@ def test_denials_reach_hat_with_their_codes(world: World) -> None:
     assert shown.causes[0]["description"] == "COBRANÇA DE PROCEDIMENTO EM DUPLICIDADE"
     assert "Guia" in shown.causes[0]["detailedDescription"]
     assert world.column(denied, "denied") == 200
+
+
+def test_a_statement_is_asked_for_when_something_is_denied_and_once_for_one_decision(world: World) -> None:
+    world.order(5)
+    denied, paid = world.add("000123"), world.add("000456")
+    world.loop(rounds=5)
+    assert world.in_hat(denied).status == 6
+    assert [cause["code"] for cause in world.in_hat(denied).causes] == ["1705"]
+    assert world.events(denied).count("statement") == 1
+    assert world.events(paid).count("statement") == 0
+
+
+def test_denials_end_with_the_decision_and_come_back_with_the_next_one(world: World) -> None:
+    world.order(5)
+    number = world.add()
+    world.loop(rounds=4)
+    assert len(world.in_hat(number).causes) == 1
+    for status, causes in (("1", 0), ("3", 1)):
+        step = {"1": 0, "3": 3}[status]
+        world.operator.ledger._database.execute("UPDATE lots SET step = ?", (step,))
+        world.poll(everything=True)
+        world.push()
+        assert (world.in_hat(number).status, len(world.in_hat(number).causes)) == (int(status), causes)
+
+
+def test_lots_of_one_provider_in_two_versions_are_asked_about_apart(world: World) -> None:
+    world.order(20)
+    world.add(version="4.02.00")
+    world.pull()
+    world.send()
+    world.order(40)
+    world.add(version="4.03.00")
+    world.loop(rounds=4)
+    assert [world.in_hat(number).causes[0]["code"] for number in ("1", "2")] == ["1702", "1702"]
 
 
 def test_the_bytes_stay_as_hat_gave_them(world: World) -> None:
@@ -74,6 +115,17 @@ def test_each_change_of_status_is_told_once_and_kept(world: World) -> None:
     assert told == [1, 1, 2, 3, 6], "taken, protocolled, and then only what changed"
     rows = world.rows("SELECT detail ->> 'status' FROM hat_etl.billing_history WHERE event = 'status' ORDER BY id")
     assert [row[0] for row in rows] == ["2", "3", "6"]
+
+
+def test_what_hat_shows_already_is_not_told_again(world: World) -> None:
+    number = world.add()
+    world.loop()
+    with store_of(world.tenant) as store, store.transaction() as connection:
+        (lot,) = connection.execute("SELECT lot FROM hat_etl.billing_lots").fetchone() or (0,)
+        enqueue_status(store, connection, lot)
+    before = world.state.puts(number)
+    assert world.push().counts == {}
+    assert world.state.puts(number) == before
 
 
 def test_a_payment_that_is_taken_back_is_seen_and_told(world: World) -> None:
@@ -154,7 +206,7 @@ def test_a_lot_that_is_deleted_after_it_was_sent_stops_for_a_decision(world: Wor
 
 def test_a_file_that_cannot_be_had_is_told_after_a_while_and_taken_when_it_is_there(world: World) -> None:
     number, good = world.add(file_fault="parent_not_found"), world.add()
-    for _ in range(5):
+    for _ in range(7):
         world.pull()
     assert world.states() == {good: "validated"}
     lot = world.in_hat(number)
@@ -166,6 +218,22 @@ def test_a_file_that_cannot_be_had_is_told_after_a_while_and_taken_when_it_is_th
     assert world.states()[number] == "validated"
     assert world.in_hat(number).causes == []
     assert world.rows("SELECT FROM hat_etl.billing_missing_files") == []
+
+
+def test_lots_that_cannot_be_taken_hide_none_of_the_next_pages(world: World) -> None:
+    for _ in range(4):
+        world.add(file_fault="missing")
+    good = [world.add() for _ in range(4)]
+    report = world.pull()
+    assert report.counts == {"missing": 4, "pulled": 4, "validated": 4}
+    assert sorted(world.states()) == good
+
+
+def test_a_lot_for_another_operator_is_refused(world: World) -> None:
+    number = world.add(kind="other_operator")
+    world.loop()
+    assert {cause["code"] for cause in world.in_hat(number).causes} == {"5027"}
+    assert world.at_operator() == {}
 
 
 def test_lots_of_a_provider_arrive_in_their_order_whatever_hat_lists_first(world: World) -> None:
@@ -277,3 +345,50 @@ def test_a_folder_gets_each_lot_whole(world: World) -> None:
     (file,) = out.iterdir()
     assert file.read_bytes() == make(Recipe(registry=REGISTRY, provider=PROVIDER, number=number, guides=1))
     assert file.suffix == ".xml"
+
+
+def test_a_lot_whose_bytes_have_changed_in_the_store_is_not_sent(world: World) -> None:
+    spoilt, other = world.add("000123"), world.add("000456")
+    world.pull()
+    world.rows(
+        "UPDATE hat_etl.billing_contents c SET content = 'x' FROM hat_etl.billing_lots l WHERE l.lot = c.lot"
+        " AND batch_number = %s RETURNING 1",
+        (spoilt,),
+    )
+    report = world.send()
+    assert [type(problem) for problem in report.problems] == [DataError]
+    assert world.at_operator() == {other: 1}
+    assert world.states()[spoilt] == "queued"
+
+
+def test_what_hat_refuses_of_one_lot_keeps_no_other_from_being_told(world: World) -> None:
+    gone, other = world.add("000123"), world.add("000456")
+    world.pull()
+    world.send()
+    world.state._do("DELETE FROM lots WHERE batch_number = ?", (gone,))
+    assert world.push().counts == {"refused": 1, "pushed": 1}
+    assert world.in_hat(other).protocol is not None
+    assert world.push().counts == {}, "tried again in an hour"
+
+
+def test_an_operator_that_does_not_answer_keeps_no_other_tenant_waiting(
+    world: World, postgres: Server, schemas: Schemas
+) -> None:
+    class Noticing(Behaviour):
+        def next(self) -> Mishap:
+            asked.set()
+            return super().next()
+
+    asked = threading.Event()
+    world.add()
+    world.operator.behaviour.plan(Mishap.BLACK_HOLE)
+    with new_world("other", postgres, schemas, world.folder) as other, ThreadPoolExecutor(1) as pool:
+        other.operator.behaviour = Noticing()
+        other.add()
+        loop = pool.submit(run_all, [world.tenant, other.tenant])
+        assert asked.wait(60)
+        assert not loop.done(), "the first operator still says nothing"
+        world.operator.stopping.set()
+        loop.result()
+        assert other.states() == {"1": "protocolled"}
+        assert world.states() == {"1": "unknown"}

@@ -12,6 +12,7 @@ import pytest
 from hat_etl.definitions import defs
 from hat_etl.entities import AREAS, ENTITIES
 from hat_etl.entities.model import TECHNICAL, Entity
+from hat_etl.orchestration import billing
 from hat_etl.orchestration.assets import TENANT
 from hat_etl.orchestration.loading import LoadConfig
 
@@ -37,15 +38,15 @@ def test_definitions_import_without_drivers_and_without_a_tenant(tmp_path: Path)
     assert done.stdout.strip() == "[]"
 
 
-def test_assets_stand_in_one_group_per_area_and_the_tenant_in_its_own() -> None:
-    assert {GRAPH.get(key).group_name for key in GRAPH.get_all_asset_keys()} == {*AREAS, "tenant"}
+def test_assets_stand_in_one_group_per_area_and_tenant_and_billing_in_their_own() -> None:
+    assert {GRAPH.get(key).group_name for key in GRAPH.get_all_asset_keys()} == {*AREAS, "tenant", "billing"}
 
 
 def test_no_asset_is_there_without_a_table() -> None:
     tables = {dg.AssetKey(["hat", entity.table]) for entity in ENTITIES}
     views = {dg.AssetKey(["pls", entity.view]) for entity in ENTITIES}
     assert GRAPH.materializable_asset_keys == tables
-    assert GRAPH.external_asset_keys == views | {TENANT}
+    assert GRAPH.external_asset_keys == views | {TENANT, billing.LOTS, billing.STATUS}
 
 
 @each_entity

@@ -1,0 +1,71 @@
+"""The doctor's look at the billing loop: each Mastertoken, and the operator's services. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from hat_etl.billing.operators.base import Letter, NoAnswer
+from hat_etl.billing.operators.profile import operator_of
+from hat_etl.errors import HatEtlError, OperatorError
+from hat_etl.hat_api.client import hat_api
+from hat_etl.sync.doctor import Check
+from hat_etl.tenants.config import Tenant
+from hat_etl.tenants.secrets import SecretRef
+
+_PROBE = Letter(0, "0", "0", "0", None, None, None, "4.03.00", "0")
+"""A lot that no operator has."""
+
+
+def examine(tenant: Tenant) -> list[Check]:
+    """Every check that applies: none where the tenant's file says nothing of HAT's API or of billing."""
+    checks: list[Check] = []
+    if tenant.hat.api_url is not None:
+        checks += _tokens(tenant)
+    if tenant.billing.deliver is not None:
+        checks.append(_operator(tenant))
+    return checks
+
+
+def _tokens(tenant: Tenant) -> Iterator[Check]:
+    hat = tenant.hat
+    yield _token(tenant, "HAT API: Mastertoken", hat.master_token)
+    if hat.api.previous_master_token is not None:
+        before = _token(tenant, "HAT API: Mastertoken before", hat.api.previous_master_token)
+        if before.state == "failed":
+            mend = "If the new one is accepted, remove previous_master_token from [hat.api]."
+            before = Check(before.subject, "warning", before.detail, mend)
+        yield before
+
+
+def _token(tenant: Tenant, subject: str, reference: SecretRef | None) -> Check:
+    """Whether HAT accepts the one token."""
+    api = tenant.hat.api.model_copy(update={"previous_master_token": None})
+    alone = tenant.model_copy(update={"hat": tenant.hat.model_copy(update={"master_token": reference, "api": api})})
+    try:
+        with hat_api(alone) as client:
+            page = client.waiting_lots(1)
+    except HatEtlError as error:
+        return Check(subject, "failed", error.cause, error.next_step, error.exit_code)
+    more = " or more" if page.has_next else ""
+    return Check(subject, "ok", f"accepted; {len(page.items)}{more} lots wait")
+
+
+def _operator(tenant: Tenant) -> Check:
+    subject = "operator: service"
+    try:
+        with operator_of(tenant) as operator:
+            answer = operator.status(_PROBE)
+    except HatEtlError as error:
+        return Check(subject, "failed", error.cause, error.next_step, error.exit_code)
+    folder = tenant.billing.folder
+    if tenant.billing.deliver == "folder" and folder is not None and not os.access(folder.path, os.W_OK):
+        mend = f"Make {folder.path}, writable by the user who runs hat-etl."
+        return Check(
+            subject, "failed", "The folder is not there, or nobody may write into it.", mend, OperatorError.exit_code
+        )
+    if isinstance(answer, NoAnswer) and answer.down:
+        mend = "See that it is up and that the network lets this machine reach it."
+        return Check(subject, "failed", f"Cannot be reached ({answer.why}).", mend, OperatorError.exit_code)
+    told = answer.why if isinstance(answer, NoAnswer) else "answers"
+    return Check(subject, "ok", f"{tenant.billing.deliver}: {told}")

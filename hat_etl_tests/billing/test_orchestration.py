@@ -1,0 +1,117 @@
+"""The billing loop as Dagster drives it: sensors launch what is due, jobs do it and show what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from hat_etl.definitions import defs
+from hat_etl.orchestration.billing import JOBS, LOTS, SENSORS, STATUS, STUCK
+from hat_etl.orchestration.schedules import running
+from hat_etl.sandbox.operator.behaviour import Mishap
+
+from .conftest import World
+
+_SENSORS = {sensor.name: sensor for sensor in SENSORS}
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        made.add_dynamic_partitions("tenant", ["acme"])
+        yield made
+
+
+def launched(
+    instance: dg.DagsterInstance, stage: str, cursor: str | None = None
+) -> tuple[list[str | None], str | None]:
+    """The tenants for which the sensor of a stage asks for a run, and its cursor."""
+    context = dg.build_sensor_context(
+        instance=instance, cursor=cursor, repository_def=defs.get_repository_def(), sensor_name=f"billing_{stage}"
+    )
+    found: Any = _SENSORS[f"billing_{stage}"](context)
+    return [request.partition_key for request in found.run_requests or []], found.cursor
+
+
+def run(instance: dg.DagsterInstance, stage: str) -> dg.ExecuteInProcessResult:
+    job = defs.resolve_job_def(JOBS[stage].name)
+    return job.execute_in_process(instance=instance, partition_key="acme", raise_on_error=False)
+
+
+def counts(result: dg.ExecuteInProcessResult, stage: str) -> dict[str, dict[str, Any]]:
+    return {
+        event.asset_key.path[-1]: {name: value.value for name, value in event.metadata.items()}
+        for event in result.asset_materializations_for_node(f"{stage}_lots")
+    }
+
+
+def test_each_stage_is_launched_when_it_has_work_and_only_then(world: World, instance: dg.DagsterInstance) -> None:
+    for stage in ("send", "poll", "push"):
+        assert launched(instance, stage)[0] == [], "billing has not begun"
+    number = world.add()
+    tenants, cursor = launched(instance, "pull")
+    assert tenants == ["acme"]
+    assert launched(instance, "pull", cursor)[0] == [], "asked a moment ago"
+    assert launched(instance, "pull", None)[0] == ["acme"], "a cursor that is lost costs one look more"
+    assert counts(run(instance, "pull"), "pull")[LOTS.path[-1]]["pulled"] == 1
+    assert launched(instance, "poll")[0] == []
+    assert launched(instance, "send")[0] == ["acme"]
+    assert counts(run(instance, "send"), "send")[LOTS.path[-1]]["protocolled"] == 1
+    assert launched(instance, "send")[0] == []
+    world.operator.ledger.advance()
+    assert launched(instance, "poll")[0] == ["acme"]
+    assert counts(run(instance, "poll"), "poll")[STATUS.path[-1]]["changed"] == 1
+    assert launched(instance, "push")[0] == ["acme"]
+    assert counts(run(instance, "push"), "push")[STATUS.path[-1]]["pushed"] == 1
+    assert launched(instance, "push")[0] == []
+    assert world.in_hat(number).status == 2
+
+
+@pytest.mark.parametrize("setting", ['deliver = "soap"\npaused = true', ""])
+def test_a_tenant_that_is_paused_or_has_no_billing_is_left_alone(
+    setting: str, world: World, instance: dg.DagsterInstance
+) -> None:
+    world.add()
+    file = world.folder / "acme.toml"
+    file.write_text(file.read_text().replace('deliver = "soap"', setting))
+    assert launched(instance, "pull")[0] == []
+
+
+def test_a_lot_in_doubt_turns_the_check_red_and_green_again(world: World, instance: dg.DagsterInstance) -> None:
+    number = world.add()
+    run(instance, "pull")
+    world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+
+    def verdict(result: dg.ExecuteInProcessResult) -> tuple[bool, set[str]]:
+        (found,) = result.get_asset_check_evaluations()
+        assert (found.asset_key, found.check_name, found.partition) == (LOTS, STUCK, "acme")
+        return found.passed, set(found.metadata)
+
+    passed, told = verdict(run(instance, "send"))
+    assert not passed
+    assert f"lot {number} waits for" in told
+    assert verdict(run(instance, "send")) == (True, set())
+
+
+def test_a_problem_fails_the_run_and_says_what_to_do(world: World, instance: dg.DagsterInstance) -> None:
+    world.add(file_fault="missing")
+    result = run(instance, "pull")
+    assert not result.success
+    (event,) = result.get_step_failure_events()
+    failure = event.step_failure_data.user_failure_data
+    assert failure is not None
+    assert "HTTP 404" in str(failure.description)
+    assert "hat-etl billing pull acme" in str(failure.description)
+
+
+def test_a_run_of_billing_keeps_no_sync_from_starting(world: World, instance: dg.DagsterInstance) -> None:
+    instance.create_run_for_job(
+        defs.resolve_job_def("billing_pull"),
+        tags={"dagster/partition": "acme", "hat/billing": "pull"},
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    assert running(instance) == {}
+    assert launched(instance, "pull")[0] == []
