@@ -6,7 +6,7 @@ export HAT_ETL_TENANTS ?= $(CURDIR)/.sandbox/tenants
 export HAT_ETL_SANDBOX ?= $(CURDIR)/.sandbox
 BENEFICIARIES ?= 20000
 
-.PHONY: install demo test lint format docs bench bench-sync bench-ui bench-peers ui lock clean
+.PHONY: install demo test lint format docs pictures bench bench-sync bench-ui bench-peers ui lock clean
 
 install: $(VENV)/.installed
 
@@ -39,6 +39,9 @@ format: install
 
 docs: install
 	$(BIN)/python -m hat_etl.reports.dictionary docs/dictionary.md
+
+pictures: install
+	$(BIN)/python -m hat_etl_tests.orchestration.story docs/pictures
 
 bench: install
 	$(BIN)/python -m benchmarks
