@@ -6,7 +6,7 @@ export HAT_ETL_TENANTS ?= $(CURDIR)/.sandbox/tenants
 export HAT_ETL_SANDBOX ?= $(CURDIR)/.sandbox
 BENEFICIARIES ?= 20000
 
-.PHONY: install demo test lint format docs bench bench-sync bench-ui bench-peers ui lock clean
+.PHONY: install demo test lint format docs pictures bench bench-sync bench-ui bench-peers ui lock clean
 
 install: $(VENV)/.installed
 
@@ -40,6 +40,9 @@ format: install
 docs: install
 	$(BIN)/python -m hat_etl.reports.dictionary docs/dictionary.md
 
+pictures: install
+	$(BIN)/python -m hat_etl_tests.orchestration.story docs/pictures
+
 bench: install
 	$(BIN)/python -m benchmarks
 
@@ -58,9 +61,11 @@ ui: install
 	$(BIN)/hat-etl views install demo
 	DAGSTER_HOME=$${DAGSTER_HOME:-$(CURDIR)} $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
 
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-strip-extras
+
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-strip-extras \
-		--extra dev pyproject.toml -o requirements.lock
+	$(LOCK) --extra dev pyproject.toml -o requirements.lock
+	$(LOCK) --extra image pyproject.toml --constraint requirements.lock -o deploy/requirements.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
