@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lxml import etree
 
 from hat_etl.tiss import contract, document, hashing, lots, xsd
-from hat_etl.tiss.document import MAX_BYTES, local, locate
+from hat_etl.tiss.document import MAX_BYTES, Document, local, locate
 from hat_etl.tiss.findings import Draft, Finding, HashEncoding, Report, limited
 from hat_etl.tiss.schemas import Schemas
 from hat_etl.tiss.transactions import FAULT_ROOT
@@ -27,7 +27,13 @@ def check(
     ``registry``: the operator's registration with ANS (6 digits) that the message must be for; None: any.
     ``lot_only``: refuse a message that is no lot of guides.
     """
-    read = document.read(content, max_bytes)
+    return check_document(document.read(content, max_bytes), schemas=schemas, registry=registry, lot_only=lot_only)
+
+
+def check_document(
+    read: Document, *, schemas: Schemas | None = None, registry: str | None = None, lot_only: bool = False
+) -> Report:
+    """The same for a message that was read already."""
     findings: list[Finding | Draft] = list(read.findings)
     message = read.message
     if message is None:

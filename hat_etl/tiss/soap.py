@@ -94,7 +94,8 @@ class SoapClient:
         self._http = httpx.Client(
             verify=_tls(certificate, authorities),
             timeout=httpx.Timeout(timeouts.read, connect=timeouts.connect),
-            headers=headers,
+            # A compressed answer could unfold to any size.
+            headers={"Accept-Encoding": "identity", **(headers or {})},
             follow_redirects=False,
         )
 

@@ -246,6 +246,11 @@ GOOD_INPUTS: dict[str, bytes] = {
     "CRLF between elements": GOOD.replace(b"\n", b"\r\n"),
     "100 consultations": sealed(consultations(100)),
     "an expense": sealed(with_expense()),
+    "schema location": sadt(
+        "<ans:mensagemTISS ",
+        '<ans:mensagemTISS xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+        ' xsi:schemaLocation="http://www.ans.gov.br/padroes/tiss/schemas http://127.0.0.1:9/tissV4_03_00.xsd" ',
+    ),
     "a total without its parts": sealed(changed(SADT, "<ans:valorProcedimentos>26.00</ans:valorProcedimentos>\n", "")),
     "a cent of rounding": sealed(
         changed(changed(SADT, ">21.00</ans:valorTotal>", ">21.01</ans:valorTotal>"), ">26.00<", ">26.01<").replace(

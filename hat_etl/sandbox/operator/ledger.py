@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from hat_etl.sandbox.operator.course import Course, Denied, Guide, Item, course
+from pydantic import TypeAdapter
+
+from hat_etl.sandbox.operator.course import Course, Denied, Guide, course
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS lots (
@@ -133,16 +134,15 @@ class Ledger:
         return _lot(row) if row else None
 
 
+_GUIDES = TypeAdapter(tuple[Guide, ...])
+
+
 def _packed(guides: tuple[Guide, ...]) -> bytes:
-    return zlib.compress(json.dumps([asdict(guide) for guide in guides], default=str).encode())
-
-
-def _unpacked(content: bytes) -> Iterator[Guide]:
-    for guide in json.loads(zlib.decompress(content)):
-        items = tuple(Item(**{**item, "total": Decimal(item["total"])}) for item in guide["items"])
-        yield Guide(**{**guide, "total": Decimal(guide["total"]), "items": items})
+    return zlib.compress(_GUIDES.dump_json(guides), 1)
 
 
 def _lot(row: tuple[int, str, str, str, int, bytes, int, int]) -> Lot:
     order, provider, number, digest, dental, guides, arrivals, step = row
-    return Lot(order, provider, number, digest, bool(dental), tuple(_unpacked(guides)), arrivals, step)
+    return Lot(
+        order, provider, number, digest, bool(dental), _GUIDES.validate_json(zlib.decompress(guides)), arrivals, step
+    )

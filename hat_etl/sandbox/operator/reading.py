@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from lxml import etree
 
 from hat_etl.sandbox.operator.course import Guide, Item
-
-_ITEMS = ("procedimentoExecutado", "procedimentoRealizado", "servicosExecutados", "procedimentosExecutados")
+from hat_etl.tiss.document import NS, local
 
 
 def guides(lot: etree._Element) -> tuple[Guide, ...]:
@@ -18,47 +16,40 @@ def guides(lot: etree._Element) -> tuple[Guide, ...]:
 
 
 def _guide(guide: etree._Element) -> Guide:
-    items = tuple(_items(guide))
+    said = _said(guide)
+    single = said.get("valorProcedimento")
+    if single:
+        items: tuple[Item, ...] = (_item(said, single),)
+    else:
+        lines = [_said(node.getparent()) for node in guide.iter(f"{{{NS}}}sequencialItem")]
+        items = tuple(
+            _item(line, total) for line in lines if (total := line.get("valorTotal") or line.get("valorProc"))
+        )
     return Guide(
-        number=_first(guide, "numeroGuiaPrestador"),
-        card=_first(guide, "numeroCarteira"),
-        newborn=_first(guide, "atendimentoRN") or "N",
+        number=said.get("numeroGuiaPrestador", ""),
+        card=said.get("numeroCarteira", ""),
+        newborn=said.get("atendimentoRN", "N"),
         total=sum((item.total for item in items), Decimal(0)),
         items=items,
     )
 
 
-def _items(guide: etree._Element) -> Iterator[Item]:
-    single = _first(guide, "valorProcedimento")
-    if single:
-        yield _item(guide, "1", single)
-        return
-    for name in _ITEMS:
-        for line in guide.iter(f"{{*}}{name}"):
-            total = _child(line, "valorTotal") or _child(line, "valorProc")
-            if total:
-                parent = line.getparent()
-                sequence = _child(line, "sequencialItem") or (
-                    _child(parent, "sequencialItem") if parent is not None else ""
-                )
-                yield _item(line, sequence or "1", total)
+def _item(said: dict[str, str], total: str) -> Item:
+    dates = (said.get(name) for name in ("dataExecucao", "dataRealizacao", "dataAtendimento"))
+    return Item(
+        sequence=said.get("sequencialItem", "1"),
+        table=said.get("codigoTabela", ""),
+        code=said.get("codigoProcedimento", ""),
+        done_on=next(filter(None, dates), ""),
+        total=Decimal(total),
+    )
 
 
-def _item(line: etree._Element, sequence: str, total: str) -> Item:
-    done_on = _first(line, "dataExecucao") or _first(line, "dataRealizacao") or _first(line, "dataAtendimento")
-    return Item(sequence, _first(line, "codigoTabela"), _first(line, "codigoProcedimento"), done_on, _amount(total))
-
-
-def _amount(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        return Decimal(0)
-
-
-def _first(element: etree._Element, name: str) -> str:
-    return next(((found.text or "").strip() for found in element.iter(f"{{*}}{name}")), "")
-
-
-def _child(element: etree._Element, name: str) -> str:
-    return (element.findtext(f"{{*}}{name}") or "").strip()
+def _said(element: etree._Element | None) -> dict[str, str]:
+    """The texts below an element by their local names, at any depth; the first of a name counts."""
+    said: dict[str, str] = {}
+    for node in element.iter(etree.Element) if element is not None else ():
+        text = node.text.strip() if node.text else ""
+        if text:
+            said.setdefault(local(node), text)
+    return said

@@ -11,7 +11,7 @@ from hat_etl.sandbox.operator.answers import Answer, envelope, fault
 from hat_etl.sandbox.operator.ledger import Ledger, Lot
 from hat_etl.sandbox.operator.reading import guides
 from hat_etl.tiss import document
-from hat_etl.tiss.check import check
+from hat_etl.tiss.check import check_document
 from hat_etl.tiss.document import find, find_all, local, text
 from hat_etl.tiss.findings import HashEncoding, Report
 from hat_etl.tiss.schemas import Schemas
@@ -47,10 +47,11 @@ class Service:
 
     def soap(self, version: str, operation: str, content: bytes) -> Reply:
         """Answer a request to the address of one operation in one version."""
-        message = document.read(content).message
+        read = document.read(content)
+        message = read.message
         if message is None or local(message) != OPERATIONS[operation]:
             return _fault("SchemaInvalido")
-        report = check(content, schemas=self.schemas)
+        report = check_document(read, schemas=self.schemas)
         wrong = self._wrong(message, version, report)
         if wrong:
             return _fault(wrong)
@@ -111,9 +112,9 @@ class Service:
 
     def upload(self, provider: str, number: str, content: bytes) -> dict[str, object]:
         """Take a lot file as PLS's ``xmlManager`` does."""
-        message = document.read(content).message
-        report = check(content, schemas=self.schemas, registry=self.registry, lot_only=True)
-        lot = find(message, "prestadorParaOperadora/loteGuias") if message is not None else None
+        read = document.read(content)
+        report = check_document(read, schemas=self.schemas, registry=self.registry, lot_only=True)
+        lot = find(read.message, "prestadorParaOperadora/loteGuias") if read.message is not None else None
         if not report.accepted or lot is None:
             return {"message": "Arquivo fora do padrão TISS", "success": False}
         taken, new = self._take(provider, text(lot, "numeroLote") or number, content, lot)
