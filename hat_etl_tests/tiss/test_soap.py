@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from pathlib import Path
@@ -92,6 +94,14 @@ def test_the_same_lot_number_is_refused_and_counted(client: SoapClient, operator
     assert isinstance(again, Answered)
     assert again.reply == Rejection("5053", "LOTE JÁ RECEBIDO COM O PROTOCOLO 000000000001")
     assert [one.arrivals for one in operator.lots()] == [2]
+
+
+def test_a_lot_that_comes_many_times_at_once_is_taken_once(client: SoapClient, operator: OperatorServer) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(lambda _: send(client, operator, lot()), range(16)))
+    kinds = Counter(type(outcome.reply) for outcome in outcomes if isinstance(outcome, Answered))
+    assert kinds == {Receipt: 1, Rejection: 15}
+    assert [one.arrivals for one in operator.lots()] == [16]
 
 
 MISHAPS: dict[Mishap, tuple[type[Outcome], int]] = {
