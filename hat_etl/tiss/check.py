@@ -44,7 +44,9 @@ def check_document(
     if local(message) == FAULT_ROOT:
         # A fault has no version: it is the same in all of them.
         valid, wrong = xsd.validated(message, schemas.newest())
-        return Report(None, valid, "none", limited([*findings, *wrong]))
+        findings += wrong
+        findings += _no_lot(message) if lot_only else ()
+        return Report(None, valid, "none", limited(findings))
     valid, wrong = xsd.check(message, schemas)
     findings += wrong
     right_in = hashing.right_in(message)
@@ -55,9 +57,13 @@ def check_document(
     if lot is not None:
         findings += lots.check(message, lot)
     elif lot_only:
-        findings.append(Finding("raiz.nao_e_lote", locate(message), "A mensagem não é um lote de guias."))
+        findings += _no_lot(message)
     facts = lots.facts(message, lot) if lot is not None else None
     return Report(xsd.stated_version(message)[1], valid, right_in, limited(findings), facts)
+
+
+def _no_lot(message: etree._Element) -> list[Finding]:
+    return [Finding("raiz.nao_e_lote", locate(message), "A mensagem não é um lote de guias.")]
 
 
 def _unknown_root(message: etree._Element) -> Finding:

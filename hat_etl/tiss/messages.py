@@ -21,7 +21,7 @@ from hat_etl.tiss import document, hashing
 from hat_etl.tiss.contract import body
 from hat_etl.tiss.document import NS, find, local, text
 from hat_etl.tiss.hashing import Encoding
-from hat_etl.tiss.transactions import FILE_ROOT, LOT, TRANSACTIONS
+from hat_etl.tiss.transactions import LOT, TRANSACTIONS
 
 MAX_PROTOCOLS = 30
 """Protocols that one request for statements may name."""
@@ -89,13 +89,13 @@ class Sender:
 
 
 def lot(content: bytes, *, login: Login | None = None, hash_encoding: Encoding = "iso-8859-1") -> Request:
-    """``loteGuiasWS`` from the bytes of a lot file (``mensagemTISS``).
+    """``loteGuiasWS`` from the bytes of a lot file (``mensagemTISS``, or a ``loteGuiasWS`` with another login).
 
     Signatures are left out: they are over the file. Raises DataError when the bytes are no readable lot, or hold a
     character that the encoding of the hash lacks.
     """
     read = document.read(content).message
-    guides = body(read) if read is not None and local(read) == FILE_ROOT else None
+    guides = body(read) if read is not None else None
     header = find(read, "cabecalho") if read is not None else None
     if read is None or header is None or guides is None or local(guides) != "loteGuias":
         raise DataError(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import tempfile
 import zipfile
 import zlib
@@ -168,13 +167,11 @@ def _refuse_references(package: Path, name: str, content: bytes, siblings: set[s
 def _standing(version: str, files: dict[str, bytes], schemas: Schemas) -> Path | None:
     """Where the same files are installed already; None when the version is new."""
     schema = schemas.get(version)
-    if schema is None:
-        if (schemas.folder / version).exists():
-            shutil.rmtree(schemas.folder / version)
+    own = schemas.folder / version
+    if schema is None and not own.exists():
         return None
-    if all((schema.folder / name).is_file() and (schema.folder / name).read_bytes() == files[name] for name in files):
-        return schema.folder
-    raise ConfigurationError(
-        f"Version {version} is installed already, with other files, in {schema.folder}.",
-        "Keep it, or remove that folder and add the ZIP again.",
-    )
+    folder = own if schema is None else schema.folder
+    if all((folder / name).is_file() and (folder / name).read_bytes() == content for name, content in files.items()):
+        return folder
+    advice = f"Keep it, or remove {own} and add the ZIP again." if folder == own else "Keep it: it comes with hat_etl."
+    raise ConfigurationError(f"Version {version} is installed already, with other files, in {folder}.", advice)

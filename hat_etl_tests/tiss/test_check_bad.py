@@ -311,6 +311,14 @@ def test_a_message_that_is_no_lot_is_refused_where_a_lot_is_asked_for() -> None:
     assert codes(check(content, schemas=SCHEMAS, lot_only=True)) == {"raiz.nao_e_lote"}
 
 
+def test_a_fault_is_a_good_message_and_no_lot() -> None:
+    root = 'tissFaultWS xmlns="http://www.ans.gov.br/padroes/tiss/schemas"'
+    content = f"<{root}><tissFault>LoginInvalido</tissFault></tissFaultWS>".encode()
+    assert check(content, schemas=SCHEMAS) == Report(None, True, "none", ())
+    assert not check(content.replace(b"Login", b"X"), schemas=SCHEMAS).accepted
+    assert codes(check(content, schemas=SCHEMAS, lot_only=True)) == {"raiz.nao_e_lote"}
+
+
 def test_many_findings_of_one_code_are_counted_in_the_end() -> None:
     report = verdict(sealed(consultations(100).replace(">100.00<", ">x<")))
     assert [finding.code for finding in report.findings].count("xsd.tipo") == PER_CODE

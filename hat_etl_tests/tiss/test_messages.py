@@ -63,6 +63,12 @@ def test_a_login_in_the_file_gives_way_to_the_operators() -> None:
     assert b"loginSenhaPrestador" not in messages.lot(file).content()
 
 
+def test_a_web_service_message_can_be_sent_on_with_another_login() -> None:
+    file = sealed(SADT)
+    again = messages.lot(messages.lot(file).content(), login=LOGIN)
+    assert again.content() == messages.lot(file, login=LOGIN).content()
+
+
 def test_the_password_goes_as_its_md5_when_the_operator_wants_that() -> None:
     request = messages.lot(sealed(SADT), login=Login("usuario", "Segredo", "md5"))
     assert leaves(request.message, "cabecalho")[-1] == hashlib.md5(b"Segredo", usedforsecurity=False).hexdigest()

@@ -96,6 +96,22 @@ def test_other_files_of_an_installed_version_are_refused(tmp_path: Path, schemas
     assert (schemas.folder / NEXT / name).read_bytes() == FILES[name]
 
 
+def test_other_files_of_a_packaged_version_are_refused(tmp_path: Path, schemas: Schemas) -> None:
+    packaged = schemas.get(VERSION)
+    assert packaged is not None
+    files = {path.name: path.read_bytes() + b"<!-- x -->" for path in packaged.folder.glob("*.xsd")}
+    with pytest.raises(ConfigurationError, match="comes with hat_etl"):
+        package.add(zipped(tmp_path / "a.zip", files), schemas)
+
+
+def test_a_folder_that_is_in_the_way_is_left_alone(tmp_path: Path, schemas: Schemas) -> None:
+    (schemas.folder / NEXT).mkdir(parents=True)
+    (schemas.folder / NEXT / "notas.txt").write_text("x")
+    with pytest.raises(ConfigurationError, match="remove"):
+        package.add(zipped(tmp_path / "a.zip", FILES), schemas)
+    assert [path.name for path in (schemas.folder / NEXT).iterdir()] == ["notas.txt"]
+
+
 EXTRA: dict[str, Callable[[zipfile.ZipFile], None]] = {
     "path upwards": entry("../../evil.xsd"),
     "path upwards in the middle": entry("a/../../evil.xsd"),
