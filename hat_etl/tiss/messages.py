@@ -49,7 +49,7 @@ class Login:
         """The password as it goes over the wire."""
         if self.mode == "plain":
             return self.password
-        return hashlib.md5(self.password.encode("iso-8859-1", "replace"), usedforsecurity=False).hexdigest()
+        return hashlib.md5(self.password.encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True)

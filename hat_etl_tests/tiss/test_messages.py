@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from datetime import date, datetime
+from html import escape
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from lxml import etree
 
 from hat_etl.errors import DataError
 from hat_etl.sandbox.lots import sealed
-from hat_etl.tiss import messages
+from hat_etl.tiss import hashing, messages
 from hat_etl.tiss.check import check
 from hat_etl.tiss.hashing import Encoding
 from hat_etl.tiss.messages import Login, Provider, ProviderKind, Sender
@@ -52,6 +55,16 @@ def test_header_and_lot_of_the_file_go_value_for_value() -> None:
     original = etree.fromstring(file)
     assert leaves(request.message, "loteGuias") == leaves(original, "prestadorParaOperadora/loteGuias")
     assert leaves(request.message, "cabecalho") == [*leaves(original, "cabecalho"), "usuario", "Segredo-Canario-1"]
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(codec="iso-8859-1", exclude_categories=["Cc"]), min_size=1, max_size=60))
+def test_any_text_of_a_lot_arrives_as_it_is_under_a_right_hash(text: str) -> None:
+    file = sealed(changed(SADT, "Avaliação &amp; controle", escape(text)))
+    request = messages.lot(file, login=LOGIN)
+    assert text in leaves(request.message, "loteGuias")
+    assert hashing.right_in(etree.fromstring(request.content())) in ("iso-8859-1", "both")
+    assert hashing.right_in(etree.fromstring(request.content("utf-8"))) in ("iso-8859-1", "both")
 
 
 def test_a_login_in_the_file_gives_way_to_the_operators() -> None:
