@@ -53,6 +53,9 @@ bench-sync: install
 bench-ui: install
 	$(BIN)/python -m benchmarks.control_room
 
+bench-billing: install
+	$(BIN)/python -m benchmarks.billing
+
 bench-peers:
 	$(PY) -m venv .bench/peers
 	.bench/peers/bin/pip install --quiet "dlt[parquet,postgres,sql_database]==1.31.0" pandas "psycopg2-binary" "sqlalchemy<2.1" "sling==1.4.11" "sling-linux-amd64==1.4.11"

@@ -8,6 +8,7 @@ from hat_etl.billing import store as outbox
 from hat_etl.billing.states import State, status_in_hat
 from hat_etl.billing.store import Lot, Store, store_of
 from hat_etl.billing.work import StageReport, each
+from hat_etl.errors import HatApiError
 from hat_etl.hat_api.bodies import LotUpdate
 from hat_etl.hat_api.client import TAKEN, HatApi, hat_api
 from hat_etl.hat_api.transport import Refused
@@ -86,6 +87,18 @@ def push(tenant: Tenant) -> StageReport:
             became = tell(store, api, lot)
             if became is not None:
                 report.count(became)
+            if became == "refused":
+                with store.connection() as connection:
+                    report.problem(_refused(tenant, store.get(connection, lot)))
 
         each((int(row[0]) for row in rows), work, tenant.billing.workers)
     return report.finish()
+
+
+def _refused(tenant: Tenant, lot: Lot) -> HatApiError:
+    return HatApiError(
+        f"HAT refuses what it is told of lot {lot.batch_number} of provider {lot.provider}.",
+        f"See its messages with: hat-etl billing show {tenant.name} {lot.batch_number}. It is told again in an hour, or"
+        f" after: hat-etl billing retry {tenant.name} {lot.batch_number}",
+        tenant.name,
+    )

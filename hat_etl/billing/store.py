@@ -59,6 +59,9 @@ class Lot:
 
 _COLUMNS = ", ".join(Lot.__dataclass_fields__)
 
+LOCKING = " FOR NO KEY UPDATE"
+"""Locks a lot against changes; whoever writes a line of its history need not wait for that."""
+
 ORDER = "provider, batch_date NULLS FIRST, length(batch_number), batch_number"
 """The order in which a provider has sent its lots."""
 
@@ -142,11 +145,11 @@ class Store:
 
     def get(self, connection: Connection, lot: int, *, lock: bool = False) -> Lot:
         """The lot; with ``lock``, nobody else changes it until the transaction ends."""
-        return self._lots(connection, f"WHERE lot = %s{' FOR UPDATE' if lock else ''}", (lot,))[0]
+        return self._lots(connection, f"WHERE lot = %s{LOCKING if lock else ''}", (lot,))[0]
 
     def find(self, connection: Connection, provider: str, batch_number: str) -> Lot | None:
         """The lot with this number of this provider, locked."""
-        found = self._lots(connection, "WHERE provider = %s AND batch_number = %s FOR UPDATE", (provider, batch_number))
+        found = self._lots(connection, f"WHERE provider = %s AND batch_number = %s{LOCKING}", (provider, batch_number))
         return found[0] if found else None
 
     def content(self, connection: Connection, lot: Lot) -> bytes:
@@ -197,7 +200,7 @@ def move(
     """Change the state of a lot, and ``columns`` with it. Raises DataError where the state may not follow."""
     sets = "".join(f", {name} = %s" for name in columns)
     row = connection.execute(
-        f"WITH old AS (SELECT lot, state FROM hat_etl.billing_lots WHERE lot = %s FOR UPDATE)"
+        f"WITH old AS (SELECT lot, state FROM hat_etl.billing_lots WHERE lot = %s{LOCKING})"
         f" UPDATE hat_etl.billing_lots l SET state = %s,"
         f" state_since = CASE WHEN l.state = %s THEN l.state_since ELSE now() END{sets}"
         f" FROM old WHERE l.lot = old.lot AND old.state = ANY (%s) RETURNING old.state".encode(),

@@ -51,12 +51,16 @@ def overview(tenant: Tenant) -> dict[str, Any]:
 
 
 def stuck(store: Store) -> list[dict[str, Any]]:
-    """Lots that have been in a state that is not final for longer than the tenant's file allows."""
+    """Lots that stand still longer than the tenant's file allows: in a state that is not final, or untold in HAT."""
+    hours = store.tenant.billing.stuck_hours
     return _ask(
         store,
         "SELECT batch_number, provider, state, state_since FROM hat_etl.billing_lots"
-        " WHERE state = ANY (%s) AND state_since < now() - make_interval(hours => %s) ORDER BY state_since LIMIT %s",
-        (_MOVING, store.tenant.billing.stuck_hours, _LISTED),
+        " WHERE state = ANY (%s) AND state_since < now() - make_interval(hours => %s)"
+        " UNION ALL SELECT batch_number, provider, 'not told to HAT', o.created_at FROM hat_etl.billing_outbox o"
+        " JOIN hat_etl.billing_lots USING (lot) WHERE kind IN ('status', 'delete') AND o.state = 'waiting'"
+        " AND o.created_at < now() - make_interval(hours => %s) ORDER BY state_since LIMIT %s",
+        (_MOVING, hours, hours, _LISTED),
     )
 
 

@@ -84,6 +84,13 @@ def test_lots_that_stand_still_are_shown(world: World) -> None:
     assert document("billing", "show", "acme")["stuck"] == []
     world.rows("UPDATE hat_etl.billing_lots SET state_since = now() - interval '49 hours' RETURNING 1")
     assert [lot["batch_number"] for lot in document("billing", "show", "acme")["stuck"]] == [number]
+    world.rows("UPDATE hat_etl.billing_lots SET state_since = now() RETURNING 1")
+    world.poll()
+    world.rows(
+        "UPDATE hat_etl.billing_outbox SET created_at = now() - interval '49 hours' WHERE state = 'waiting' RETURNING 1"
+    )
+    (found,) = document("billing", "show", "acme")["stuck"]
+    assert (found["batch_number"], found["state"]) == (number, "not told to HAT")
 
 
 def test_decisions_are_taken_by_number(world: World) -> None:

@@ -366,7 +366,9 @@ def test_what_hat_refuses_of_one_lot_keeps_no_other_from_being_told(world: World
     world.pull()
     world.send()
     world.state._do("DELETE FROM lots WHERE batch_number = ?", (gone,))
-    assert world.push().counts == {"refused": 1, "pushed": 1}
+    report = world.push()
+    assert report.counts == {"refused": 1, "pushed": 1}
+    assert [f"lot {gone} of" in str(problem) for problem in report.problems] == [True]
     assert world.in_hat(other).protocol is not None
     assert world.push().counts == {}, "tried again in an hour"
 
@@ -392,3 +394,14 @@ def test_an_operator_that_does_not_answer_keeps_no_other_tenant_waiting(
         loop.result()
         assert other.states() == {"1": "protocolled"}
         assert world.states() == {"1": "unknown"}
+
+
+def test_hat_is_told_of_a_lot_while_its_next_status_is_being_written(world: World) -> None:
+    number = world.add()
+    world.loop()
+    world.poll()
+    with store_of(world.tenant) as store, store.transaction() as connection, ThreadPoolExecutor(1) as pool:
+        lot = store.find(connection, PROVIDER, number)
+        assert lot is not None
+        assert pool.submit(world.push).result(60).counts == {"pushed": 1}
+        enqueue_status(store, connection, lot.lot, again=True)
