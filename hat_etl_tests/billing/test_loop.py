@@ -400,7 +400,7 @@ def test_hat_is_told_of_a_lot_while_its_next_status_is_being_written(world: Worl
     number = world.add()
     world.loop()
     world.poll()
-    with store_of(world.tenant) as store, store.transaction() as connection, ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, store_of(world.tenant) as store, store.transaction() as connection:
         lot = store.find(connection, PROVIDER, number)
         assert lot is not None
         assert pool.submit(world.push).result(60).counts == {"pushed": 1}
