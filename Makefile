@@ -61,7 +61,7 @@ bench-peers:
 	.bench/peers/bin/pip install --quiet "dlt[parquet,postgres,sql_database]==1.31.0" pandas "psycopg2-binary" "sqlalchemy<2.1" "sling==1.4.11" "sling-linux-amd64==1.4.11"
 
 ui: install
-	$(BIN)/hat-etl sandbox up --dirt --beneficiaries $(BENEFICIARIES)
+	$(BIN)/hat-etl sandbox up --dirt --billing --beneficiaries $(BENEFICIARIES)
 	$(BIN)/hat-etl views install demo
 	DAGSTER_HOME=$${DAGSTER_HOME:-$(CURDIR)} $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
 

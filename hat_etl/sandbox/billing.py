@@ -132,6 +132,11 @@ url = "{self.operator.url}/rest"
             ledger.close()
 
 
+def is_there(folder: Path) -> bool:
+    """Whether the sandbox of ``folder`` has ever had them."""
+    return (folder / "hat.sqlite").exists()
+
+
 def down(folder: Path) -> None:
     """Stop both; their data stay."""
     for service in services.remembered(_file(folder)).values():

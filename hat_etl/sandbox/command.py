@@ -63,7 +63,7 @@ def up(
 
     Other arguments make both databases anew, but for ``erp``: what the PLS is to be in the eyes of a client. On Oracle
     the views are there already, from the script for a DBA. ``with_billing``: also start a HAT and an operator's web
-    service, and let the tenant file name them. ``tell`` is called with a line for each longer step.
+    service, and let the tenant file name them; so from then on. ``tell`` is called with a line for each longer step.
     """
     least = LEAST_FOR_DIRT if dirt else 1
     if beneficiaries < least:
@@ -84,7 +84,8 @@ def up(
             # Last of all: without it, a build that was cut short starts anew.
             _manifest_file(folder).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
         url = sandbox.url(PLS, READER) if erp == "postgresql" else oracle.start(sandbox)
-        loop = BillingSandbox.up(folder, ANS_REGISTRY, TENANT) if with_billing else None
+        wanted = with_billing or billing.is_there(folder)
+        loop = BillingSandbox.up(folder, ANS_REGISTRY, TENANT) if wanted else None
         tenants = tenants or Path(os.environ.get("HAT_ETL_TENANTS", "tenants"))
         _write_tenant(sandbox, erp, url, company, tenants, loop)
         if erp == "oracle":
