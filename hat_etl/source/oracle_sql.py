@@ -27,6 +27,8 @@ _CONTROLS = "".join(map(chr, (*range(1, 0x20), 0x7F, *range(0x80, 0xA0))))
 """What the transform takes for blanks. NUL is not among them: no bind brings it everywhere."""
 
 _PLACES = tuple(range(0, 39))
+_ZEROS_AT_THE_END = r"^(-?[0-9]+(?:\.[0-9]*[1-9])?)\.?0*$"
+"""Of a number without an exponent, with which Arrow writes the very small ones."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def plain(column: pa.Array) -> pa.Array:
                 pass
         break
     text = shorter.cast(pa.string())
-    return text if places == 0 else pc.replace_substring_regex(text, r"\.?0+$", "")
+    return text if places == 0 else pc.replace_substring_regex(text, _ZEROS_AT_THE_END, r"\1")
 
 
 def matching(shape: ViewShape, key: Mapping[str, str]) -> tuple[str, dict[str, BindValue]]:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from hat_etl.sandbox.oracle.logon import Account
 from hat_etl.sandbox.oracle.server import OracleServer
 from hat_etl.sandbox.server import HAT, PLS, READER
-from hat_etl.source.oracle import OracleSource
-from hat_etl.tenants import store
 from hat_etl_tests.failures.conftest import make_ground, moved, server
 from hat_etl_tests.failures.ground import Ground, Server
 
@@ -77,24 +74,3 @@ def from_oracle(server: Server, tmp_path_factory: pytest.TempPathFactory) -> str
 def ground(oracle: OracleServer, from_oracle: str, server: Server, make_ground: Callable[..., Ground]) -> Ground:
     """A tenant of that Oracle, with a loaded HAT database."""
     return make_ground(dialect="oracle", erp_url=address(oracle), hat=server.copy(from_oracle))
-
-
-@pytest.fixture
-def open_source(
-    oracle: OracleServer, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., OracleSource]]:
-    """Opens readers of that Oracle, as one of its users."""
-    opened: list[OracleSource] = []
-
-    def open_as(user: str = READER, connections: int = 2) -> OracleSource:
-        ground = Ground(
-            server, tmp_path / user, dialect="oracle", erp_url=address(oracle, user), connections=connections
-        )
-        ground.write()
-        monkeypatch.setenv("HAT_ETL_TENANTS", str(ground.folder))
-        opened.append(OracleSource(store.load(ground.name)))
-        return opened[-1]
-
-    yield open_as
-    for source in opened:
-        source.close()

@@ -137,7 +137,7 @@ def read_oracle_number(data: bytes) -> Decimal:
         power, pairs = ~data[0] & 0xFF, [101 - byte for byte in data[1:].removesuffix(b"\x66")]
     whole = int("".join(f"{pair:02d}" for pair in pairs))
     size = Decimal((0, tuple(map(int, str(whole))), 2 * (power - 192 - len(pairs))))
-    return size if data[0] & 0x80 else -size
+    return size if data[0] & 0x80 else size.copy_negate()  # a minus sign would round it
 
 
 def oracle_date(moment: datetime) -> bytes:
@@ -191,7 +191,7 @@ def _number_of(text: bytes) -> bytes:
     """What a NUMBER cannot hold (not a number, infinities, huge doubles) becomes the largest that it can."""
     value = Decimal(text.decode("ascii"))
     if not value.is_finite() or value.adjusted() > _LARGEST.adjusted():
-        value = -_LARGEST if value.is_signed() else _LARGEST
+        value = _LARGEST.copy_sign(value)
     return octets(oracle_number(value))
 
 

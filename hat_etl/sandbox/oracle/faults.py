@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class Reset(Exception):
@@ -34,13 +34,24 @@ class Overwrite:
     value: bytes | None
 
 
+@dataclass(frozen=True)
+class Hold:
+    """The rows stop here until somebody lets them go on."""
+
+    reached: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
+
+
 @dataclass
 class Fault:
-    """``what`` happens at row ``row`` (from 0) of the statements that hold the text ``on``, so many ``times``."""
+    """``what`` happens at row ``row`` (from 0) of the statements that hold the text ``on``, so many ``times``.
+
+    Several at one row happen in the order in which they were planted.
+    """
 
     on: str
     row: int
-    what: Exception | Overwrite
+    what: Exception | Overwrite | Hold
     times: int = 1
 
 

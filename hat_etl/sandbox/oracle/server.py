@@ -59,8 +59,8 @@ class OracleServer:
         self.charset = WE8MSWIN1252
         self.faults = Faults()
         self.moments = Moments(self.dsn)
-        self.statements: list[str] = []
-        """Queries in the order in which they came."""
+        self.statements: list[tuple[str, int | None]] = []
+        """Queries in the order in which they came, with the SCN that each asks for."""
         self._clients: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port = int(self._listener.getsockname()[1])
@@ -71,8 +71,8 @@ class OracleServer:
         """Host, port and service as a client names them."""
         return f"127.0.0.1:{self.port}/{self.service}"
 
-    def heard(self, sql: str) -> None:
-        self.statements.append(sql)
+    def heard(self, sql: str, scn: int | None) -> None:
+        self.statements.append((sql, scn))
 
     def close(self) -> None:
         """Stop listening and turn all clients out."""

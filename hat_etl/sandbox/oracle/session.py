@@ -237,8 +237,8 @@ class Session:
         return any(command.fullmatch(sql) for command in COMMANDS)
 
     def _open(self, sql: str, binds: tuple[Bind, ...]) -> Rows:
-        self._server.heard(sql)
         query = self._scn_query(sql) if sql.upper() in SCN_QUERIES else translate(sql, binds)
+        self._server.heard(sql, query.scn)
         self._authorise(query)
         connection = self._idle.pop() if self._idle else psycopg.connect(self._server.dsn, autocommit=True)
         try:

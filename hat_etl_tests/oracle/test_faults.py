@@ -1,0 +1,333 @@
+"""What goes wrong between hat_etl and an Oracle ERP: each with its fate, and nothing lost, doubled or rounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from decimal import Decimal
+
+import pytest
+
+from hat_etl.entities import BY_TABLE
+from hat_etl.sandbox.oracle.errors import OracleError
+from hat_etl.sandbox.oracle.faults import CutOff, EndEarly, Fault, HangUp, Hold, Overwrite, Reset, Silence
+from hat_etl.sandbox.oracle.server import OracleServer
+from hat_etl.sandbox.server import PLS
+from hat_etl.source import oracle_session
+from hat_etl.source.erp import open_source
+from hat_etl.source.oracle import OracleSource
+from hat_etl.tenants import store
+from hat_etl_tests.failures import changes
+from hat_etl_tests.failures.ground import DEADLINE, Ground, Server
+from hat_etl_tests.failures.syncing import Shown, assert_told, synced
+from hat_etl_tests.oracle.conftest import PASSWORD, address
+
+BENEFICIARIES = 'AS C3, "CODIGOSEMDIGITO"'
+"""Only in the statement that reads whole rows of beneficiaries."""
+SECOND_BATCH = 2_000
+"""A row of beneficiaries that stands behind rows which are staged already."""
+
+LOST = [OracleError(28), OracleError(3113), Reset(), HangUp(), CutOff()]
+
+
+def told(fault: Exception) -> str:
+    return f"ORA-{fault.code:05d}" if isinstance(fault, OracleError) else type(fault).__name__
+
+
+@pytest.mark.parametrize("fault", LOST, ids=told)
+def test_a_connection_lost_in_the_middle_of_a_range_goes_on_where_it_was(
+    fault: Exception, oracle: OracleServer, ground: Ground
+) -> None:
+    before = ground.contents()
+    oracle.faults.plant(Fault(BENEFICIARIES, SECOND_BATCH, fault))
+    report = ground.load("--only", "beneficiaries")
+    assert ground.contents() == before
+    (table,) = report["tables"]
+    assert table["read"] == _physical_rows(ground)
+    moments = {scn for sql, scn in oracle.statements if BENEFICIARIES in sql}
+    assert len(moments) == 1
+    assert len([sql for sql, _ in oracle.statements if BENEFICIARIES in sql]) == 2
+    ground.assert_clean()
+
+
+def test_a_connection_that_is_lost_again_and_again_ends_the_run(oracle: OracleServer, ground: Ground) -> None:
+    before = ground.state()
+    oracle.faults.plant(Fault(BENEFICIARIES, 0, Reset(), times=50))
+    result = ground.run("load", ground.name, "--only", "beneficiaries")
+    assert result.exit_code == 4
+    assert_told(result.err, "demo / beneficiaries", "Reading the ERP failed (DPY-4011)", "hat-etl load demo --resume")
+    assert ground.state() == before
+
+
+def test_without_the_right_to_look_back_a_lost_connection_ends_the_run_and_it_can_be_resumed(
+    oracle: OracleServer, ground: Ground
+) -> None:
+    before, state = ground.contents(), ground.state()
+    ground.erp_url = address(oracle, "present")
+    oracle.faults.plant(Fault('AS C3, "CODIGOSEMDIGITO"', SECOND_BATCH, Reset()))
+    result = ground.run("load", ground.name)
+    assert result.exit_code == 4
+    assert_told(result.err, "beneficiaries", "DPY-4011", "hat-etl load demo --resume")
+    assert ground.state() == state
+    ground.load("--resume")
+    assert ground.contents() == before
+    ground.assert_clean()
+
+
+@pytest.mark.parametrize("code", [1555, 8180])
+def test_a_load_whose_moment_expires_shows_one_later_moment_in_all_tables(
+    code: int, server: Server, start_oracle: Callable[..., OracleServer], ground: Ground
+) -> None:
+    ground.pls = server.copy(PLS)
+    oracle = start_oracle(ground.pls)
+    ground.erp_url = address(oracle)
+    hold = Hold()
+    for fault in (hold, OracleError(code)):
+        oracle.faults.plant(Fault(BENEFICIARIES, SECOND_BATCH, fault))
+    load = ground.start("load", ground.name, "--json")
+    assert hold.reached.wait(DEADLINE)
+    with ground.in_erp() as erp:
+        changes.some(erp, seed=7)
+    hold.go_on.set()
+    result = load.wait()
+    assert result.exit_code == 0, result.err
+    shown = Shown.by(ground)
+    read = [scn for sql, scn in oracle.statements if " AS C3" in sql]
+    assert len(set(read)) == 2
+    assert read == sorted(read, key=lambda scn: scn or 0)
+    ground.load("--restart")
+    assert Shown.by(ground) == shown
+    ground.assert_clean()
+
+
+def test_a_sync_whose_moment_expires_shows_one_later_moment_in_all_tables(
+    server: Server, start_oracle: Callable[..., OracleServer], ground: Ground
+) -> None:
+    ground.pls = server.copy(PLS)
+    oracle = start_oracle(ground.pls)
+    ground.erp_url = address(oracle)
+    with ground.in_erp() as erp:
+        changes.some(erp, seed=7)
+    hold = Hold()
+    for fault in (hold, OracleError(1555)):
+        oracle.faults.plant(Fault(BENEFICIARIES, 1, fault))
+    sync = ground.start("sync", ground.name, "--json")
+    assert hold.reached.wait(DEADLINE)
+    with ground.in_erp() as erp:
+        changes.some(erp, seed=8)
+    hold.go_on.set()
+    result = sync.wait()
+    assert result.exit_code == 0, result.err
+    shown = Shown.by(ground)
+    ground.load()
+    assert Shown.by(ground) == shown
+
+
+def test_a_moment_that_never_lasts_ends_the_run(oracle: OracleServer, ground: Ground) -> None:
+    before = ground.state()
+    oracle.faults.plant(Fault(BENEFICIARIES, 0, OracleError(1555), times=50))
+    result = ground.run("load", ground.name, "--only", "beneficiaries")
+    assert result.exit_code == 4
+    assert_told(result.err, "ORA-01555", "undo was overwritten", "UNDO_RETENTION")
+    assert ground.state() == before
+
+
+def test_rows_that_the_server_leaves_out_are_missed(oracle: OracleServer, ground: Ground) -> None:
+    before = ground.state()
+    oracle.faults.plant(Fault(BENEFICIARIES, SECOND_BATCH, EndEarly()))
+    result = ground.run("load", ground.name, "--only", "beneficiaries")
+    assert result.exit_code == 4
+    assert_told(result.err, "demo / beneficiaries", "2,000 arrived", "hat-etl load demo --resume")
+    assert ground.state() == before
+
+
+def test_a_table_that_is_redefined_during_a_load_stops_it(
+    server: Server, start_oracle: Callable[..., OracleServer], ground: Ground
+) -> None:
+    before = ground.state()
+    ground.pls, ground.connections = server.copy(PLS), 1
+    oracle = start_oracle(ground.pls)
+    ground.erp_url = address(oracle)
+    hold = Hold()
+    oracle.faults.plant(Fault(" AS C3", 0, hold))
+    load = ground.start("load", ground.name)
+    assert hold.reached.wait(DEADLINE)
+    with ground.in_erp() as erp:
+        erp.execute("ALTER TABLE protheus.bih010 ADD COLUMN bih_novo char(3)")
+    hold.go_on.set()
+    result = load.wait()
+    assert result.exit_code == 4
+    assert_told(result.err, "demo / user_types", "HAT_BIH_TipoUsuario", "redefined", "ORA-01466", "--resume")
+    assert ground.state() == before
+    ground.load("--resume")
+    ground.assert_clean()
+
+
+def test_a_server_that_falls_silent_is_given_up(oracle: OracleServer, ground: Ground) -> None:
+    before = ground.state()
+    oracle.faults.plant(Fault(BENEFICIARIES, SECOND_BATCH, Silence(), times=50))
+    result = ground.start("load", ground.name, "--only", "beneficiaries", prepare=impatient).wait()
+    assert result.exit_code == 4
+    assert_told(result.err, "demo / beneficiaries", "Reading the ERP failed (DPY-40")
+    assert ground.state() == before
+
+
+def impatient() -> None:
+    oracle_session.CALL_MILLISECONDS = 1_500
+
+
+# Logging in ----------------------------------------------------------------------------------------------------------
+
+REFUSED = {
+    "wrong password": ("hat_reader/errada@{place}", ("user or password is wrong", "ORA-01017")),
+    "nobody": ("nobody/{password}@{place}", ("user or password is wrong", "ORA-01017")),
+    "locked": ("locked/{password}@{place}", ("LOCKED is locked", "ORA-28000", "ALTER USER LOCKED ACCOUNT UNLOCK")),
+    "expired": ("expired/{password}@{place}", ("password of EXPIRED has expired", "ORA-28001", "IDENTIFIED BY")),
+    "unknown service": ("hat_reader/{password}@{host}/NOWHERE", ("no such service", "DPY-6001", "lsnrctl")),
+    "nobody listens": ("hat_reader/{password}@127.0.0.1:1/X", ("nothing answers at 127.0.0.1:1/X", "lsnrctl status")),
+    "no such host": ("hat_reader/{password}@nowhere.invalid/X", ("nothing answers at nowhere.invalid/X",)),
+    "unknown alias": ("hat_reader/{password}@NOALIAS", ("no folder of tnsnames.ora", "TNS_ADMIN")),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refused_login_names_cause_and_mend_and_no_secret(case: str, oracle: OracleServer, ground: Ground) -> None:
+    url, words = REFUSED[case]
+    ground.erp_url = url.format(password=PASSWORD, place=oracle.address, host=oracle.address.partition("/")[0])
+    result = ground.run("doctor", ground.name, "--json")
+    assert result.exit_code == 4
+    for word in words:
+        assert word in result.out
+    for secret in (PASSWORD, "errada"):
+        assert secret not in result.out + result.err
+
+
+def test_a_load_that_may_not_log_in_changes_nothing(oracle: OracleServer, ground: Ground) -> None:
+    ground.erp_url, before = address(oracle, password="errada"), ground.state()
+    result = ground.run("load", ground.name)
+    assert result.exit_code == 4
+    assert_told(result.err, "demo: The ERP database cannot be reached", "ORA-01017", "hat-etl doctor demo")
+    assert ground.state() == before
+
+
+def test_a_login_may_be_given_as_a_url(oracle: OracleServer, ground: Ground) -> None:
+    ground.erp_url = f"oracle://hat_reader:s3nha%2Fc%40rta@{oracle.address}"
+    assert ground.run("plan", ground.name).exit_code == 0
+
+
+# Rights --------------------------------------------------------------------------------------------------------------
+
+
+def test_plan_and_doctor_say_that_nothing_is_read_in_parallel_without_the_right_to_look_back(
+    oracle: OracleServer, ground: Ground
+) -> None:
+    ground.erp_url = address(oracle, "present")
+    for command in ("plan", "doctor"):
+        result = ground.run(command, ground.name, "--json")
+        assert result.exit_code == 0, result.err
+        assert_told(result.out, "one session in a read-only transaction", "nothing is read in parallel")
+    ground.erp_url = address(oracle)
+    assert "read-only transaction" not in ground.run("plan", ground.name, "--json").out
+
+
+def opened(ground: Ground) -> OracleSource:
+    """A reader of the tenant's ERP in this process."""
+    ground.write()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HAT_ETL_TENANTS", str(ground.folder))
+        source = open_source(store.load(ground.name))
+    assert isinstance(source, OracleSource)
+    return source
+
+
+@pytest.mark.parametrize(("user", "exact"), [("hat_reader", True), ("simple", False)])
+def test_the_horizon_is_the_clock_only_where_the_scn_is_exact(
+    user: str, exact: bool, oracle: OracleServer, ground: Ground
+) -> None:
+    ground.erp_url = address(oracle, user)
+    with closing(opened(ground)) as source, source.snapshot() as snapshot:
+        assert snapshot.scn is not None
+        assert (snapshot.horizon == snapshot.clock) is exact
+
+
+def test_an_open_transaction_holds_the_horizon_back(ground: Ground) -> None:
+    with closing(opened(ground)) as source, ground.in_erp() as erp, erp.transaction(force_rollback=True):
+        ((begun,),) = erp.execute("SELECT now()").fetchall()
+        erp.execute("UPDATE protheus.bih010 SET bih_descri = bih_descri WHERE r_e_c_n_o_ = 1")
+        with source.snapshot() as snapshot:
+            assert snapshot.horizon <= begun <= snapshot.clock
+
+
+# Values --------------------------------------------------------------------------------------------------------------
+
+
+def place_of(table: str, column: str) -> int:
+    """Where a column stands in the statement that reads whole rows."""
+    return 3 + [known.name for known in BY_TABLE[table].columns].index(column)
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        (b"12345678901234.56", Decimal("12345678901234.56")),
+        (b"0.1", Decimal("0.10")),
+        (b"99999999999999999999999999999999999999", None),
+        (b"0.00000000000000000000000000000000000001", Decimal("0.00")),
+        (b"1e125", None),
+        (b"-1e125", None),
+    ],
+)
+def test_a_number_is_kept_to_the_last_digit_or_reported(
+    written: bytes, stored: Decimal | None, oracle: OracleServer, ground: Ground
+) -> None:
+    table, column = "beneficiary_copayment_rules", "copart_value"
+    oracle.faults.plant(Fault(" AS C3", 0, Overwrite(place_of(table, column), written), times=3))
+    before = ground.contents()
+    ground.load("--only", table)
+    with ground.in_hat() as hat:
+        ((recno, found),) = hat.execute(
+            f"SELECT source_recno, {column} FROM hat.{table} ORDER BY source_recno LIMIT 1"
+        ).fetchall()
+    assert found == stored
+    rejected = [entry for entry in ground.reported() if entry[:2] == (table, recno) and entry[3] == column]
+    assert bool(rejected) is (stored is None)
+    assert {name: value for name, value in ground.contents().items() if name != table} == {
+        name: value for name, value in before.items() if name != table
+    }
+
+
+def test_a_nul_byte_is_reported_and_becomes_a_blank(oracle: OracleServer, ground: Ground) -> None:
+    oracle.faults.plant(Fault(" AS C3", 0, Overwrite(place_of("user_types", "description"), b"TIT\x00ULAR"), times=3))
+    ground.load("--only", "user_types")
+    with ground.in_hat() as hat:
+        assert hat.execute("SELECT count(*) FROM hat.user_types WHERE description = 'TIT ULAR'").fetchone() == (1,)
+    assert [entry[4] for entry in ground.reported() if entry[0] == "user_types" and entry[3] == "description"] == [
+        "control_character"
+    ]
+
+
+def test_a_stamp_with_a_time_zone_is_taken_in_utc_and_synchronised_by(
+    server: Server, start_oracle: Callable[..., OracleServer], ground: Ground
+) -> None:
+    ground.pls = server.copy(PLS)
+    with ground.in_erp() as erp:
+        ((text,),) = erp.execute("SELECT pg_get_viewdef('hat.hat_bih_tipousuario')").fetchall()
+        erp.execute("DROP VIEW hat.hat_bih_tipousuario")
+        zoned = str(text).replace("s_t_a_m_p_ AS carimbo", "s_t_a_m_p_ AT TIME ZONE 'UTC' AS carimbo")
+        assert zoned != text
+        erp.execute(f"CREATE VIEW hat.hat_bih_tipousuario AS {zoned}".encode())
+        erp.execute("GRANT SELECT ON hat.hat_bih_tipousuario TO hat_reader")
+    ground.erp_url = address(start_oracle(ground.pls))
+    before = ground.contents()
+    ground.load("--only", "user_types")
+    assert ground.contents() == before
+    with ground.in_erp() as erp:
+        erp.execute("UPDATE protheus.bih010 SET bih_descri = 'OUTRO NOME' WHERE r_e_c_n_o_ = 1")
+    (table,) = synced(ground, "--only", "user_types")["tables"]
+    assert (table["strategy"], table["updated"]) == ("window", 1)
+
+
+def _physical_rows(ground: Ground) -> int:
+    with ground.in_erp() as erp:
+        ((rows,),) = erp.execute("SELECT count(*) FROM protheus.ba1010").fetchall()
+    return int(rows)
