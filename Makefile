@@ -5,6 +5,7 @@ PY := python3
 export HAT_ETL_TENANTS ?= $(CURDIR)/.sandbox/tenants
 export HAT_ETL_SANDBOX ?= $(CURDIR)/.sandbox
 BENEFICIARIES ?= 20000
+ERP ?= postgresql
 
 .PHONY: install demo test lint format docs bench bench-sync bench-ui bench-peers ui lock clean
 
@@ -23,7 +24,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@touch $@
 
 demo: install
-	$(BIN)/hat-etl demo --beneficiaries $(BENEFICIARIES)
+	$(BIN)/hat-etl demo --beneficiaries $(BENEFICIARIES) --erp $(ERP)
 
 test: install
 	$(BIN)/pytest -q -n auto --dist loadfile

@@ -15,7 +15,7 @@ from hat_etl.billing.states import MEANINGS
 from hat_etl.cli.load import print_report
 from hat_etl.cli.main import print_json, say
 from hat_etl.cli.progress import watching
-from hat_etl.cli.sandbox import FOLDER
+from hat_etl.cli.sandbox import ERP, FOLDER
 from hat_etl.cli.tables import print_table
 from hat_etl.errors import DataError
 from hat_etl.sync.load import LoadRequest, load
@@ -23,7 +23,7 @@ from hat_etl.sync.run import RunReport
 from hat_etl.target.database import TenantDatabase
 from hat_etl.target.ledger import LedgerReader
 from hat_etl.tenants import store
-from hat_etl.tenants.config import Tenant
+from hat_etl.tenants.config import Dialect, Tenant
 
 if TYPE_CHECKING:
     from hat_etl.sandbox.billing import BillingSandbox
@@ -35,8 +35,9 @@ Issue = tuple[str, int, str, str, str | None]
 @click.command()
 @click.option("--beneficiaries", default=20_000, show_default=True, help="Size of the operator.")
 @FOLDER
+@ERP
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def demo(beneficiaries: int, folder: Path, as_json: bool) -> None:
+def demo(beneficiaries: int, folder: Path, erp: Dialect, as_json: bool) -> None:
     """Start a sandbox with faults planted, install the views, load every table, run the billing loop, check all of it.
 
     May be run again at any time, also after one that was broken off.
@@ -46,11 +47,12 @@ def demo(beneficiaries: int, folder: Path, as_json: bool) -> None:
 
     tenants = Path(os.environ.setdefault("HAT_ETL_TENANTS", str(folder / "tenants")))
     _, manifest = command.up(
-        folder, beneficiaries=beneficiaries, dirt=True, tenants=tenants, with_billing=True, tell=say
+        folder, beneficiaries=beneficiaries, dirt=True, erp=erp, tenants=tenants, with_billing=True, tell=say
     )
     tenant = store.load(command.TENANT)
-    say("Installing the views")
-    view_live.install(tenant)
+    if erp == "postgresql":
+        say("Installing the views")
+        view_live.install(tenant)
     with watching(quiet=as_json) as progress:
         report = load(tenant, LoadRequest(restart=True), progress)
     entries = LedgerReader(TenantDatabase(tenant)).rejects()

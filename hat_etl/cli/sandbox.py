@@ -8,6 +8,7 @@ import click
 
 from hat_etl.cli.main import print_json, say
 from hat_etl.cli.tables import print_table
+from hat_etl.tenants.config import Dialect
 
 FOLDER = click.option(
     "--folder",
@@ -25,24 +26,37 @@ def sandbox() -> None:
     """An embedded PostgreSQL with a PLS as Protheus has it, an empty HAT database, and the tenant file `demo`."""
 
 
+ERP = click.option(
+    "--erp",
+    type=click.Choice(["postgresql", "oracle"]),
+    default="postgresql",
+    show_default=True,
+    help="What the PLS is to the tenant: a PostgreSQL, or a server that speaks Oracle's protocol in front of it.",
+)
+
+
 @sandbox.command()
 @FOLDER
 @click.option("--beneficiaries", default=20_000, show_default=True, help="Size of the operator.")
 @click.option("--dirt", is_flag=True, help="Plant faults of every kind, with known counts.")
 @click.option("--seed", default=1, show_default=True, help="Same seed, same operator.")
 @click.option("--billing", is_flag=True, help="Also a HAT in which lots wait, and an operator's web service.")
+@ERP
 @_JSON
-def up(folder: Path, beneficiaries: int, dirt: bool, seed: int, billing: bool, as_json: bool) -> None:
+def up(folder: Path, beneficiaries: int, dirt: bool, seed: int, billing: bool, erp: Dialect, as_json: bool) -> None:
     """Start the sandbox, and make its data when they are not there yet."""
     from hat_etl.sandbox import command
 
-    _, manifest = command.up(folder, beneficiaries=beneficiaries, dirt=dirt, seed=seed, with_billing=billing, tell=say)
+    _, manifest = command.up(
+        folder, beneficiaries=beneficiaries, dirt=dirt, seed=seed, erp=erp, with_billing=billing, tell=say
+    )
     if billing:
         command.billing_of(folder).seed()
     if as_json:
         print_json(manifest.model_dump(mode="json"))
     else:
-        click.echo(f"The sandbox is up in {folder}. Tenant: demo. Next: hat-etl views install demo")
+        then = "hat-etl views install demo" if erp == "postgresql" else "hat-etl load demo"
+        click.echo(f"The sandbox is up in {folder}. Tenant: demo. Next: {then}")
 
 
 @sandbox.command()

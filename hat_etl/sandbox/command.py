@@ -16,8 +16,12 @@ from hat_etl.errors import ConfigurationError
 from hat_etl.sandbox import billing, loading, server
 from hat_etl.sandbox import dirt as planting
 from hat_etl.sandbox.billing import BillingSandbox
+from hat_etl.sandbox.oracle import daemon as oracle
+from hat_etl.sandbox.oracle import views as oracle_views
 from hat_etl.sandbox.planter import Planted
 from hat_etl.sandbox.server import ERP_SCHEMA, HAT, LOADER, PLS, PROTHEUS, READER, VIEWS_SCHEMA, Sandbox
+from hat_etl.source import views
+from hat_etl.tenants.config import Dialect, Tenant
 
 TENANT = "demo"
 ANS_REGISTRY = "412345"
@@ -50,14 +54,16 @@ def up(
     dirt: bool = False,
     seed: int = 1,
     company: str = "01",
+    erp: Dialect = "postgresql",
     tenants: Path | None = None,
     with_billing: bool = False,
     tell: Callable[[str], None] = lambda text: None,
 ) -> tuple[Sandbox, Manifest]:
     """Start the sandbox and build what it does not hold yet; with the same arguments it is reused as it stands.
 
-    Other arguments make both databases anew. ``with_billing``: also start a HAT and an operator's web service, and let
-    the tenant file name them. ``tell`` is called with a line for each longer step.
+    Other arguments make both databases anew, but for ``erp``: what the PLS is to be in the eyes of a client. On Oracle
+    the views are there already, from the script for a DBA. ``with_billing``: also start a HAT and an operator's web
+    service, and let the tenant file name them. ``tell`` is called with a line for each longer step.
     """
     least = LEAST_FOR_DIRT if dirt else 1
     if beneficiaries < least:
@@ -77,8 +83,12 @@ def up(
             manifest = _build(sandbox, beneficiaries, dirt, seed, company, tell)
             # Last of all: without it, a build that was cut short starts anew.
             _manifest_file(folder).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+        url = sandbox.url(PLS, READER) if erp == "postgresql" else oracle.start(sandbox)
         loop = BillingSandbox.up(folder, ANS_REGISTRY, TENANT) if with_billing else None
-    _write_tenant(sandbox, company, tenants or Path(os.environ.get("HAT_ETL_TENANTS", "tenants")), loop)
+        tenants = tenants or Path(os.environ.get("HAT_ETL_TENANTS", "tenants"))
+        _write_tenant(sandbox, erp, url, company, tenants, loop)
+        if erp == "oracle":
+            _run_script(sandbox, company)
     return sandbox, manifest
 
 
@@ -87,10 +97,29 @@ def billing_of(folder: Path) -> BillingSandbox:
     return BillingSandbox.up(folder.resolve(), ANS_REGISTRY, TENANT)
 
 
+def _run_script(sandbox: Sandbox, company: str) -> None:
+    """Do the DBA's part on Oracle."""
+    erp = {"dialect": "oracle", "schema": ERP_SCHEMA, "views_schema": VIEWS_SCHEMA, "company": company}
+    tenant = Tenant.model_validate(
+        {
+            "name": TENANT,
+            "ans_registry": ANS_REGISTRY,
+            "erp": {**erp, "url": f"file:{sandbox.folder / 'erp.url'}"},
+            "hat": {"url": f"file:{sandbox.folder / 'hat.url'}"},
+        }
+    )
+    script = views.script(tenant, "oracle", reader=views.reading_user(tenant, "oracle"))
+    with psycopg.connect(sandbox.url(PLS, READER), autocommit=True) as connection:
+        oracle_views.install(connection, script)
+
+
 def down(folder: Path | None = None) -> bool:
     """Stop the sandbox; its data stays for the next ``up``. False when it was not running."""
-    billing.down((folder or server.default_folder()).resolve())
-    return server.down(folder or server.default_folder())
+    folder = (folder or server.default_folder()).resolve()
+    billing.down(folder)
+    if folder.exists():
+        oracle.stop(folder)
+    return server.down(folder)
 
 
 @contextmanager
@@ -129,9 +158,11 @@ def _build(
     )
 
 
-def _write_tenant(sandbox: Sandbox, company: str, tenants: Path, loop: BillingSandbox | None) -> None:
+def _write_tenant(
+    sandbox: Sandbox, erp: Dialect, url: str, company: str, tenants: Path, loop: BillingSandbox | None
+) -> None:
     """The tenant file of the sandbox, and the addresses it refers to, for the owner's eyes only."""
-    urls = {"erp": sandbox.url(PLS, READER), "hat": sandbox.url(HAT, LOADER)}
+    urls = {"erp": url, "hat": sandbox.url(HAT, LOADER)}
     for name, url in urls.items():
         secret = sandbox.folder / f"{name}.url"
         secret.touch(mode=0o600)
@@ -143,7 +174,7 @@ def _write_tenant(sandbox: Sandbox, company: str, tenants: Path, loop: BillingSa
 ans_registry = "{ANS_REGISTRY}"
 
 [erp]
-dialect = "postgresql"
+dialect = "{erp}"
 url = "file:{sandbox.folder / "erp.url"}"
 schema = "{ERP_SCHEMA}"
 views_schema = "{VIEWS_SCHEMA}"

@@ -19,7 +19,6 @@ import numpy as np
 import oracledb
 import pyarrow as pa
 
-from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import RECNO, Entity
 from hat_etl.errors import SourceError
 from hat_etl.protheus.dictionary import physical_name
@@ -27,6 +26,7 @@ from hat_etl.source import oracle_errors, oracle_sql, refusals
 from hat_etl.source.oracle_session import EXACT, Binds, OracleSession
 from hat_etl.source.oracle_sql import Selected
 from hat_etl.source.reader import (
+    ALIASES,
     BUCKET,
     WORD,
     Fingerprint,
@@ -34,6 +34,7 @@ from hat_etl.source.reader import (
     Range,
     Recnos,
     SourceHealth,
+    Tables,
     UnindexedStamp,
     ViewShape,
     quote,
@@ -170,12 +171,7 @@ class OracleSource:
         return int(seen), int(stamped)
 
     def unindexed_stamps(self) -> list[UnindexedStamp] | None:
-        erp = self._tenant.erp
-        names = [physical_name(alias, erp.company).upper() for alias in sorted({a for e in ENTITIES for a in e.reads})]
-        binds = {f"t{place}": name for place, name in enumerate(names)}
-        among = f"TABLE_NAME IN ({', '.join(f':{bind}' for bind in binds)})"
-        if erp.schema_name:
-            among, binds = f"{among} AND OWNER = :owner", {**binds, "owner": erp.schema_name.upper()}
+        among, binds = self._among_tables()
         with self._asking() as session:
             seen = session.rows(f"SELECT OWNER, TABLE_NAME, NUM_ROWS FROM ALL_TABLES WHERE {among}", binds)
             if not seen:
@@ -197,6 +193,26 @@ class OracleSource:
             for owner, table, rows in sorted(seen, key=lambda row: (-(row[2] or 0), row[1]))
             if (owner, table) in bare
         ]
+
+    def fields(self) -> Tables:
+        by_name = {physical_name(alias, self._tenant.erp.company).upper(): alias for alias in ALIASES}
+        among, binds = self._among_tables()
+        found: dict[str, dict[str, int | None]] = {}
+        with self._asking() as session:
+            for table, name, width in session.rows(
+                f"SELECT TABLE_NAME, COLUMN_NAME, CHAR_LENGTH FROM ALL_TAB_COLUMNS WHERE {among}", binds
+            ):
+                found.setdefault(by_name[table], {})[name] = int(width) if width else None
+        return found
+
+    def _among_tables(self) -> tuple[str, Binds]:
+        """A condition on the dictionary's views that holds for the PLS tables."""
+        erp = self._tenant.erp
+        binds = {f"t{place}": physical_name(alias, erp.company).upper() for place, alias in enumerate(ALIASES)}
+        among = f"TABLE_NAME IN ({', '.join(f':{bind}' for bind in binds)})"
+        if erp.schema_name:
+            among, binds = f"{among} AND OWNER = :owner", {**binds, "owner": erp.schema_name.upper()}
+        return among, binds
 
     def one_moment(self) -> OneMoment:
         with self._asking() as session:

@@ -18,7 +18,6 @@ import psycopg
 import pyarrow as pa
 from adbc_driver_manager import Error as AdbcError
 
-from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import DELETED, RECNO, STAMP, Column, Entity, Kind
 from hat_etl.errors import SourceError
 from hat_etl.protheus.dictionary import physical_name
@@ -26,6 +25,7 @@ from hat_etl.source import refusals
 from hat_etl.source.adbc import Session
 from hat_etl.source.encoding import from_cp1252
 from hat_etl.source.reader import (
+    ALIASES,
     BUCKET,
     WORD,
     Fingerprint,
@@ -33,6 +33,7 @@ from hat_etl.source.reader import (
     Range,
     Recnos,
     SourceHealth,
+    Tables,
     UnindexedStamp,
     ViewShape,
     quote,
@@ -63,6 +64,17 @@ _UNTRUSTED_ENCODINGS = frozenset({"SQL_ASCII", "LATIN1", "WIN1252"})
 _CONTROLS, _MORE_CONTROLS = (*range(1, 0x20), 0x7F), tuple(range(0x80, 0xA0))
 """Numbers of the characters that the transform takes for blanks: of ASCII, and of Unicode beside."""
 
+_TABLES = """
+SELECT c.relname, upper(a.attname),
+       CASE WHEN t.typname IN ('bpchar', 'varchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 END
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_type t ON t.oid = a.atttypid
+WHERE c.relname = ANY (%(tables)s) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  AND CASE WHEN %(schema)s::text IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = %(schema)s END
+ORDER BY c.relname, a.attnum
+"""
 _DESCRIBE = """
 SELECT n.nspname, c.relname, a.attname, t.typname,
        CASE WHEN t.typname IN ('bpchar', 'varchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 END
@@ -81,6 +93,18 @@ _HIDDEN_TRANSACTIONS = (
     " AND a.usesysid IS NOT NULL AND a.application_name NOT LIKE 'hat\\_etl ' || chr(37)"
 )
 _HIDDEN_POLLS = 40
+
+
+def tables(connection: psycopg.Connection[Any], tenant: Tenant) -> Tables:
+    """The PLS tables that are there, with their fields."""
+    by_name = {physical_name(alias, tenant.erp.company): alias for alias in ALIASES}
+    schema = tenant.erp.schema_name
+    found: dict[str, dict[str, int | None]] = {}
+    for table, name, width in connection.execute(
+        _TABLES, {"tables": list(by_name), "schema": schema.lower() if schema else None}
+    ):
+        found.setdefault(by_name[table], {})[name] = width
+    return found
 
 
 def connection_failed(tenant: str, error: psycopg.OperationalError, dsn: str) -> SourceError:
@@ -167,7 +191,7 @@ class PostgresSource:
 
     def unindexed_stamps(self) -> list[UnindexedStamp]:
         erp = self._tenant.erp
-        names = [physical_name(alias, erp.company) for alias in sorted({a for e in ENTITIES for a in e.reads})]
+        names = [physical_name(alias, erp.company) for alias in ALIASES]
         with self._told():
             rows = (
                 self.control()
@@ -201,6 +225,9 @@ class PostgresSource:
         with self._told():
             row = self.control().execute("SELECT pg_has_role('pg_read_all_stats', 'USAGE')").fetchone()
         return row == (True,)
+
+    def fields(self) -> Tables:
+        return tables(self.control(), self._tenant)
 
     def transactions_grant(self, login: str) -> str:
         return f"GRANT pg_read_all_stats TO {login};"

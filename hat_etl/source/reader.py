@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Entity
 from hat_etl.source.view_check import LiveColumn
 
@@ -22,6 +23,13 @@ BUCKET = 2_048
 """Recnos of one bucket, when live rows are counted part by part."""
 WORD = 1 << 64
 """Sums of Recnos and stamps are kept modulo this."""
+
+
+ALIASES: tuple[str, ...] = tuple(sorted({alias for entity in ENTITIES for alias in entity.reads}))
+"""Every Protheus table that the views read."""
+
+Tables = Mapping[str, Mapping[str, int | None]]
+"""Alias to its fields in upper case, each with its width where its type has one."""
 
 
 def quote(identifier: str) -> str:
@@ -209,6 +217,9 @@ class Source(Protocol):
 
     def transactions_grant(self, login: str) -> str:
         """The statement that lets ``login`` be told."""
+
+    def fields(self) -> Tables:
+        """The PLS tables that the login is shown, with their fields."""
 
     def close(self) -> None:
         """Give back what the questions above used."""

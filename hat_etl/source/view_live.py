@@ -1,8 +1,8 @@
-"""The views in a live ERP on PostgreSQL: what its catalogue says of the tables below them, installing, checking."""
+"""The views in a live ERP: installing them on PostgreSQL, checking them on any."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,27 +13,14 @@ from psycopg import Connection, errors
 from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Entity
 from hat_etl.errors import ConfigurationError, SourceError
-from hat_etl.protheus.dictionary import physical_name
 from hat_etl.source import views
-from hat_etl.source.postgresql import PostgresSource
+from hat_etl.source.erp import open_source
+from hat_etl.source.postgresql import PostgresSource, tables
+from hat_etl.source.reader import ALIASES, Tables
 from hat_etl.source.view_check import Finding, compare, compare_fields
 from hat_etl.source.view_text import check_text
 from hat_etl.tenants.config import Dialect, Tenant
 
-ALIASES: tuple[str, ...] = tuple(sorted({alias for entity in ENTITIES for alias in entity.reads}))
-"""Every Protheus table that the views read."""
-
-_TABLES = """
-SELECT c.relname, upper(a.attname),
-       CASE WHEN t.typname IN ('bpchar', 'varchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 END
-FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-JOIN pg_type t ON t.oid = a.atttypid
-WHERE c.relname = ANY (%(tables)s) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-  AND CASE WHEN %(schema)s::text IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = %(schema)s END
-ORDER BY c.relname, a.attnum
-"""
 _DEPENDENTS = """
 SELECT DISTINCT r.ev_class::regclass::text
 FROM pg_depend d
@@ -50,9 +37,6 @@ WHERE pg_class.oid = to_regclass(%s) AND grantee <> relowner
 """
 _LOCK_TIMEOUT = "15s"
 """A view that somebody reads cannot be remade; waiting longer would make other readers queue behind us."""
-
-Tables = Mapping[str, Mapping[str, int | None]]
-"""Alias to its fields in upper case, each with its width where its type has one."""
 
 
 @dataclass(frozen=True)
@@ -86,18 +70,6 @@ class Stamps:
     note: str
 
 
-def tables(connection: Connection[Any], tenant: Tenant) -> Tables:
-    """The PLS tables that are there, with their fields."""
-    by_name = {physical_name(alias, tenant.erp.company): alias for alias in ALIASES}
-    schema = tenant.erp.schema_name
-    found: dict[str, dict[str, int | None]] = {}
-    for table, name, width in connection.execute(
-        _TABLES, {"tables": list(by_name), "schema": schema.lower() if schema else None}
-    ):
-        found.setdefault(by_name[table], {})[name] = width
-    return found
-
-
 def stampless(found: Tables) -> frozenset[str]:
     """Aliases of the tables that have no S_T_A_M_P_."""
     return frozenset(alias for alias, fields in found.items() if views.STAMP_FIELD not in fields)
@@ -110,11 +82,13 @@ def stamps(tenant: Tenant, dialect: Dialect, choice: str) -> Stamps:
     if choice == "none":
         return Stamps(frozenset(ALIASES), "No view shows a Carimbo, as asked: every synchronisation reads all rows.")
     try:
-        if tenant.erp.dialect == dialect == "postgresql":
-            with _connected(tenant) as connection:
-                without = stampless(tables(connection, tenant))
-            listed = ", ".join(sorted(without)) or "none"
-            return Stamps(without, f"As the database says, tables without the column S_T_A_M_P_: {listed}.")
+        if tenant.erp.dialect == dialect:
+            with closing(open_source(tenant)) as source:
+                found = source.fields()
+            if found:
+                without = stampless(found)
+                listed = ", ".join(sorted(without)) or "none"
+                return Stamps(without, f"As the database says, tables without the column S_T_A_M_P_: {listed}.")
     except (ConfigurationError, SourceError):
         pass  # Rendering works offline; the note says what was not asked.
     return Stamps(
@@ -152,9 +126,9 @@ def install(tenant: Tenant, reader: str | None = None) -> Installation:
 
 
 def check(tenant: Tenant, dialect: Dialect, offline: bool = False) -> Check:
-    """The texts for ``dialect``; then, unless ``offline``, the live views when they are PostgreSQL's."""
+    """The texts for ``dialect``; then, unless ``offline``, the live views."""
     findings = [finding for entity in ENTITIES for finding in check_text(entity, tenant, dialect)]
-    if offline or tenant.erp.dialect != "postgresql":
+    if offline:
         return Check(False, findings)
     try:
         tenant.erp.url.resolve()
@@ -163,8 +137,8 @@ def check(tenant: Tenant, dialect: Dialect, offline: bool = False) -> Check:
             Finding("all", None, "info", f"The live views were not checked. {error.cause}", error.next_step)
         )
         return Check(False, findings)
-    with closing(PostgresSource(tenant)) as source:
-        found = tables(source.control(), tenant)
+    with closing(open_source(tenant)) as source:
+        found = source.fields()
         for entity in ENTITIES:
             widths = {name: width for alias in entity.reads for name, width in found.get(alias, {}).items()}
             findings.extend(compare_fields(entity, widths))

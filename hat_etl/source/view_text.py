@@ -11,7 +11,7 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from hat_etl.entities.model import DELETED, MAX_VIEW_NAME, RECNO, STAMP, Column, Entity
 from hat_etl.protheus import dictionary
-from hat_etl.source import views
+from hat_etl.source import oracle_text, views
 from hat_etl.source.view_check import Finding, concatenated
 from hat_etl.tenants.config import Dialect, Tenant
 
@@ -46,6 +46,7 @@ def check_sql(entity: Entity, sql: str, company: str, dialect: Dialect) -> list[
         *_columns_exist(entity, select, company),
         *_joins_and_filter(entity, select),
         *_portable(entity, select),
+        *(_wrong(entity, None, fault) for fault in (oracle_text.faults(sql, select) if dialect == "oracle" else ())),
     ]
 
 

@@ -8,6 +8,7 @@ _TEXTS = {
     900: "invalid SQL statement",
     904: "{}: invalid identifier",
     942: "table or view does not exist",
+    972: "identifier is too long",
     1001: "invalid cursor",
     1008: "not all variables bound",
     1013: "user requested cancel of current operation",

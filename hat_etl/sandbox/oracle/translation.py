@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -32,6 +32,7 @@ _SAME = (
 )  # fmt: skip
 _BLANK_IS_NULL = (exp.Trim, exp.Replace, exp.Substring, exp.Translate, exp.Upper)
 """Functions whose empty result is NULL in Oracle."""
+_MARK = re.compile("\0(\\w+)\0")
 _UTC_CLOCK = "(clock_timestamp() AT TIME ZONE 'UTC')"
 
 
@@ -50,18 +51,34 @@ class Query:
         return self.scn is not None
 
 
+@dataclass(frozen=True)
+class _Template:
+    """A translated statement, in which marks stand for its binds."""
+
+    sql: str
+    names: tuple[str, ...]
+    """Of the binds, as they come."""
+    relations: tuple[tuple[str | None, str], ...]
+    scn: str | None
+    """A number, or the mark of one."""
+
+
 def translate(sql: str, binds: Sequence[Bind]) -> Query:
     """The query that means the same to PostgreSQL. Raises OracleError: 900 for all that is not known to."""
-    tree, names = _parsed(sql)
-    if len(names) != len(binds):
+    template = _template(sql)
+    if len(template.names) != len(binds):
         raise OracleError(1008)
-    values = dict(zip(names, binds, strict=True))
-    return _Translation(values).query(tree.copy())
+    values = {name: _literal(value) for name, value in zip(template.names, binds, strict=True)}
+
+    def filled(text: str) -> str:
+        return _MARK.sub(lambda mark: values[mark[1]], text)
+
+    scn = None if template.scn is None else _whole(filled(template.scn))
+    return Query(filled(template.sql), template.relations, scn)
 
 
-@lru_cache(512)
-def _parsed(sql: str) -> tuple[exp.Select, tuple[str, ...]]:
-    """The statement, and the names of its binds as they come."""
+@lru_cache(1_024)
+def _template(sql: str) -> _Template:
     try:
         tokens = sqlglot.tokenize(sql, dialect="oracle")
         tree = sqlglot.parse_one(sql, dialect="oracle")
@@ -71,21 +88,20 @@ def _parsed(sql: str) -> tuple[exp.Select, tuple[str, ...]]:
         raise OracleError(900)
     if any(column.args.get("join_mark") for column in tree.find_all(exp.Column)):
         raise OracleError(900)
-    after_colon = (
+    names = tuple(
         name.text
         for colon, name in pairwise(tokens)
         if colon.token_type is TokenType.COLON and name.start == colon.end + 1
     )
-    return tree, tuple(after_colon)
+    return _Translation().template(tree, names)
 
 
 class _Translation:
-    def __init__(self, values: Mapping[str, Bind]) -> None:
-        self._values = values
+    def __init__(self) -> None:
         self._relations: list[tuple[str | None, str]] = []
-        self._scns: set[int] = set()
+        self._scns: set[str] = set()
 
-    def query(self, tree: exp.Select) -> Query:
+    def template(self, tree: exp.Select, names: tuple[str, ...]) -> _Template:
         # From the leaves up, so that what stands for a node holds what stands for its parts. The root stays.
         for node in reversed(list(tree.walk())):
             translated = self._node(node)
@@ -93,8 +109,7 @@ class _Translation:
                 node.replace(translated)
         if len(self._scns) > 1:
             raise OracleError(900)
-        scn = next(iter(self._scns), None)
-        return Query(tree.sql("postgres"), tuple(self._relations), scn)
+        return _Template(tree.sql("postgres"), names, tuple(self._relations), next(iter(self._scns), None))
 
     def _node(self, node: exp.Expr) -> exp.Expr:
         match node:
@@ -103,7 +118,7 @@ class _Translation:
             case exp.Table():
                 return self._table(node)
             case exp.Placeholder():
-                return _literal(self._values[node.name])
+                return exp.Var(this=f"\0{node.name}\0")
             case exp.Literal() if node.is_string and not node.this:
                 return exp.null()
             case exp.CurrentTimestamp() if node.args.get("sysdate"):
@@ -134,7 +149,7 @@ class _Translation:
         if version is not None:
             if version.name.upper() != "SCN" or version.args.get("kind") != "AS OF":
                 raise OracleError(900)
-            self._scns.add(_whole(version.expression.name))
+            self._scns.add(version.expression.name)
             node.set("version", None)
         return node
 
@@ -155,21 +170,21 @@ def _folded(identifier: exp.Identifier) -> str:
     return str(identifier.name).lower()
 
 
-def _literal(value: Bind) -> exp.Expr:
+def _literal(value: Bind) -> str:
     match value:
         case None | "":
-            return exp.null()
+            return "NULL"
         case str():
-            return exp.Literal.string(value)
+            return "'" + value.replace("'", "''") + "'"
         case Decimal():
-            return _raw(f"({value:f})") if value < 0 else exp.Literal.number(f"{value:f}")
+            return f"({value:f})"
         case datetime():
-            return _raw(f"timestamp '{value.isoformat(sep=' ')}'")
+            return f"timestamp '{value.isoformat(sep=' ')}'"
 
 
 def _whole(text: str) -> int:
     try:
-        return int(text)
+        return int(text.strip("()"))
     except ValueError:
         raise OracleError(1722) from None
 
