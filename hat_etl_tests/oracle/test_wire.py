@@ -99,6 +99,13 @@ def test_binds_arrive_as_they_were_sent(oracle: OracleServer, connection: oracle
     assert row == ("çÃ'\"", moment, 0, None)
 
 
+def test_a_statement_that_is_run_again_takes_its_new_binds(connection: oracledb.Connection) -> None:
+    with connection.cursor() as cursor:
+        for whole, text in ((1, "um"), (2, "dois"), (30_000, None), (4, "quatro")):
+            found = cursor.execute("SELECT :whole, :text FROM DUAL", {"whole": whole, "text": text}).fetchall()
+            assert found == [(whole, text)]
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -83,6 +83,7 @@ class Execute:
 
     sql: str | None
     cursor: int
+    bind_types: tuple[OracleType, ...]
     binds: tuple[Bind, ...]
     defines: tuple[OracleType, ...]
     """Types in which the client wants the columns of an open cursor; empty when it takes them as they are."""
@@ -113,13 +114,20 @@ def read_execute(reader: Reader, profile: Profile) -> Execute:
     sql = None if cursor else reader.octets().decode()
     reader.skip_numbers(13)
     defines: tuple[OracleType, ...] = ()
+    bind_types: tuple[OracleType, ...] = ()
     binds: tuple[Bind, ...] = ()
     if has_defines:
         defines = tuple(_read_type(reader, profile) for _ in range(define_count))
     elif bind_count:
-        types = [_read_type(reader, profile) for _ in range(bind_count)]
-        binds = _read_row(reader, types)
-    return Execute(sql, cursor, binds, defines, bool(options & _FETCH_WITH_EXECUTE), rows)
+        bind_types = tuple(_read_type(reader, profile) for _ in range(bind_count))
+        binds = _read_row(reader, bind_types)
+    return Execute(sql, cursor, bind_types, binds, defines, bool(options & _FETCH_WITH_EXECUTE), rows)
+
+
+def read_again(reader: Reader, bind_types: Sequence[OracleType]) -> tuple[Bind, ...]:
+    """The rest of a request to run a cursor again: other values for binds of the types that it had before."""
+    reader.skip_numbers(2)  # options
+    return _read_row(reader, bind_types) if bind_types else ()
 
 
 def _read_type(reader: Reader, profile: Profile) -> OracleType:

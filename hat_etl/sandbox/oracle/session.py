@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from hat_etl.sandbox.oracle import messages
-from hat_etl.sandbox.oracle.codec import Incomplete, Reader
+from hat_etl.sandbox.oracle.codec import Incomplete, OracleType, Reader
 from hat_etl.sandbox.oracle.errors import OracleError
 from hat_etl.sandbox.oracle.faults import CutOff, EndEarly, HangUp, Silence
 from hat_etl.sandbox.oracle.logon import Account, Challenge
@@ -34,7 +34,7 @@ class _Cursor:
     """A statement that the client has open."""
 
     sql: str
-    binds: tuple[Bind, ...]
+    bind_types: tuple[OracleType, ...]
     rows: Rows
     encoded: Iterator[Encoded]
     last: Encoded | None = None
@@ -164,7 +164,8 @@ class Session:
                 self._send_rows(number, rows, b"")
             case Function.REEXECUTE | Function.REEXECUTE_AND_FETCH:
                 number, rows = reader.number(), reader.number()
-                self._run_again(number, self._cursor(number).binds)
+                bind_types = self._cursor(number).bind_types
+                self._run_again(number, bind_types, messages.read_again(reader, bind_types))
                 self._send_rows(number, rows, b"")
             case Function.PING:
                 self._answer(self._status())
@@ -219,11 +220,11 @@ class Session:
                 return
             rows = self._open(sql, asked.binds)
             number = next(self._numbers)
-            self._cursors[number] = _Cursor(sql, asked.binds, rows, rows.encoded(self._patiently))
+            self._cursors[number] = _Cursor(sql, asked.bind_types, rows, rows.encoded(self._patiently))
             head = messages.describe(rows.columns, self._profile)
         else:
             number, head = asked.cursor, b""
-            self._run_again(number, asked.binds or self._cursor(number).binds)
+            self._run_again(number, asked.bind_types, asked.binds)
         if asked.fetches and asked.rows:
             self._send_rows(number, asked.rows, head)
         else:
@@ -273,11 +274,11 @@ class Session:
             raise OracleError(1001)
         return self._cursors[number]
 
-    def _run_again(self, number: int, binds: tuple[Bind, ...]) -> None:
+    def _run_again(self, number: int, bind_types: tuple[OracleType, ...], binds: tuple[Bind, ...]) -> None:
         cursor = self._cursor(number)
         self._release(cursor)
         rows = self._open(cursor.sql, binds)
-        self._cursors[number] = _Cursor(cursor.sql, binds, rows, rows.encoded(self._patiently))
+        self._cursors[number] = _Cursor(cursor.sql, bind_types, rows, rows.encoded(self._patiently))
 
     def _close(self, number: int) -> None:
         cursor = self._cursors.pop(number, None)

@@ -1,0 +1,145 @@
+"""Every question that runs put to a snapshot has the same answer from Oracle as from PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from hat_etl.entities import ENTITIES
+from hat_etl.entities.model import Entity
+from hat_etl.sandbox.server import READER
+from hat_etl.source.erp import open_source
+from hat_etl.source.reader import Range, Snapshot, Source, ViewShape
+from hat_etl.tenants import store
+from hat_etl_tests.failures.ground import Ground, Server
+from hat_etl_tests.oracle.conftest import address, started
+
+Row = dict[str, Any]
+each_entity = pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.table)
+
+
+@dataclass
+class Side:
+    """One database: its reader and a snapshot."""
+
+    source: Source
+    snapshot: Snapshot
+
+    def ask(self, entity: Entity, question: Callable[[Snapshot, ViewShape], Any]) -> Any:
+        return question(self.snapshot, self.source.describe(entity))
+
+
+@pytest.fixture(scope="module")
+def sides(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Side, Side]]:
+    oracle = started(server)
+    grounds = (
+        Ground(server, tmp_path_factory.mktemp("postgresql")),
+        Ground(server, tmp_path_factory.mktemp("oracle"), dialect="oracle", erp_url=address(oracle, READER)),
+    )
+    with ExitStack() as stack:
+        stack.callback(oracle.close)
+        made = []
+        for ground in grounds:
+            ground.write()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("HAT_ETL_TENANTS", str(ground.folder))
+                source = stack.enter_context(closing(open_source(store.load(ground.name))))
+            made.append(Side(source, stack.enter_context(source.snapshot())))
+        yield made[0], made[1]
+
+
+def rows(batches: Iterable[pa.RecordBatch]) -> list[Row]:
+    """Rows by Recno, with texts and numbers as the transform takes them."""
+    found = [row for batch in batches for row in batch.to_pylist()]
+    return sorted(
+        ({name: _plain(value) for name, value in row.items()} for row in found), key=lambda row: row["source_recno"]
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.strip(" ") or None
+    return str(value) if isinstance(value, float) else value
+
+
+def numbers(entity: Entity, found: list[Row]) -> list[Row]:
+    """Numbers as doubles: PostgreSQL sends these, and Oracle exact decimals."""
+    names = [column.name for column in entity.columns if column.numeric_source]
+    return [row | {name: None if row[name] is None else float(row[name]) for name in names} for row in found]
+
+
+def everything(snapshot: Snapshot, shape: ViewShape) -> list[Row]:
+    bounds = snapshot.bounds(shape)
+    return [] if bounds is None else rows(snapshot.stream(shape, bounds))
+
+
+@each_entity
+def test_rows_counts_and_fingerprints_are_the_same(entity: Entity, sides: tuple[Side, Side]) -> None:
+    postgresql, oracle = sides
+    found = numbers(entity, oracle.ask(entity, everything))
+    theirs = numbers(entity, postgresql.ask(entity, everything))
+    assert len(found) > 3
+    assert _finite(found) == _finite(theirs)
+
+    def facts(snapshot: Snapshot, shape: ViewShape) -> list[Any]:
+        bounds = snapshot.bounds(shape)
+        assert bounds is not None
+        middle = (bounds.low + bounds.high) // 2
+        parts = [Range(bounds.low, middle), Range(bounds.high, bounds.high)]
+        return [
+            bounds,
+            *(snapshot.fingerprint(shape, part) for part in (bounds, *parts)),
+            snapshot.live(shape),
+            snapshot.live_by_bucket(shape),
+            *(_sorted(snapshot.live_recnos(shape, among)) for among in ([], parts)),
+        ]
+
+    assert oracle.ask(entity, facts) == postgresql.ask(entity, facts)
+
+
+def _finite(found: list[Row]) -> list[Row]:
+    """Without what no NUMBER can hold."""
+    return [
+        {name: value for name, value in row.items() if not (isinstance(value, float) and not abs(value) < 1e125)}
+        for row in found
+    ]
+
+
+def _sorted(batches: Iterable[pa.Array]) -> list[int]:
+    return sorted(recno for batch in batches for recno in batch.to_pylist())
+
+
+@each_entity
+def test_rows_by_stamp_and_by_recno_are_the_same(entity: Entity, sides: tuple[Side, Side]) -> None:
+    postgresql, oracle = sides
+    stamped = [row for row in postgresql.ask(entity, everything) if row["source_stamp"] is not None]
+    latest = max(row["source_stamp"] for row in stamped).replace(tzinfo=UTC)
+
+    def chosen(snapshot: Snapshot, shape: ViewShape) -> list[list[int]]:
+        recnos = np.array([1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 10**9], dtype=np.int64)
+        moments = (datetime(2025, 6, 1, tzinfo=UTC), latest, latest + timedelta(microseconds=1))
+        asked = [*(snapshot.changed(shape, moment) for moment in moments), snapshot.rows(shape, recnos)]
+        return [[row["source_recno"] for row in rows(batches)] for batches in asked]
+
+    assert oracle.ask(entity, chosen) == postgresql.ask(entity, chosen)
+
+
+@each_entity
+def test_rows_are_found_by_the_key_that_hat_shows(entity: Entity, sides: tuple[Side, Side], server: Server) -> None:
+    with server.admin("hat_loaded") as hat:
+        names = ", ".join(f"coalesce({name}::text, '')" for name in entity.key)
+        wanted = hat.execute(
+            f"SELECT source_recno, {names} FROM hat.{entity.table} ORDER BY source_recno LIMIT 3"
+        ).fetchall()
+    _, oracle = sides
+    for recno, *parts in wanted:
+        key = {name: part for name, part in zip(entity.key, parts, strict=True) if part}
+        found = oracle.ask(entity, lambda snapshot, shape, key=key: rows(snapshot.matching(shape, key)))
+        assert recno in {row["source_recno"] for row in found}
