@@ -159,6 +159,11 @@ def test_names_are_those_of_oracle(connection: oracledb.Connection) -> None:
                 cursor.execute(statement)
 
 
+def test_what_other_clients_ask_when_they_log_in_is_answered(connection: oracledb.Connection) -> None:
+    with connection.cursor() as cursor:
+        assert cursor.execute("SELECT DBTIMEZONE FROM DUAL").fetchone() == ("+00:00",)
+
+
 def test_an_empty_text_is_null(connection: oracledb.Connection) -> None:
     with connection.cursor() as cursor:
         assert cursor.execute("SELECT COUNT(*) FROM DUAL WHERE '' = ''").fetchone() == (0,)
