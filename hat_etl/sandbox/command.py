@@ -116,8 +116,8 @@ def billing_of(folder: Path) -> BillingSandbox:
 
 def down(folder: Path | None = None) -> bool:
     """Stop the sandbox; its data stays for the next ``up``. False when it was not running."""
-    folder = folder or server.default_folder()
-    billing.down(folder.resolve())
+    folder = (folder or server.default_folder()).resolve()
+    billing.down(folder)
     if folder.exists():
         oracle.stop(folder)
     return server.down(folder)

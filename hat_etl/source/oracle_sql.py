@@ -26,7 +26,7 @@ _NUMBER_BYTES = 32
 _CONTROLS = "".join(map(chr, (*range(1, 0x20), 0x7F, *range(0x80, 0xA0))))
 """What the transform takes for blanks. NUL is not among them: no bind brings it everywhere."""
 
-_PLACES = tuple(range(0, 39))
+
 _ZEROS_AT_THE_END = r"^(-?[0-9]+(?:\.[0-9]*[1-9])?)\.?0*$"
 """Of a number without an exponent, with which Arrow writes the very small ones."""
 
@@ -151,7 +151,7 @@ def raw_batch(batch: pa.RecordBatch, selected: Selected) -> pa.RecordBatch:
 
 def plain(column: pa.Array) -> pa.Array:
     """Exact decimals as whole numbers, or else as decimal text without zeros at the end."""
-    for places in _PLACES:
+    for places in range(39):
         try:
             shorter = column.cast(pa.decimal256(76, places))
         except pa.ArrowInvalid:

@@ -13,11 +13,12 @@ from hat_etl.sandbox.oracle.errors import OracleError
 from hat_etl.sandbox.oracle.faults import CutOff, EndEarly, Fault, HangUp, Hold, Overwrite, Reset, Silence
 from hat_etl.sandbox.oracle.server import OracleServer
 from hat_etl.sandbox.server import PLS
-from hat_etl.source import oracle_session
+from hat_etl.source import oracle_session, oracle_sql
 from hat_etl.source.erp import open_source
 from hat_etl.source.oracle import OracleSource
 from hat_etl.tenants import store
 from hat_etl_tests.failures import changes
+from hat_etl_tests.failures.commands import Result
 from hat_etl_tests.failures.ground import DEADLINE, Ground, Server
 from hat_etl_tests.failures.syncing import Shown, assert_told, synced
 from hat_etl_tests.oracle.conftest import PASSWORD, address
@@ -25,7 +26,18 @@ from hat_etl_tests.oracle.conftest import PASSWORD, address
 BENEFICIARIES = 'AS C3, "CODIGOSEMDIGITO"'
 """Only in the statement that reads whole rows of beneficiaries."""
 SECOND_BATCH = 2_000
-"""A row of beneficiaries that stands behind rows which are staged already."""
+"""A row of beneficiaries that stands behind rows which were handed on already, where batches are small."""
+
+
+def small_batches() -> None:
+    """Called in the process of a command."""
+    oracle_sql.FEWEST_ROWS = oracle_sql.MOST_ROWS = 500
+
+
+def load(ground: Ground, *arguments: str) -> Result:
+    """A load with small batches."""
+    return ground.start("load", ground.name, "--json", *arguments, prepare=small_batches).wait()
+
 
 LOST = [OracleError(28), OracleError(3113), Reset(), HangUp(), CutOff()]
 
@@ -40,9 +52,10 @@ def test_a_connection_lost_in_the_middle_of_a_range_goes_on_where_it_was(
 ) -> None:
     before = ground.contents()
     oracle.faults.plant(Fault(BENEFICIARIES, SECOND_BATCH, fault))
-    report = ground.load("--only", "beneficiaries")
+    result = load(ground, "--only", "beneficiaries")
+    assert result.exit_code == 0, result.err
     assert ground.contents() == before
-    (table,) = report["tables"]
+    (table,) = result.document["tables"]
     assert table["read"] == _physical_rows(ground)
     moments = {scn for sql, scn in oracle.statements if BENEFICIARIES in sql}
     assert len(moments) == 1
@@ -64,10 +77,10 @@ def test_without_the_right_to_look_back_a_lost_connection_ends_the_run_and_it_ca
 ) -> None:
     before, state = ground.contents(), ground.state()
     ground.erp_url = address(oracle, "present")
-    oracle.faults.plant(Fault('AS C3, "CODIGOSEMDIGITO"', SECOND_BATCH, Reset()))
-    result = ground.run("load", ground.name)
+    oracle.faults.plant(Fault(BENEFICIARIES, SECOND_BATCH, Reset()))
+    result = load(ground)
     assert result.exit_code == 4
-    assert_told(result.err, "beneficiaries", "DPY-4011", "hat-etl load demo --resume")
+    assert_told(result.err, "Reading the ERP failed (DPY-", "hat-etl load demo --resume")
     assert ground.state() == state
     ground.load("--resume")
     assert ground.contents() == before
@@ -84,12 +97,12 @@ def test_a_load_whose_moment_expires_shows_one_later_moment_in_all_tables(
     hold = Hold()
     for fault in (hold, OracleError(code)):
         oracle.faults.plant(Fault(BENEFICIARIES, SECOND_BATCH, fault))
-    load = ground.start("load", ground.name, "--json")
+    running = ground.start("load", ground.name, "--json", prepare=small_batches)
     assert hold.reached.wait(DEADLINE)
     with ground.in_erp() as erp:
         changes.some(erp, seed=7)
     hold.go_on.set()
-    result = load.wait()
+    result = running.wait()
     assert result.exit_code == 0, result.err
     shown = Shown.by(ground)
     read = [scn for sql, scn in oracle.statements if " AS C3" in sql]
@@ -135,7 +148,7 @@ def test_a_moment_that_never_lasts_ends_the_run(oracle: OracleServer, ground: Gr
 def test_rows_that_the_server_leaves_out_are_missed(oracle: OracleServer, ground: Ground) -> None:
     before = ground.state()
     oracle.faults.plant(Fault(BENEFICIARIES, SECOND_BATCH, EndEarly()))
-    result = ground.run("load", ground.name, "--only", "beneficiaries")
+    result = load(ground, "--only", "beneficiaries")
     assert result.exit_code == 4
     assert_told(result.err, "demo / beneficiaries", "2,000 arrived", "hat-etl load demo --resume")
     assert ground.state() == before
@@ -150,12 +163,12 @@ def test_a_table_that_is_redefined_during_a_load_stops_it(
     ground.erp_url = address(oracle)
     hold = Hold()
     oracle.faults.plant(Fault(" AS C3", 0, hold))
-    load = ground.start("load", ground.name)
+    running = ground.start("load", ground.name)
     assert hold.reached.wait(DEADLINE)
     with ground.in_erp() as erp:
         erp.execute("ALTER TABLE protheus.bih010 ADD COLUMN bih_novo char(3)")
     hold.go_on.set()
-    result = load.wait()
+    result = running.wait()
     assert result.exit_code == 4
     assert_told(result.err, "demo / user_types", "HAT_BIH_TipoUsuario", "redefined", "ORA-01466", "--resume")
     assert ground.state() == before

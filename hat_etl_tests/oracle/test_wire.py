@@ -61,6 +61,23 @@ def test_rows_full_of_repeats_arrive_as_they_are_whatever_the_batch(
     assert sorted((int(recno), *rest) for recno, *rest in found) == wanted
 
 
+@pytest.mark.parametrize("size", [1, 2, 7, 100])
+def test_repeated_decimals_arrive_as_they_are_across_fetches(
+    size: int, connection: oracledb.Connection, server: Server
+) -> None:
+    """A driver of version 26.0.0 dies of this (its issue 605)."""
+    with server.admin("pls") as erp:
+        wanted = erp.execute(
+            "SELECT recno, carencia::int FROM hat.hat_bb2_grupocob_produto WHERE recno <= 300 ORDER BY 1"
+        ).fetchall()
+    query = "SELECT RECNO, CARENCIA FROM HAT.HAT_BB2_GRUPOCOB_PRODUTO WHERE RECNO <= 300"
+    schema = pa.schema([("RECNO", pa.decimal128(38, 0)), ("CARENCIA", pa.decimal128(19, 4))])
+    found = []
+    for frame in connection.fetch_df_batches(query, size=size, requested_schema=schema):
+        found += [tuple(map(int, row.values())) for row in pa.table(frame).to_pylist()]
+    assert sorted(found) == wanted
+
+
 def test_tuples_and_asynchronous_clients_see_the_same(
     oracle: OracleServer, connection: oracledb.Connection, erp_rows: list[tuple[object, ...]]
 ) -> None:
@@ -140,6 +157,11 @@ def test_names_are_those_of_oracle(connection: oracledb.Connection) -> None:
         ):
             with pytest.raises(oracledb.DatabaseError, match=code):
                 cursor.execute(statement)
+
+
+def test_what_other_clients_ask_when_they_log_in_is_answered(connection: oracledb.Connection) -> None:
+    with connection.cursor() as cursor:
+        assert cursor.execute("SELECT DBTIMEZONE FROM DUAL").fetchone() == ("+00:00",)
 
 
 def test_an_empty_text_is_null(connection: oracledb.Connection) -> None:

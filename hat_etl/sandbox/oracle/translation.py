@@ -117,6 +117,8 @@ class _Translation:
                 return exp.to_identifier(_folded(node), quoted=True)
             case exp.Table():
                 return self._table(node)
+            case exp.Column() if node.name == "dbtimezone" and not node.table:
+                return exp.Literal.string("+00:00")
             case exp.Placeholder():
                 return exp.Var(this=f"\0{node.name}\0")
             case exp.Literal() if node.is_string and not node.this:
