@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import IntEnum
 from functools import lru_cache
@@ -205,14 +205,13 @@ def _date_of(text: bytes) -> bytes:
     return octets(oracle_date(datetime.fromisoformat(text.decode("ascii"))))
 
 
+_LOCAL = timezone(timedelta(hours=-3))
+"""Offset with which moments that have one are shown."""
+
+
 @lru_cache(1 << 12)
 def _timestamp_tz_of(text: bytes) -> bytes:
-    return octets(oracle_timestamp_tz(_zoned(text.decode("ascii"))))
-
-
-def _zoned(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return octets(oracle_timestamp_tz(datetime.fromisoformat(text.decode("ascii")).astimezone(_LOCAL)))
 
 
 def _double_of(text: bytes) -> bytes:
