@@ -219,7 +219,7 @@ def test_a_load_that_may_not_log_in_changes_nothing(oracle: OracleServer, ground
     ground.erp_url, before = address(oracle, password="errada"), ground.state()
     result = ground.run("load", ground.name)
     assert result.exit_code == 4
-    assert_told(result.err, "demo: The ERP database cannot be reached", "ORA-01017", "hat-etl doctor demo")
+    assert_told(result.err, "The ERP database cannot be reached", "ORA-01017", "hat-etl doctor demo")
     assert ground.state() == before
 
 
