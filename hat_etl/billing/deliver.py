@@ -16,7 +16,6 @@ from hat_etl.billing.operators.profile import operator_of
 from hat_etl.billing.push import enqueue_status
 from hat_etl.billing.states import State
 from hat_etl.billing.store import Lot, Store, store_of
-from hat_etl.billing.validate import validate_pulled
 from hat_etl.billing.work import Breaker, StageReport, each
 from hat_etl.errors import DataError, DecisionNeeded
 from hat_etl.target.database import Connection
@@ -31,7 +30,6 @@ def send(tenant: Tenant) -> StageReport:
     report = StageReport(tenant.name, "send")
     with store_of(tenant) as store, store.stage("send"), operator_of(tenant) as operator:
         _doubt_interrupted(store, report)
-        validate_pulled(store, report)
         _queue(store)
         breaker = Breaker()
 

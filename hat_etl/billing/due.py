@@ -6,7 +6,7 @@ from hat_etl.billing.store import store_of
 from hat_etl.tenants.config import Tenant
 
 _QUESTIONS = {
-    "send": "SELECT FROM hat_etl.billing_lots l WHERE hold IS NULL AND (state IN ('pulled', 'validated', 'sent')"
+    "send": "SELECT FROM hat_etl.billing_lots l WHERE hold IS NULL AND (state IN ('validated', 'sent')"
     " OR (state = 'unknown' AND state_since <= now() - make_interval(secs => %(doubt)s))"
     " OR (state = 'queued' AND EXISTS (SELECT FROM hat_etl.billing_outbox o WHERE o.lot = l.lot"
     " AND kind = 'deliver' AND o.state = 'waiting' AND not_before <= now())))",

@@ -39,6 +39,7 @@ def pull(tenant: Tenant) -> StageReport:
         closing(Files(tenant)) as files,
     ):
         _Pull(store, api, files, report).all()
+        # Only when the list is through: before that, a lot may be known whose predecessor is not.
         validate_pulled(store, report)
     return report.finish()
 

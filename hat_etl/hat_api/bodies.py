@@ -29,6 +29,10 @@ def _blank_is_none(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
+def _null_is_false(value: Any) -> Any:
+    return False if _blank_is_none(value) is None else value
+
+
 _Optional = Annotated[str | None, BeforeValidator(_blank_is_none)]
 _OptionalNumber = Annotated[int | None, BeforeValidator(_blank_is_none)]
 
@@ -43,7 +47,7 @@ class LotItem(Body):
     status: _OptionalNumber = None
     tracking_status: _OptionalNumber = None
     protocol: _Optional = None
-    is_deleted: bool = False
+    is_deleted: Annotated[bool, BeforeValidator(_null_is_false)] = False
     azure_storage_file_path: _Optional = None
     azure_storage_sas_token: SecretStr | None = None
 
@@ -80,7 +84,7 @@ class IntegrationAnswer(Body):
     id_tenant: _Optional = None
     code: _Optional = None
     message: _Optional = None
-    detailed_message: list[Any] = []
+    detailed_message: list[Any] | str | None = None
 
 
 class Authorization(Body):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from hat_etl.billing.decisions import retry
 from hat_etl.billing.loop import run_all
 from hat_etl.billing.push import enqueue_status
 from hat_etl.billing.store import store_of
-from hat_etl.errors import DataError, DecisionNeeded, OperatorError
+from hat_etl.errors import DataError, DecisionNeeded, HatApiError, OperatorError
 from hat_etl.hat_api.transport import Unreachable
 from hat_etl.sandbox.hat.lots import Recipe, make
 from hat_etl.sandbox.operator.behaviour import Behaviour, Mishap
@@ -247,6 +248,27 @@ def test_lots_of_a_provider_arrive_in_their_order_whatever_hat_lists_first(world
     for provider in ("000123", "000456", "000789"):
         numbers = [int(lot.number) for lot in arrived if lot.provider == provider]
         assert numbers == sorted(numbers)
+
+
+def test_nothing_is_sent_before_hats_whole_list_was_seen(world: World) -> None:
+    for number in ("9", "10", "11", "12"):  # HAT lists 10, 11 and 12 on its first page
+        world.add(number=number)
+    hat, lists = world.hat_faults._app, []
+
+    async def dying(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"].endswith("/batchesAuthorization"):
+            lists.append(scope["path"])
+        gone = {"path": "/gone", "raw_path": b"/gone"} if len(lists) > 1 else {}
+        await hat({**scope, **gone}, receive, send)
+
+    world.hat_faults._app = dying
+    with pytest.raises(HatApiError):
+        world.pull()
+    world.send()
+    assert world.states() == {"10": "pulled", "11": "pulled", "12": "pulled"}
+    world.hat_faults._app = hat
+    world.loop()
+    assert list(world.at_operator()) == ["9", "10", "11", "12"]
 
 
 @pytest.mark.parametrize("deliver", ["soap", "pls"])

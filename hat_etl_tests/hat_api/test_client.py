@@ -118,6 +118,15 @@ def test_one_broken_item_hides_no_other() -> None:
         page_of(LotItem, [])
 
 
+def test_what_hat_leaves_empty_is_not_broken() -> None:
+    empty = {"isDeleted": None, "status": "", "protocol": None, "batchDate": " ", "azureStorageSasToken": None}
+    page = page_of(LotItem, {"items": [{"batchNumber": "7", "healthProviderId": 1, **empty}], "hasNext": None})
+    (item,) = page.items
+    assert (item.is_deleted, item.status, item.batch_date, page.has_next) == (False, None, None, False)
+    deleted = page_of(LotItem, {"items": [{"batchNumber": "7", "healthProviderId": "1", "isDeleted": "true"}]})
+    assert deleted.items[0].is_deleted
+
+
 def test_no_log_holds_an_address_or_a_token(
     hat: Hat, connect: Callable[..., HatApi], caplog: pytest.LogCaptureFixture
 ) -> None:
