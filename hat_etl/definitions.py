@@ -7,6 +7,7 @@ import dagster as dg
 from hat_etl.orchestration import billing
 from hat_etl.orchestration.assets import VIEWS, tenant_spec
 from hat_etl.orchestration.checks import tenant_checks
+from hat_etl.orchestration.forgetting import housekeeping, nightly
 from hat_etl.orchestration.lateness import late_tenants
 from hat_etl.orchestration.loading import initial_load, load_tenant
 from hat_etl.orchestration.notifications import tell_failures
@@ -17,7 +18,8 @@ from hat_etl.orchestration.schedules import due_tenants, window_openings
 defs = dg.Definitions(
     assets=[load_tenant, tenant_spec(), *VIEWS, *billing.ASSETS],
     asset_checks=[tenant_checks, billing.billing_checks],
-    jobs=[initial_load, incremental_sync, reconcile, undo, *billing.JOBS.values()],
+    jobs=[initial_load, incremental_sync, reconcile, undo, housekeeping, *billing.JOBS.values()],
+    schedules=[nightly],
     sensors=[tenant_partitions, due_tenants, window_openings, late_tenants, tell_failures, *billing.SENSORS],
     # Also for what is materialised from the asset graph: one step gains nothing from a process of its own.
     executor=dg.in_process_executor,

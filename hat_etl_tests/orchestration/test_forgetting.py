@@ -1,0 +1,56 @@
+"""Old runs are forgotten, with their events and logs; what goes on, is recent, or stands last on the board stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster import DagsterRunStatus
+
+from hat_etl.definitions import defs
+from hat_etl.orchestration.forgetting import forget
+
+
+@pytest.fixture
+def instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.get() as opened:
+        yield opened
+
+
+def made(instance: dg.DagsterInstance, tenant: str, status: DagsterRunStatus = DagsterRunStatus.SUCCESS) -> str:
+    job = defs.resolve_job_def("incremental_sync")
+    run = instance.create_run_for_job(job, tags={"dagster/partition": tenant}, status=status)
+    instance.report_engine_event("Something.", run)
+    return run.run_id
+
+
+def test_old_runs_are_forgotten_and_the_last_of_each_tenant_stays(instance: dg.DagsterInstance) -> None:
+    first, failed, last = (
+        made(instance, "acme"),
+        made(instance, "acme", DagsterRunStatus.FAILURE),
+        made(instance, "acme"),
+    )
+    going_on, other = made(instance, "slow", DagsterRunStatus.STARTED), made(instance, "slow")
+    assert forget(instance, datetime.now(UTC) - timedelta(days=1)) == 0
+    assert forget(instance, datetime.now(UTC) + timedelta(days=1)) == 2
+    assert {run.run_id for run in instance.get_runs()} == {last, going_on, other}
+    for run in (first, failed):
+        assert instance.all_logs(run) == []
+    assert instance.all_logs(last) != []
+
+
+def test_the_logs_of_a_forgotten_run_are_gone(instance: dg.DagsterInstance, home: Path) -> None:
+    old = housekeeping(instance)
+    assert list(home.rglob(f"*{old}*/**/*.out")) != []
+    housekeeping(instance)
+    assert forget(instance, datetime.now(UTC) + timedelta(days=1)) == 1
+    assert list(home.rglob(f"*{old}*/**/*.out")) == []
+
+
+def housekeeping(instance: dg.DagsterInstance) -> str:
+    result = defs.resolve_job_def("housekeeping").execute_in_process(instance=instance)
+    assert result.success
+    return result.run_id
