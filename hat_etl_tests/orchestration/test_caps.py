@@ -85,7 +85,8 @@ def write_tenants(demo: Demo) -> list[str]:
         server = OTHER if name == OTHER else "one"
         (demo.tenants / f"{name}.toml").write_text(
             f'name = "{name}"\nans_registry = "412345"\n[erp]\ndialect = "postgresql"\nurl = "file:{name}-erp.url"\n'
-            f'schema = "protheus"\nviews_schema = "hat"\ncompany = "01"\nconnections = {CONNECTIONS}\nserver = "{server}"\n'
+            f'schema = "protheus"\nviews_schema = "hat"\ncompany = "01"\nconnections = {CONNECTIONS}\n'
+            f'server = "{server}"\n'
             f'[hat]\nurl = "file:{name}-hat.url"\n[schedule]\nincremental = "0 3 1 1 *"\n',
             encoding="utf-8",
         )
