@@ -265,7 +265,8 @@ def render(ticks: Ticks, overhead: Overhead, beneficiaries: int) -> str:
         "# Benchmarks of the control room",
         "",
         f"Written by `make bench-ui` on {date.today():%Y-%m-%d}: {os.cpu_count()} cores, Dagster {dg.__version__} with"
-        " daemon and code server in processes of their own, storage on PostgreSQL.",
+        " daemon and code server in processes of their own, storage on PostgreSQL. Load of the machine over the last 15"
+        f" minutes: {os.getloadavg()[2]:.1f}; above its number of cores, all takes longer.",
         "",
         f"## {ticks.tenants:,} tenants",
         "",
