@@ -104,8 +104,21 @@ def _error(entry: etree._LogEntry) -> SchemaError:
     return SchemaError(entry.type_name, entry.message or "", entry.path or "", entry.line)
 
 
+_COMPILING = threading.Lock()
+
+
 def compiled(path: Path) -> etree.XMLSchema:
     """Compile a schema and those beside it. Raises lxml's errors, and OSError when a file is missing."""
+    with _COMPILING:
+        try:
+            return _compile(path)
+        except etree.XMLSchemaParseError:
+            # How included files are found is a setting of the whole process, which lxml changes for each parse: once,
+            # under load, a schema that is right was refused while other threads read lots. A wrong one is so twice.
+            return _compile(path)
+
+
+def _compile(path: Path) -> etree.XMLSchema:
     return etree.XMLSchema(etree.parse(str(path), xsd_parser()))
 
 
