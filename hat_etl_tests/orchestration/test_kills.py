@@ -23,7 +23,7 @@ from hat_etl_tests.orchestration.daemon import Daemon, run_process
 from hat_etl_tests.orchestration.test_runs import RENAME
 
 MOMENTS = int(os.environ.get("HAT_ETL_DAGSTER_KILLS", "1"))
-"""How many moments are tried for each."""
+"""How many moments are tried for each: while the run goes on, and others by chance."""
 SUCCESS = dg.DagsterRunStatus.SUCCESS
 EVENTS = 24
 """About so many events are written for a sync, from its queueing to its end."""
@@ -47,6 +47,17 @@ class Room:
 
             self.daemon.wait_for(written, f"{number} events")
 
+    def await_run(self) -> psutil.Process:
+        """Until the run goes on; gives its process."""
+        found: list[psutil.Process] = []
+
+        def goes_on() -> bool:
+            found[:] = filter(None, [run_process(self.instance)])
+            return bool(found)
+
+        self.daemon.wait_for(goes_on, "the process of the run")
+        return found[0]
+
     def await_end(self) -> list[dg.DagsterRun]:
         """Until every run has ended, the last one well; gives them, latest first."""
 
@@ -66,10 +77,7 @@ class Room:
     # -- what is killed ----------------------------------------------------------------------------------------------
 
     def kill_run(self) -> None:
-        self.daemon.wait_for(lambda: run_process(self.instance) is not None, "the process of the run")
-        process = run_process(self.instance)
-        assert process is not None
-        process.kill()
+        self.await_run().kill()
 
     def kill_daemon(self) -> None:
         self.daemon.kill()
@@ -127,7 +135,10 @@ def test_whatever_is_killed_the_sync_is_made_once_and_every_run_ends(
     rng = random.Random(name)
     room.demo.change_erp(RENAME.format(name.upper(), 20))
     before = room.shown()
-    room.await_moment(rng.randrange(1, EVENTS))
+    if seed:
+        room.await_moment(rng.randrange(1, EVENTS))
+    else:
+        room.await_run()
     kill(room)
     runs = room.await_end()
     assert len(runs) <= 2, "the run, and the one that takes its place"
