@@ -113,8 +113,8 @@ def compiled(path: Path) -> etree.XMLSchema:
         try:
             return _compile(path)
         except etree.XMLSchemaParseError:
-            # How included files are found is a setting of the whole process, which lxml changes for each parse: once,
-            # under load, a schema that is right was refused while other threads read lots. A wrong one is so twice.
+            # Once, under load, a schema that is right was refused while other threads read lots; why is not known. A
+            # schema that is wrong is refused twice.
             return _compile(path)
 
 
@@ -135,7 +135,8 @@ class Schemas:
             for root in (_packaged(), self.folder):
                 folder = root / version
                 if (folder / f"tiss{file_suffix(version)}.xsd").is_file():
-                    self._known[version] = Schema(version, folder)
+                    # One object for all threads: its lock is what keeps them from compiling it side by side.
+                    self._known.setdefault(version, Schema(version, folder))
                     break
         return self._known.get(version)
 
