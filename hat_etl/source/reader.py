@@ -24,6 +24,9 @@ BUCKET = 2_048
 WORD = 1 << 64
 """Sums of Recnos and stamps are kept modulo this."""
 
+Buckets = dict[int, tuple[int, int]]
+"""Number of a bucket to the rows in it and the sum of their Recnos modulo 2^64."""
+
 
 ALIASES: tuple[str, ...] = tuple(sorted({alias for entity in ENTITIES for alias in entity.reads}))
 """Every Protheus table that the views read."""
@@ -181,7 +184,7 @@ class Snapshot(Protocol):
     def live(self, shape: ViewShape) -> tuple[int, int]:
         """Number of live rows and the sum of their Recnos modulo 2**64, counted by the ERP."""
 
-    def live_by_bucket(self, shape: ViewShape) -> dict[int, tuple[int, int]]:
+    def live_by_bucket(self, shape: ViewShape) -> Buckets:
         """The same for each bucket of ``BUCKET`` Recnos: bucket n holds those from n * BUCKET on."""
 
     def live_recnos(self, shape: ViewShape, ranges: Sequence[Range]) -> Generator[pa.Array, None, None]:

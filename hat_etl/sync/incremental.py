@@ -9,52 +9,45 @@ begins anew.
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import psycopg
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import STAMP
 from hat_etl.errors import DecisionNeeded, TargetError
 from hat_etl.source.erp import open_source
-from hat_etl.source.reader import Range, Recnos, Snapshot, Source, ViewShape
+from hat_etl.source.reader import Buckets, Range, Recnos, Snapshot, Source, ViewShape
+from hat_etl.sync import lost_commit
+from hat_etl.sync.brake import check_share, clock_behind, gone_back, latest_rows_older
 from hat_etl.sync.drift import columns_of, stop, survey
 from hat_etl.sync.moment import at_one_moment
-from hat_etl.sync.plan import FULL, WINDOW, select
+from hat_etl.sync.plan import FULL, select
 from hat_etl.sync.run import Problem, Progress, RunReport, Silent, close_ledger, peak_memory
+from hat_etl.sync.view_reader import REPAIR, Absent, Batch, Item, Reading, ViewReader, read_side_by_side
 from hat_etl.sync.window import keep_to
 from hat_etl.target import known, ledger, staging, swap
-from hat_etl.target.database import Connection, TenantDatabase, errors, target_failed
+from hat_etl.target.database import Connection, TenantDatabase, errors
 from hat_etl.target.intake import Intake
 from hat_etl.target.ledger import TableOutcome, Watermark
-from hat_etl.target.merge import Merged, Merger
+from hat_etl.target.merge import BY_INDEX, Merged, Merger
 from hat_etl.tenants.config import Tenant
-from hat_etl.transform import Transformed, Transformer
+from hat_etl.transform import Transformer
 
 AND_KEYS = " + keys"
 """Added to a strategy when all Recnos had to be compared."""
-REPAIR = "repair"
-"""Mode of a run, and strategy of a table, that reads some rows only, and the quarantine."""
 PARENT_CHANGED = "parent changed"
 """Strategy of a table that was not read and lost or regained rows by another one."""
 
 NEVER = datetime.min.replace(tzinfo=UTC)
-_BATCHES_AHEAD = 4
 _MANY_RANGES = 200
 """From so many ranges of differing Recnos on, all Recnos are compared."""
-_COMMIT_QUESTIONS = 20
 
 
 @dataclass(frozen=True)
@@ -78,35 +71,6 @@ class SyncRequest:
     def command(self, tenant: str) -> str:
         """The command that asks the same of ``tenant``."""
         return f"hat-etl sync {tenant}" if self.recnos is None else f"hat-etl reconcile {tenant} --repair"
-
-
-@dataclass
-class _Reading:
-    """What a worker found out about one view."""
-
-    shape: ViewShape
-    strategy: str
-    live: known.Live | None
-    """None when every row was read."""
-    top: tuple[int, datetime] | None
-    went_back: bool | None
-    """Whether the row that was the latest has an older stamp now; None when it is gone, and nothing newer is there."""
-    seconds: float
-
-
-@dataclass(frozen=True)
-class _Batch:
-    table: str
-    raw: pa.RecordBatch
-    out: Transformed
-    repeats: bool
-    """Rows of quarantine that have not changed since the last run judged them."""
-
-
-@dataclass(frozen=True)
-class _Absent:
-    table: str
-    recnos: Recnos
 
 
 def sync(tenant: Tenant, request: SyncRequest, progress: Progress | None = None) -> RunReport:
@@ -181,7 +145,7 @@ class _Sync:
     problems: list[Problem] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     intakes: dict[str, Intake] = field(default_factory=dict)
-    readings: dict[str, _Reading] = field(default_factory=dict)
+    readings: dict[str, Reading] = field(default_factory=dict)
     horizon: datetime = NEVER
     rewound: bool = False
     """Whether the ERP has gone back in time and HAT shall follow."""
@@ -215,9 +179,7 @@ class _Sync:
                 self.progress.phase("reading everything")
                 self._read(snapshot, again, full=True)
             self.progress.phase("comparing keys")
-            for reading in self.readings.values():
-                with errors(self.tenant.name, reading.shape.entity.table, "sync"):
-                    self._compare(snapshot, reading)
+            self._compare(snapshot)
 
     # -- has the ERP gone back in time? ------------------------------------------------------------------------------
 
@@ -227,10 +189,7 @@ class _Sync:
         if snapshot.clock >= ahead - lookback:
             return False
         if not self.request.accept:
-            raise self._brake(
-                f"The ERP's clock shows {snapshot.clock:%Y-%m-%d %H:%M:%S} UTC, and this tenant is synchronised up to"
-                f" {ahead:%Y-%m-%d %H:%M:%S} UTC."
-            )
+            raise self._gone_back(clock_behind(snapshot.clock, ahead))
         return True
 
     def _look_up_latest(self, snapshot: Snapshot, shapes: Sequence[ViewShape]) -> None:
@@ -250,11 +209,7 @@ class _Sync:
         gone = [table for table, reading in self.readings.items() if reading.went_back is None]
         if back or len(gone) > 1:
             if not self.request.accept:
-                raise self._brake(
-                    f"The row changed last in {', '.join(back + gone)} has an older stamp than at the last run"
-                    f"{' or is gone' if gone else ''}.",
-                    table=", ".join(back + gone),
-                )
+                raise self._gone_back(latest_rows_older(back + gone, gone=bool(gone)), ", ".join(back + gone))
             self.rewound = True
         return [
             shape
@@ -262,15 +217,9 @@ class _Sync:
             if (self.rewound or shape.entity.table in gone) and self.readings[shape.entity.table].strategy != FULL
         ]
 
-    def _brake(self, seen: str, table: str | None = None) -> DecisionNeeded:
-        return DecisionNeeded(
-            f"The ERP seems to have gone back in time: {seen}",
-            "See with the operator whether a backup was restored or a clock set back. If HAT shall follow:"
-            f" {self.request.command(self.tenant.name)} --accept"
-            f"{' (reads every row)' if self.request.recnos is None else ''}. Nothing was changed.",
-            tenant=self.tenant.name,
-            table=table,
-        )
+    def _gone_back(self, seen: str, table: str | None = None) -> DecisionNeeded:
+        command, reads_all = self.request.command(self.tenant.name), self.request.recnos is None
+        return gone_back(seen, tenant=self.tenant.name, command=command, reads_all=reads_all, table=table)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -285,8 +234,8 @@ class _Sync:
             self.progress.planned(table, 0)
         settled = self.request.recnos is None and self._is_settled()
         # The widest windows first, so that no connection idles at the end.
-        tasks = [
-            _Reader(
+        readers = [
+            ViewReader(
                 snapshot,
                 shape,
                 Transformer(shape.entity, run=self.run, today=self.today),
@@ -299,33 +248,9 @@ class _Sync:
             )
             for shape in sorted(shapes, key=lambda s: -s.estimated_rows)
         ]
-        ready: queue.Queue[_Batch | _Absent | _Reading | BaseException] = queue.Queue(_BATCHES_AHEAD)
-        stopped = threading.Event()
-
-        def offer(item: _Batch | _Absent | _Reading | BaseException) -> bool:
-            while not stopped.is_set():
-                try:
-                    ready.put(item, timeout=0.2)
-                    return True
-                except queue.Full:
-                    continue
-            return False
-
-        def work(task: _Reader) -> None:
-            try:
-                if not stopped.is_set():
-                    task.read(offer)
-            except BaseException as error:  # noqa: BLE001 - handed to the main thread, which raises it
-                offer(error)
-
-        with ThreadPoolExecutor(min(self.tenant.erp.connections, len(tasks)), "view") as pool:
-            for task in tasks:
-                pool.submit(work, task)
-            try:
-                while any(shape.entity.table not in self.readings for shape in shapes):
-                    self._take(ready.get())
-            finally:
-                stopped.set()
+        with closing(read_side_by_side(readers, self.tenant.erp.connections)) as items:
+            for item in items:
+                self._take(item)
 
     def _again(self, shape: ViewShape) -> Recnos:
         """The rows to be read whatever their stamps say."""
@@ -338,45 +263,60 @@ class _Sync:
         judged = [(mode, "succeeded", self.today) for mode in ("load", "sync")]
         return last in judged and len({mark.run for mark in self.marks.values()}) == 1
 
-    def _take(self, item: _Batch | _Absent | _Reading | BaseException) -> None:
+    def _take(self, item: Item) -> None:
         match item:
-            case _Batch():
+            case Batch():
                 with errors(self.tenant.name, item.table, "sync"):
                     self.intakes[item.table].write(item.raw, item.out, repeats=item.repeats)
                 self.progress.advanced(item.table, item.raw.num_rows)
-            case _Absent():
+            case Absent():
                 self.intakes[item.table].absent(item.recnos)
-            case _Reading():
+            case Reading():
                 self.readings[item.shape.entity.table] = item
-            case _:
-                raise item
 
-    def _compare(self, snapshot: Snapshot, reading: _Reading) -> None:
+    def _compare(self, snapshot: Snapshot) -> None:
         """Find rows that came or went without a stamp, and take them in."""
-        table, shape = reading.shape.entity.table, reading.shape
-        intake, mark, schema = self.intakes[table], self.marks[table], self.database.schema
+        doubtful = []
+        for reading in sorted(self.readings.values(), key=lambda r: -r.shape.estimated_rows):
+            with errors(self.tenant.name, reading.shape.entity.table, "sync"):
+                if self._is_doubtful(reading):
+                    doubtful.append(reading)
+        pool = ThreadPoolExecutor(self.tenant.erp.connections, "buckets")
+        try:  # both servers go through whole tables, at the same time
+            counts = [None if r.live is None else pool.submit(snapshot.live_by_bucket, r.shape) for r in doubtful]
+            for reading, count in zip(doubtful, counts, strict=True):
+                with errors(self.tenant.name, reading.shape.entity.table, "sync"):
+                    self._compare_keys(snapshot, reading, count)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _is_doubtful(self, reading: Reading) -> bool:
+        """Whether the live rows of a view are others than those that were known, and those that were read."""
+        table = reading.shape.entity.table
+        intake, mark = self.intakes[table], self.marks[table]
         if not intake.empty:
             intake.seal()
         if self.request.recnos is not None:
-            return
+            return False
+        if reading.live is None or mark.live_rows is None or mark.live_recnos is None:
+            return True
+        expected = known.Live(mark.live_rows, mark.live_recnos)
+        if not intake.empty:
+            before = known.known_before(self.control, intake, self.database.schema)
+            expected = expected - before + known.live_now(self.control, intake)
+        return expected != reading.live
+
+    def _compare_keys(self, snapshot: Snapshot, reading: Reading, count: Future[Buckets] | None) -> None:
+        """Set all Recnos that were ``seen`` against those of HAT, or those of the buckets whose count differs."""
+        shape, schema = reading.shape, self.database.schema
+        intake = self.intakes[shape.entity.table]
         ranges: list[Range] = []
-        if reading.live is None:
-            intake.make()
+        intake.make()
+        if count is None:
             intake.all_from_seen()
         else:
-            if mark.live_rows is not None and mark.live_recnos is not None:
-                expected = known.Live(mark.live_rows, mark.live_recnos)
-                if not intake.empty:
-                    before = known.known_before(self.control, intake, schema)
-                    expected = expected - before + known.live_now(self.control, intake)
-                if expected == reading.live:
-                    return
-            intake.make()
             intake.make_all()
-            with ThreadPoolExecutor(1, "buckets") as pool:  # both servers go through the whole table, at once
-                found = pool.submit(snapshot.live_by_bucket, shape)
-                expected_by_bucket = known.by_bucket(self.control, intake, schema)
-                ranges = known.differing(expected_by_bucket, found.result())
+            ranges = known.differing(known.by_bucket(self.control, intake, schema), count.result())
             if len(ranges) > _MANY_RANGES:
                 ranges = []
             with closing(snapshot.live_recnos(shape, ranges)) as batches:
@@ -402,13 +342,14 @@ class _Sync:
         except TargetError:
             if not (committing and (self.control.closed or self.control.broken)):
                 raise
-            self._settle_lost_commit(session)
+            lost_commit.settle(self.database, self.tenant.name, self.run, session, self.state)
         self.progress.phase("committed")
 
     def _merge(self) -> None:
         control, schema = self.control, self.database.schema
         control.execute(f"SET LOCAL lock_timeout = '{self.tenant.sync.lock_wait_seconds}s'")
         control.execute("SET CONSTRAINTS ALL DEFERRED")
+        control.execute(BY_INDEX)
         self.progress.phase("merging")
         present = frozenset(swap.existing(control, schema))
         merger = Merger(control, schema, self.run, present, repaired=frozenset(self.request.recnos or ()))
@@ -442,7 +383,8 @@ class _Sync:
                 )
             )
         if not self.request.accept:
-            self._check_brake(changed)
+            command = self.request.command(self.tenant.name)
+            check_share(changed, self.marks, self.tenant.sync, tenant=self.tenant.name, command=command)
         moved = self.readings if self.request.recnos is None else {}
         marks = {table: self._next_mark(reading) for table, reading in moved.items()}
         told = "; ".join(f"{problem.table}: {problem.message}" for problem in self.problems) or None
@@ -452,7 +394,7 @@ class _Sync:
                 ledger.note_shape(control, self.run, table, columns_of(reading.shape))
             ledger.forget_changes(control, self.tenant.sync.undo_days)
 
-    def _next_mark(self, reading: _Reading) -> Watermark:
+    def _next_mark(self, reading: Reading) -> Watermark:
         table = reading.shape.entity.table
         before, live = self.marks[table], reading.live
         if live is None:
@@ -462,135 +404,3 @@ class _Sync:
             top = before.top  # the window was empty
         horizon = self.horizon if self.rewound else max(self.horizon, before.horizon)
         return Watermark(horizon, live.rows, live.recnos, top)
-
-    def _check_brake(self, changed: dict[str, Merged]) -> None:
-        settings, too_much = self.tenant.sync, []
-        for table, merged in changed.items():
-            rows = self.marks[table].live_rows if table in self.marks else None
-            touched = merged.updated + merged.left
-            if rows is not None and touched > max(settings.brake_rows, settings.brake_share * rows):
-                too_much.append(f"{table}: {merged.updated:,} of {rows:,} rows change and {merged.left:,} leave HAT")
-        if too_much:
-            raise DecisionNeeded(
-                f"This run would change an unusual part of HAT: {'; '.join(too_much)}.",
-                "See with the operator whether that is right (a mass update, a purge, a wrong view?). If it is:"
-                f" {self.request.command(self.tenant.name)} --accept. Nothing was changed.",
-                tenant=self.tenant.name,
-                table=", ".join(text.partition(":")[0] for text in too_much),
-            )
-
-    def _settle_lost_commit(self, session: int) -> None:
-        """The connection broke while it committed: the ledger, written by the same transaction, tells the outcome."""
-        for _ in range(_COMMIT_QUESTIONS):
-            committed = self._ask_ledger(session)
-            if committed:
-                return
-            if committed is False:
-                raise target_failed(self.tenant.name, None, psycopg.OperationalError(), "sync")
-            threading.Event().wait(0.5)
-        raise TargetError(
-            "The connection was lost while the run committed, and the tenant database does not answer: whether the"
-            " changes are in HAT is not known yet.",
-            f"When it is up again, hat-etl status {self.tenant.name} tells; a new hat-etl sync {self.tenant.name} is"
-            " right in either case.",
-            tenant=self.tenant.name,
-        ) from None
-
-    def _ask_ledger(self, session: int) -> bool | None:
-        """Whether the transaction of that session is committed; None while nobody can tell."""
-        try:
-            with self.database.connect() as asking, errors(self.tenant.name, command="sync"):
-                if not self.database.end_session(asking, session):
-                    return None
-                if ledger.state_of(asking, self.run) == self.state:
-                    return True
-                ledger.fail(asking, self.run, "failed", "the connection was lost and the commit did not happen")
-                return False
-        except TargetError:
-            return None
-
-
-@dataclass
-class _Reader:
-    """Reads one view in a thread of its own."""
-
-    snapshot: Snapshot
-    shape: ViewShape
-    transform: Transformer
-    mark: Watermark
-    waiting: Recnos
-    lookback: timedelta
-    whole: bool
-    repair: bool
-    settled: bool
-    recnos: list[Recnos] = field(default_factory=list)
-    top: tuple[int, datetime] | None = None
-
-    def read(self, offer: Callable[[Any], bool]) -> None:
-        began, snapshot, shape = time.monotonic(), self.snapshot, self.shape
-        if self.repair:
-            if self._read_again(offer):
-                offer(_Reading(shape, REPAIR, None, None, went_back=False, seconds=time.monotonic() - began))
-            return
-        if self.whole:
-            bounds = snapshot.bounds(shape)
-            batches = iter(()) if bounds is None else snapshot.stream(shape, bounds)
-        else:
-            batches = snapshot.changed(shape, self.mark.horizon - self.lookback)
-        for raw in batches:
-            self._note(raw)
-            if not offer(_Batch(shape.entity.table, raw, self.transform(raw), repeats=False)):
-                return
-        live = None
-        if not self.whole:
-            if not self._read_again(offer):
-                return
-            live = known.Live(*snapshot.live(shape))
-        strategy = FULL if self.whole else WINDOW
-        offer(_Reading(shape, strategy, live, self.top, self._went_back(), time.monotonic() - began))
-
-    def _read_again(self, offer: Callable[[Any], bool]) -> bool:
-        """Rows of quarantine that the window did not bring."""
-        seen = np.concatenate(self.recnos) if self.recnos else np.array([], dtype=np.int64)
-        again = np.setdiff1d(self.waiting, seen)
-        if not again.size:
-            return True
-        found = []
-        for raw in self.snapshot.rows(self.shape, again):
-            found.append(raw.column("source_recno").to_numpy(zero_copy_only=False))
-            if not offer(_Batch(self.shape.entity.table, raw, self.transform(raw), repeats=self.settled)):
-                return False
-        absent = np.setdiff1d(again, np.concatenate(found)) if found else again
-        return offer(_Absent(self.shape.entity.table, absent)) if absent.size else True
-
-    def _note(self, raw: pa.RecordBatch) -> None:
-        """Remember what was read, and the live row with the latest stamp that is not in the future.
-
-        Deleted rows are purged now and then.
-        """
-        self.recnos.append(raw.column("source_recno").to_numpy(zero_copy_only=False))
-        stamps = raw.column("source_stamp").cast(pa.timestamp("us"), safe=False)
-        past = pc.less_equal(stamps, pa.scalar(_naive(self.snapshot.clock), stamps.type))
-        usual = pc.if_else(pc.and_(past, pc.not_equal(raw.column("deleted"), 1)), stamps, None)
-        latest = pc.max(usual).as_py()
-        if latest is not None:
-            stamp = latest.replace(tzinfo=UTC)
-            if self.top is None or stamp > self.top[1]:
-                place = pc.index(usual, pa.scalar(latest, stamps.type)).as_py()
-                self.top = (int(raw.column("source_recno")[place].as_py()), stamp)
-
-    def _went_back(self) -> bool | None:
-        """Whether the row that was the latest now has an older stamp: then a backup was restored. None: it is gone."""
-        before = self.mark.top
-        if len(self.shape.entity.reads) > 1:
-            return False  # the stamp of a joined row goes when that row is deleted
-        if before is None or (self.top is not None and self.top[1] >= before[1]):
-            return False
-        for raw in self.snapshot.rows(self.shape, np.array([before[0]], dtype=np.int64)):
-            stamps = raw.column("source_stamp").cast(pa.timestamp("us"), safe=False).drop_null()
-            return bool(len(stamps)) and stamps[0].as_py().replace(tzinfo=UTC) < before[1]
-        return None
-
-
-def _naive(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(tzinfo=None)

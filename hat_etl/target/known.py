@@ -6,14 +6,14 @@ rows have come or gone in a way that no stamp shows: purges, views that hide del
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 
 from hat_etl.entities.model import Entity
-from hat_etl.source.reader import BUCKET, WORD, Range, Recnos
+from hat_etl.source.reader import BUCKET, WORD, Buckets, Range, Recnos
 from hat_etl.target.database import Connection
 from hat_etl.target.intake import Intake
 from hat_etl.target.integrity import key_array, typed_key
@@ -64,7 +64,7 @@ def known_before(connection: Connection, intake: Intake, schema: str) -> Live:
     return _live(connection, _known_and_seen(intake, schema))
 
 
-def by_bucket(connection: Connection, intake: Intake, schema: str) -> dict[int, tuple[int, int]]:
+def by_bucket(connection: Connection, intake: Intake, schema: str) -> Buckets:
     """Live rows of the view by bucket of Recno, as they must be where nothing came or went unseen.
 
     That is what the tenant database stood for until now, with what was read.
@@ -79,7 +79,7 @@ def by_bucket(connection: Connection, intake: Intake, schema: str) -> dict[int, 
     return {int(bucket): (int(n), int(recnos) % WORD) for bucket, n, recnos in rows if n}
 
 
-def differing(expected: Mapping[int, tuple[int, int]], found: Mapping[int, tuple[int, int]]) -> list[Range]:
+def differing(expected: Buckets, found: Buckets) -> list[Range]:
     """Ranges of Recno of the buckets in which the rows ``found`` are not those ``expected``."""
     buckets = sorted(n for n in found.keys() | expected.keys() if found.get(n) != expected.get(n))
     return [Range(bucket * BUCKET, bucket * BUCKET + BUCKET - 1) for bucket in buckets]

@@ -19,6 +19,10 @@ from hat_etl.target.database import Connection
 from hat_etl.target.intake import SMALL, Intake
 from hat_etl.target.integrity import DUPLICATE_REASON, HELD_REASON, SOFT_REASON, key_array, key_text, label, typed_key
 
+BY_INDEX = "SET LOCAL random_page_cost = 0.1"
+"""For the transaction of a merge: few rows of HAT are looked up, which the planner, ill informed, would rather read
+whole. Joins of any kind stay open to it, for what it takes for a few rows may be many."""
+
 Answer = Cursor[tuple[Any, ...]]
 """What the server says to a statement: to be looked at when the stream of statements is at its end."""
 
@@ -130,7 +134,6 @@ class _TableMerge:
     def carry_out(self) -> Merged:
         """All statements go to the server in one stream: no step waits for the answer to the one before."""
         with self._merger.connection.pipeline():
-            self._choose_joins(few=self._few)
             self._touch()
             self._judge_duplicates()
             self._choose_last_good()
@@ -484,25 +487,23 @@ class _TableMerge:
                 ]
             if parent.table in self._merger.left:
                 bereft.append(
-                    f"SELECT {_names(entity.key, 'h')}, {reason} AS reason FROM {_left(parent.table)} l"
+                    f"SELECT h.source_recno, {key_array(entity, 'h')} AS parts, {key_text(entity, 'h')} AS key,"
+                    f" {reason} AS reason FROM {_left(parent.table)} l"
                     f" JOIN {self._hat} h ON {_equal('l', 'h', parent.parent_columns, parent.columns)}"
+                    f" WHERE {self._absent(parent, 'h')}"
                 )
-                recno = "CASE WHEN b.key IS NULL THEN h.source_recno ELSE b.recno END"
-                toggled.append(
-                    f"SELECT r.recno, {key_text(entity, 'h')} AS key, x.reason FROM bereft x"
-                    f" JOIN {self._hat} h ON {_equal('h', 'x', entity.key)}"
-                    f" LEFT JOIN hat_etl.backing b ON {of_table} AND b.key = {key_array(entity, 'h')}"
-                    f" CROSS JOIN LATERAL (SELECT {recno} AS recno) r WHERE x.reason = {reason}"
-                    f" AND r.recno IS NOT NULL AND {unread.format(recno='r.recno')} AND {self._absent(parent, 'h')}"
-                )
+        if bereft:
+            toggled.append(
+                "SELECT r.recno, x.key, x.reason FROM bereft x"
+                f" LEFT JOIN hat_etl.backing b ON {of_table} AND b.key = x.parts"
+                " CROSS JOIN LATERAL (SELECT CASE WHEN b.key IS NULL THEN x.source_recno ELSE b.recno END AS recno) r"
+                f" WHERE r.recno IS NOT NULL AND {unread.format(recno='r.recno')}"
+            )
         if not toggled:
             return
         if bereft:
-            self._choose_joins(few=False)  # most soft references have no index
             self._make("bereft", " UNION ".join(bereft))
-        self._choose_joins(few=True)
         self._make("toggled", " UNION ".join(toggled))
-        self._choose_joins(few=self._few)
         self._run(
             f"INSERT INTO entries {old} AND recno IN (SELECT recno FROM toggled) AND NOT (rule = 'parent_missing'"
             " AND (recno, reason) IN (SELECT recno, reason FROM toggled))"
@@ -512,11 +513,6 @@ class _TableMerge:
         self._run("INSERT INTO affected SELECT DISTINCT recno FROM toggled")
 
     # -- plumbing ----------------------------------------------------------------------------------------------------
-
-    def _choose_joins(self, *, few: bool) -> None:
-        """Go by index from few rows to those of HAT, which the planner, ill informed, would rather read whole."""
-        for kind in ("hashjoin", "mergejoin"):
-            self._run(f"SET LOCAL enable_{kind} = {'off' if few else 'on'}")
 
     def _make(self, name: str, query: str) -> None:
         self._run(f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {query}")

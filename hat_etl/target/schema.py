@@ -260,6 +260,7 @@ backing = sa.Table(
     sa.Column("table", sa.Text, primary_key=True),
     sa.Column("key", sa.ARRAY(sa.Text), primary_key=True),
     sa.Column("recno", sa.BigInteger),
+    sa.Index("backing_table_recno", "table", "recno"),
     comment="HAT rows whose source_recno is not the Recno of the live row behind them: that row's Recno, or empty for"
     " the last good version of a row that is rejected now.",
 )
