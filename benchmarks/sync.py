@@ -156,9 +156,9 @@ def _windows(sandbox: server.Sandbox) -> list[str]:
 
 def _sync(*options: str) -> tuple[float, float | None]:
     started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.phases", *options], capture_output=True, text=True, check=False
-    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    words = [sys.executable, "-m", "benchmarks.phases", *options]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     seconds = time.monotonic() - started
     if done.returncode:
         raise RuntimeError(f"hat_etl failed:\n{done.stderr[-2000:]}")

@@ -29,12 +29,16 @@ Answer = Cursor[tuple[Any, ...]]
 _ENTRY = 'recno, key, "column", rule, severity, reason, value'
 
 
-_SCRATCH = ("concerned", "touched", "fate", "lacking", "orphans", "leaving", "differing", "bereft", "toggled")
-"""Temporary tables with columns of the table that is merged, in the order in which they are made."""
+_SCRATCH = ("concerned", "touched", "fate", "lacking", "leaving", "differing", "bereft", "toggled")
+"""Temporary tables with columns of the table that is merged, in the order in which they are made.
+
+Most have no column that could be long: PostgreSQL makes two more relations for a table that has one.
+"""
 
 _SHARED = {
     "losers": "recno bigint NOT NULL",
     "affected": "recno bigint PRIMARY KEY",
+    "orphans": "parts text[], recno bigint, key text, reason text",
     "entries": 'recno bigint, key text, "column" text, rule text, severity text, reason text, value text',
     "quarantined": "recno bigint",
     "backed": "parts text[], recno bigint, usual boolean",
@@ -184,7 +188,7 @@ class _TableMerge:
         self._make("concerned", " UNION ".join(concerned))
         self._make(
             "touched",
-            f"SELECT {_names(self._keys, 'h')}, {key_array(self._entity, 'h')} AS parts, e.backing,"
+            f"SELECT {_names(self._keys, 'h')}, e.backing,"
             f" s.recno IS NOT NULL AS superseded FROM {self._hat} h JOIN concerned USING ({_names(key)})"
             f" LEFT JOIN hat_etl.backing b ON b.\"table\" = '{self._entity.table}'"
             f" AND b.key = {key_array(self._entity, 'h')}"
@@ -233,7 +237,7 @@ class _TableMerge:
         )
         self._make(
             "fate",
-            f"SELECT {_names(key, 't')}, t.parts, (l.recno IS NOT NULL"
+            f"SELECT {_names(key, 't')}, (l.recno IS NOT NULL"
             f" OR EXISTS (SELECT FROM {intake.rejected} r WHERE {same})){taken} AS stays"
             " FROM touched t LEFT JOIN losers l ON l.recno = t.backing AND NOT t.superseded"
             f" WHERE NOT EXISTS (SELECT FROM {intake.good} g WHERE {_equal('g', 't', key)})"
@@ -277,7 +281,7 @@ class _TableMerge:
             )
             self._run(f"DELETE FROM lacking WHERE {orphan}")
             self._run(  # the version that HAT has of a held row leaves
-                f"INSERT INTO fate SELECT {_names(entity.key, 't')}, t.parts, false FROM touched t"
+                f"INSERT INTO fate SELECT {_names(entity.key, 't')}, false FROM touched t"
                 f" WHERE NOT EXISTS (SELECT FROM {intake.good} g WHERE {_equal('g', 't', entity.key)})"
                 f" AND NOT EXISTS (SELECT FROM fate f WHERE {_equal('f', 't', entity.key)})"
                 " AND (t.backing IS NULL OR t.superseded)"
@@ -298,10 +302,6 @@ class _TableMerge:
         entity, key = self._entity, self._entity.key
         hard = [number for number, parent in enumerate(entity.parents) if entity.is_hard(parent)]
         moved = [entity.parents[n] for n in hard if entity.parents[n].table in self._merger.left]
-        self._run(
-            "CREATE TEMPORARY TABLE orphans ON COMMIT DROP AS SELECT"
-            f" {_names(key)}, parts, NULL::bigint AS recno, NULL::text AS key, NULL::text AS reason FROM fate LIMIT 0"
-        )
         if not moved:
             return []
         found = " UNION ".join(
@@ -316,7 +316,7 @@ class _TableMerge:
             f" {flags} FROM {self._hat} h JOIN found USING ({_names(key)})"
             f" LEFT JOIN hat_etl.backing b ON b.\"table\" = '{entity.table}' AND b.key = {key_array(entity, 'h')}"
             f" WHERE NOT EXISTS (SELECT FROM {self._intake.good} g WHERE {_equal('g', 'h', key)})),"
-            f" noted AS (INSERT INTO orphans SELECT {_names(key, 'r')}, r.parts, CASE WHEN f.stays IS NULL THEN r.recno"
+            f" noted AS (INSERT INTO orphans SELECT r.parts, CASE WHEN f.stays IS NULL THEN r.recno"
             f" END, r.key, {_held_reason(entity, hard)} FROM rows r LEFT JOIN fate f USING ({_names(key)})"
             " RETURNING recno) SELECT FROM noted WHERE recno IS NOT NULL"
         )
@@ -342,7 +342,7 @@ class _TableMerge:
         intake, entity, key = self._intake, self._entity, self._entity.key
         self._make(
             "leaving",
-            f"SELECT {_names(key)}, parts FROM fate WHERE NOT stays UNION SELECT {_names(key)}, parts FROM orphans",
+            f"SELECT {_names(key)} FROM fate WHERE NOT stays UNION SELECT {typed_key(entity, 'parts')} FROM orphans",
         )
         columns = [column.name for column in entity.columns]
         moved = " OR ".join(
@@ -350,7 +350,7 @@ class _TableMerge:
         )
         self._make(
             "differing",
-            f"SELECT {_names(key, 'g')}, {key_array(entity, 'g')} AS parts, {moved or 'false'} AS moved"
+            f"SELECT {_names(key, 'g')}, {moved or 'false'} AS moved"
             f" FROM {intake.good} g JOIN {self._hat} h USING ({_names(key)})"
             f" WHERE ROW({_names(columns, 'h')}) IS DISTINCT FROM ROW({_names(columns, 'g')})",
         )
@@ -359,7 +359,7 @@ class _TableMerge:
             counts.append(
                 self._run(
                     "INSERT INTO hat_etl.changes"
-                    f" SELECT {self._merger.run}, '{entity.table}', '{kind}', d.parts, to_jsonb(h)"
+                    f" SELECT {self._merger.run}, '{entity.table}', '{kind}', {key_array(entity, 'h')}, to_jsonb(h)"
                     f" FROM {self._hat} h JOIN {table} d USING ({_names(key)})"
                 )
             )
@@ -401,11 +401,11 @@ class _TableMerge:
         intake, entity, key = self._intake, self._entity, self._entity.key
         self._fill(
             "backed",
-            f"SELECT parts, NULL::bigint AS recno, false AS usual FROM fate WHERE stays"
+            f"SELECT {key_array(entity, 'fate')} AS parts, NULL::bigint AS recno, false AS usual FROM fate WHERE stays"
             f" AND NOT EXISTS (SELECT FROM leaving l WHERE {_equal('l', 'fate', key)})"
             f" UNION ALL SELECT {key_array(entity, 'g')}, g.source_recno, g.source_recno = h.source_recno"
             f" FROM {intake.good} g JOIN {self._hat} h USING ({_names(key)})"
-            " UNION ALL SELECT parts, NULL, true FROM leaving l"
+            f" UNION ALL SELECT {key_array(entity, 'l')}, NULL, true FROM leaving l"
             f" WHERE NOT EXISTS (SELECT FROM {intake.good} g WHERE {_equal('g', 'l', key)})",
         )
         table = f"'{entity.table}'"
@@ -527,7 +527,11 @@ class _TableMerge:
 
     def _drop_tables(self) -> None:
         self._run("DROP TABLE IF EXISTS " + ", ".join(f"pg_temp.{name}" for name in _SCRATCH))
-        self._run(f"TRUNCATE {', '.join(_SHARED)}")
+        if self._few:  # what little is in them goes faster one by one
+            for name in _SHARED:
+                self._run(f"DELETE FROM {name}")
+        else:
+            self._run(f"TRUNCATE {', '.join(_SHARED)}")
 
 
 def _left(table: str) -> str:
