@@ -8,11 +8,9 @@ last sync is in flight and no mismatch. A repair reads the mismatches' rows thro
 
 from __future__ import annotations
 
-import math
 import queue
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
@@ -28,8 +26,10 @@ from hat_etl.entities.model import Entity
 from hat_etl.errors import DecisionNeeded
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import Range, Recnos, Snapshot, Source, ViewShape
-from hat_etl.sync.differences import NOT_GOOD, UNKNOWN, ErpRows, Finding, Kind, compare
+from hat_etl.sync.compared_table import ComparedTable
+from hat_etl.sync.differences import NOT_GOOD, ErpRows, compare
 from hat_etl.sync.drift import stop, survey
+from hat_etl.sync.hat_side import HatSide
 from hat_etl.sync.incremental import SyncRequest, sync, watermarks
 from hat_etl.sync.plan import select
 from hat_etl.sync.prefetch import prefetch
@@ -38,30 +38,18 @@ from hat_etl.sync.window import keep_to
 from hat_etl.target import ledger, reconciliations
 from hat_etl.target.database import Connection, TenantDatabase, errors
 from hat_etl.target.ledger import Watermark
-from hat_etl.target.reconciliations import Bucket, Comparison
+from hat_etl.target.reconciliations import Comparison
 from hat_etl.target.rowhash import Hashes, row_hashes
-from hat_etl.target.rows import Exceptions, HatRows, Quarantine, Span
+from hat_etl.target.rows import HatRows
 from hat_etl.tenants.config import Tenant
-from hat_etl.transform import Transformed, Transformer
-from hat_etl.transform.texts import Mask
+from hat_etl.transform import Transformed
 
 MODE = "reconcile"
 
-RANGE_ROWS = 1_000_000
-"""Rows of one range, about: for each of them, the hash of HAT's row is in memory while the range is read."""
-JOINED_RANGE_ROWS = 4_000_000
-"""The same for a view that reads its second table whole for every range."""
-SPLIT_ROWS = 100_000
-"""Rows from which on a view is read on all connections at once."""
 CHUNK = 20_000
 """Suspicious rows that are looked at together."""
 CHUNKS = 2
 """Of these, at most so many are in memory at once."""
-BUCKET_BREADTH = 1 << 16
-"""Recnos of one bucket at the least: what counts are given for where tables differ."""
-MAX_BUCKETS = 1 << 12
-SHOWN = 20
-"""Keys of each kind that are shown and kept in the ledger, per table."""
 
 
 @dataclass(frozen=True)
@@ -177,172 +165,6 @@ def _told(comparisons: Iterable[Comparison]) -> str:
 
 
 @dataclass
-class _Table:
-    """One table under comparison: what is known beforehand, and what the ranges have found out."""
-
-    shape: ViewShape
-    horizon: datetime
-    today: date
-    exceptions: Exceptions
-    quarantine: Quarantine
-    bounds: Range | None
-    live: int = 0
-    hat: int = 0
-    equal: int = 0
-    quarantined: int = 0
-    unstamped: int = 0
-    """Rows without a stamp: what the ERP has changed in them cannot be told from a mismatch."""
-    began: float = math.inf
-    ended: float = 0.0
-    """Moments of the first and the last work on the table."""
-    suspects: list[Recnos] = field(default_factory=list)
-    states: list[Hashes] = field(default_factory=list)
-    found: Counter[Kind] = field(default_factory=Counter)
-    """What the suspicious rows turned out to be."""
-    wrong: list[Recnos] = field(default_factory=list)
-    """The Recnos that mend the mismatches."""
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    """Held to add to the counts."""
-
-    def __post_init__(self) -> None:
-        low, high = (0, 0) if self.bounds is None else (self.bounds.low, self.bounds.high)
-        self.breadth = max(BUCKET_BREADTH, -(-(high - low + 1) // MAX_BUCKETS))
-        self.low, self.high = low, high
-        count = (high - low) // self.breadth + 1
-        self.in_erp, self.in_hat = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
-        self._comparison = Comparison(self.entity.table, buckets=count)
-        self._buckets: dict[int, Bucket] = {}
-
-    @property
-    def entity(self) -> Entity:
-        return self.shape.entity
-
-    def transformer(self) -> Transformer:
-        return Transformer(self.entity, run=0, today=self.today)
-
-    def bucket(self, recnos: Recnos) -> Recnos:
-        """The bucket of each Recno; what lies outside of the view's bounds belongs to the first or the last."""
-        places: Recnos = (np.clip(recnos, self.low, self.high) - self.low) // self.breadth
-        return places
-
-    def ranges(self, workers: int) -> list[Range | None]:
-        if self.bounds is None:
-            return [None]
-        rows = JOINED_RANGE_ROWS if len(self.entity.reads) > 1 else RANGE_ROWS
-        parts = -(-self.shape.estimated_rows // rows)
-        return [*self.bounds.split(max(parts, workers if self.shape.estimated_rows >= SPLIT_ROWS else 1))]
-
-    def span(self, range_: Range | None) -> Span:
-        """HAT's side of a range: the first and the last one reach to the end of all numbers."""
-        if range_ is None or self.bounds is None:
-            return Span(None, None)
-        return Span(
-            None if range_.low == self.bounds.low else range_.low,
-            None if range_.high == self.bounds.high else range_.high,
-        )
-
-    def suspicious(self) -> tuple[Recnos, Hashes]:
-        """The suspicious Recnos, each once, with their states at the first reading."""
-        if not self.suspects:
-            return np.array([], dtype=np.int64), np.array([], dtype=np.uint64)
-        recnos, states = np.concatenate(self.suspects), np.concatenate(self.states)
-        order = np.lexsort((states == NOT_GOOD, states == UNKNOWN, recnos))  # what was seen of a row goes first
-        recnos, states = recnos[order], states[order]
-        first = np.ones(recnos.size, dtype=bool)
-        first[1:] = recnos[1:] != recnos[:-1]
-        return recnos[first], states[first]
-
-    def worked(self, began: float) -> None:
-        """Note that there was work on the table from ``began`` until now."""
-        self.began, self.ended = min(self.began, began), time.monotonic()
-
-    def note(self, findings: Sequence[Finding]) -> None:
-        """Take in what a second look has found."""
-        self.found.update(finding.kind for finding in findings)
-        wrong = [finding for finding in findings if finding.kind.is_mismatch]
-        if not wrong:
-            return
-        self.wrong.append(np.array([recno for finding in wrong for recno in finding.recnos], dtype=np.int64))
-        places = self.bucket(np.array([finding.recnos[0] for finding in wrong], dtype=np.int64)).tolist()
-        for finding, place in zip(wrong, places, strict=True):
-            if place not in self._buckets:
-                low = self.low + place * self.breadth
-                rows = int(self.in_erp[place]), int(self.in_hat[place])
-                self._buckets[place] = Bucket(low, min(low + self.breadth - 1, self.high), *rows)
-            self._comparison.add(finding.kind.value, finding.columns, self._buckets[place])
-        for kind in Kind:
-            entries = [(f.recnos[0], f.key, f.columns) for f in wrong if f.kind is kind]
-            if entries:
-                self._comparison.show(kind.value, entries, SHOWN)
-
-    def outcome(self) -> Comparison:
-        found, comparison = self.found, self._comparison
-        comparison.source_rows = self.live
-        comparison.kept = int(np.count_nonzero(self.exceptions.kept))
-        comparison.hat_rows = self.hat + comparison.kept
-        comparison.compared = self.equal + found[Kind.EQUAL] + found[Kind.DIFFERING]
-        comparison.in_flight = found[Kind.IN_FLIGHT]
-        comparison.quarantined = self.quarantined + found[Kind.QUARANTINED]
-        comparison.differing_buckets = [bucket for _, bucket in sorted(self._buckets.items())]
-        comparison.seconds = max(0.0, self.ended - self.began)
-        return comparison
-
-
-class _HatSide:
-    """The rows of HAT of one range, by the Recno of the live row behind them."""
-
-    def __init__(self, found: tuple[Recnos, Hashes], exceptions: Exceptions, span: Span) -> None:
-        recnos, hashes = found
-        if exceptions.recnos.size:
-            usual = ~_places(recnos, exceptions.recnos[_within(exceptions.recnos, span)])
-            moved = _within(exceptions.backing, span) & ~exceptions.kept
-            recnos = np.concatenate([recnos[usual], exceptions.backing[moved]])
-            hashes = np.concatenate([hashes[usual], exceptions.hashes[moved]])
-            order = np.argsort(recnos, kind="stable")
-            recnos, hashes = recnos[order], hashes[order]
-        self.recnos, self._hashes = recnos, hashes
-        self._seen = np.zeros(recnos.size, dtype=bool)
-
-    def look_up(self, recnos: Recnos, hashes: Hashes) -> tuple[Mask, Mask]:
-        """Which of the ERP's rows are there, and which are equal."""
-        if not self.recnos.size:
-            return np.zeros(recnos.size, dtype=bool), np.zeros(recnos.size, dtype=bool)
-        places = np.minimum(np.searchsorted(self.recnos, recnos), self.recnos.size - 1)
-        there: Mask = self.recnos[places] == recnos
-        self._seen[places[there]] = True
-        return there, there & (self._hashes[places] == hashes)
-
-    def unseen(self) -> tuple[Recnos, Hashes]:
-        """Rows that nobody looked up; a row of the ERP that has met another one of its Recno may be good."""
-        recnos = self.recnos[~self._seen]
-        had = self._seen[np.searchsorted(self.recnos, recnos)]
-        return recnos, np.where(had, UNKNOWN, NOT_GOOD)
-
-
-def _within(recnos: Recnos, span: Span) -> Mask:
-    inside = np.ones(recnos.size, dtype=bool)
-    if span.low is not None:
-        inside &= recnos >= span.low
-    if span.high is not None:
-        inside &= recnos <= span.high
-    return inside
-
-
-def _places(recnos: Recnos, wanted: Recnos) -> Mask:
-    """Where the ``wanted`` stand among sorted ``recnos``, each at a place of its own.
-
-    Which one of several rows with one ``source_recno`` that is does not matter: the second look tells them apart.
-    """
-    wanted = np.sort(wanted)
-    places = np.searchsorted(recnos, wanted) + np.arange(wanted.size) - np.searchsorted(wanted, wanted)
-    inside = places < recnos.size
-    places, wanted = places[inside], wanted[inside]
-    found = np.zeros(recnos.size, dtype=bool)
-    found[places[recnos[places] == wanted]] = True
-    return found
-
-
-@dataclass
 class _Reconciliation:
     tenant: Tenant
     source: Source
@@ -401,14 +223,14 @@ class _Reconciliation:
 
     def _prepare(
         self, snapshot: Snapshot, shapes: Sequence[ViewShape], hat: queue.SimpleQueue[HatRows]
-    ) -> list[_Table]:
+    ) -> list[ComparedTable]:
         tables = []
         with _lent(hat) as rows:
             for shape in shapes:
                 entity = shape.entity
                 self.progress.planned(entity.table, shape.estimated_rows)
                 tables.append(
-                    _Table(
+                    ComparedTable(
                         shape,
                         self.marks[entity.table].horizon,
                         self.today,
@@ -438,18 +260,18 @@ class _Reconciliation:
     # -- the first reading: everything -------------------------------------------------------------------------------
 
     def _compare_all(
-        self, snapshot: Snapshot, tables: Sequence[_Table], hat: queue.SimpleQueue[HatRows], workers: int
+        self, snapshot: Snapshot, tables: Sequence[ComparedTable], hat: queue.SimpleQueue[HatRows], workers: int
     ) -> None:
         # The largest first, so that no connection idles at the end.
         ordered = sorted(tables, key=lambda table: -table.shape.estimated_rows)
 
-        def task(table: _Table, range_: Range | None) -> Callable[[], None]:
+        def task(table: ComparedTable, range_: Range | None) -> Callable[[], None]:
             return lambda: self._compare_range(snapshot, table, range_, hat)
 
         self._in_parallel(workers, [task(table, part) for table in ordered for part in table.ranges(workers)])
 
     def _compare_range(
-        self, snapshot: Snapshot, table: _Table, range_: Range | None, hat: queue.SimpleQueue[HatRows]
+        self, snapshot: Snapshot, table: ComparedTable, range_: Range | None, hat: queue.SimpleQueue[HatRows]
     ) -> None:
         if self.stopped.is_set():
             return
@@ -461,7 +283,7 @@ class _Reconciliation:
         with closing(prefetch(read)) as batches:
             # The ERP's server begins its work while HAT's answers.
             with _lent(hat) as rows:
-                side = _HatSide(rows.hashes(table.entity, span), table.exceptions, span)
+                side = HatSide(rows.hashes(table.entity, span), table.exceptions, span)
             for raw in batches:
                 if self.stopped.is_set():
                     return
@@ -476,7 +298,7 @@ class _Reconciliation:
             table.worked(began)
 
     @staticmethod
-    def _compare_batch(table: _Table, raw: pa.RecordBatch, out: Transformed, side: _HatSide) -> None:
+    def _compare_batch(table: ComparedTable, raw: pa.RecordBatch, out: Transformed, side: HatSide) -> None:
         recnos = out.good.column("source_recno").to_numpy(zero_copy_only=False)
         hashes = row_hashes(out.good.columns[: len(table.entity.columns)])
         there, equal = side.look_up(recnos, hashes)
@@ -495,7 +317,7 @@ class _Reconciliation:
 
     # -- the second reading: what was suspicious ---------------------------------------------------------------------
 
-    def _look_again(self, tables: Sequence[_Table], hat: queue.SimpleQueue[HatRows], workers: int) -> None:
+    def _look_again(self, tables: Sequence[ComparedTable], hat: queue.SimpleQueue[HatRows], workers: int) -> None:
         chunks = []
         for table in tables:
             recnos, states = table.suspicious()
@@ -509,7 +331,7 @@ class _Reconciliation:
         lookback = timedelta(minutes=self.tenant.sync.lookback_minutes)
         with self.source.snapshot() as snapshot:
 
-            def task(table: _Table, recnos: Recnos, states: Hashes) -> Callable[[], None]:
+            def task(table: ComparedTable, recnos: Recnos, states: Hashes) -> Callable[[], None]:
                 def look() -> None:
                     if self.stopped.is_set():
                         return
@@ -526,7 +348,7 @@ class _Reconciliation:
             self._in_parallel(min(workers, CHUNKS), [task(*chunk) for chunk in chunks])
 
     @staticmethod
-    def _erp_rows(snapshot: Snapshot, table: _Table, recnos: Recnos, now: datetime) -> ErpRows:
+    def _erp_rows(snapshot: Snapshot, table: ComparedTable, recnos: Recnos, now: datetime) -> ErpRows:
         found, transform = ErpRows(table.entity), table.transformer()
         span = Range(int(recnos[0]), int(recnos[-1]))
         dense = span.high - span.low < 4 * recnos.size
@@ -536,7 +358,7 @@ class _Reconciliation:
             found.add(raw, transform(raw), table.horizon, now)
         return found
 
-    def _remark_on_stamps(self, tables: Sequence[_Table]) -> None:
+    def _remark_on_stamps(self, tables: Sequence[ComparedTable]) -> None:
         doubtful = [
             f"{table.entity.table} ({table.unstamped:,} rows)"
             for table in tables

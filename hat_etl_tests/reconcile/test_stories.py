@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hat_etl.sync import compared_table
 from hat_etl.sync import reconcile as reconciliation
 from hat_etl.sync.reconcile import ReconcileRequest, reconcile
 from hat_etl.sync.run import Silent
@@ -512,8 +513,9 @@ def test_a_view_that_is_gone_is_told_and_the_others_are_compared(story: Story) -
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several ranges, chunks and buckets even of few rows."""
-    for name, size in (("RANGE_ROWS", 7), ("SPLIT_ROWS", 1), ("CHUNK", 3), ("BUCKET_BREADTH", 5), ("SHOWN", 4)):
-        monkeypatch.setattr(reconciliation, name, size)
+    monkeypatch.setattr(reconciliation, "CHUNK", 3)
+    for name, size in (("RANGE_ROWS", 7), ("SPLIT_ROWS", 1), ("BUCKET_BREADTH", 5), ("SHOWN", 4)):
+        monkeypatch.setattr(compared_table, name, size)
 
 
 @pytest.mark.usefixtures("small_pieces")
