@@ -68,8 +68,8 @@ ui: install
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-strip-extras
 
 lock:
-	$(LOCK) --extra dev pyproject.toml -o requirements.lock
-	$(LOCK) --extra image pyproject.toml --constraint requirements.lock -o deploy/requirements.lock
+	$(LOCK) --extra dev --extra workers pyproject.toml -o requirements.lock
+	$(LOCK) --extra image --extra workers pyproject.toml --constraint requirements.lock -o deploy/requirements.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

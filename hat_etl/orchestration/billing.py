@@ -18,7 +18,7 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from hat_etl.orchestration.failures import explained, known
-from hat_etl.orchestration.partitions import tenants
+from hat_etl.orchestration.partitions import for_one_tenant, tenants, with_partition
 from hat_etl.orchestration.schedules import BILLING_TAG, tenant_files
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _job(name: str) -> dg.JobDefinition:
         name=f"billing_{name}",
         description=_STAGES[name][1],
         executor_def=dg.in_process_executor,
-        config=dg.PartitionedConfig(tenants, lambda _: {}, tags_for_partition_key_fn=lambda _: {BILLING_TAG: name}),
+        config=for_one_tenant(lambda _: {BILLING_TAG: name}),
     )
     def job() -> None:
         op()
@@ -128,18 +128,18 @@ def _sensor(name: str) -> dg.SensorDefinition:
         found, broken = tenant_files().all()
         for error in broken:
             context.log.warning(str(error))
-        partitions = set(context.instance.get_dynamic_partitions("tenant"))
+        here = with_partition(context.instance, found)
         busy = _running(context.instance, name)
         asked: dict[str, float] = json.loads(context.cursor or "{}")
         launched = []
-        for tenant in found:
+        for tenant in here:
             bills = tenant.billing.deliver is not None and not tenant.billing.paused
-            if bills and tenant.name in partitions - busy and _is_due(context, tenant, name, asked):
+            if bills and tenant.name not in busy and _is_due(context, tenant, name, asked):
                 launched.append(tenant.name)
         return dg.SensorResult(
             run_requests=[dg.RunRequest(partition_key=tenant) for tenant in launched],
             skip_reason=None if launched else "No tenant has work.",
-            cursor=json.dumps({tenant: at for tenant, at in asked.items() if tenant in partitions}),
+            cursor=json.dumps({tenant.name: asked[tenant.name] for tenant in here if tenant.name in asked}),
         )
 
     return sensor

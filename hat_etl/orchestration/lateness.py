@@ -17,6 +17,7 @@ from hat_etl.orchestration.assets import TENANT
 from hat_etl.orchestration.checks import freshness, last_told, tell_without_a_run
 from hat_etl.orchestration.due import late
 from hat_etl.orchestration.notifications import TARGETS_VARIABLE, send
+from hat_etl.orchestration.partitions import with_partition
 from hat_etl.orchestration.schedules import tenant_files
 
 if TYPE_CHECKING:
@@ -98,8 +99,7 @@ def newly_late(
 )
 def late_tenants(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     now, memory, instance = datetime.now(UTC), Memory.read(context.cursor), context.instance
-    partitions = set(instance.get_dynamic_partitions("tenant"))
-    tenants = {tenant.name: tenant for tenant in tenant_files().all()[0] if tenant.name in partitions}
+    tenants = {tenant.name: tenant for tenant in with_partition(instance, tenant_files().all()[0])}
     _look_through_runs(instance, memory, now)
     found = newly_late(now, tenants, memory, _shown)
     for name in found:

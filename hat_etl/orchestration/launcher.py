@@ -1,21 +1,49 @@
-"""Runs as processes of the code server, and how the daemon finds out that one is gone.
+"""Where runs live, for ``dagster.yaml`` has no conditionals; and how the daemon finds out that one is gone.
 
-Dagster's own launcher leaves that to the code server that has started the process. Where that is killed, too, or has
-lost Dagster's database for a moment, nobody would notice: the run would seem to go on for ever, and its tenant to be
-busy.
+Dagster's own launcher of processes leaves that to the code server that has started the process. Where that is killed,
+too, or has lost Dagster's database for a moment, nobody would notice: the run would seem to go on for ever, and its
+tenant to be busy.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 import psutil
 from dagster import DagsterRun
+from dagster._config.config_schema import UserConfigSchema
 from dagster._core.events import DagsterEvent, DagsterEventType, EngineEventData
-from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, RunLauncher, WorkerStatus
+from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
+BROKER_VARIABLE = "HAT_ETL_BROKER"
+"""Address of the Redis or Valkey through which workers are told of runs."""
 _SLACK = 5.0
 """Seconds by which the clock that dates processes may differ from that which dates events."""
+
+
+class HatLauncher(RunLauncher, ConfigurableClass):
+    """Runs on workers when HAT_ETL_BROKER is set, else as processes of the code server.
+
+    Never itself an instance: Dagster asks the class for the launcher that its settings stand for.
+    """
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        return {}
+
+    @classmethod
+    def from_config_value(  # type: ignore[override]  # the base promises an instance of the class itself
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> RunLauncher:
+        if broker := os.environ.get(BROKER_VARIABLE):
+            from hat_etl.orchestration.workers import WorkerLauncher
+
+            return WorkerLauncher.to(broker, inst_data)
+        return LocalRunLauncher(inst_data)
 
 
 class LocalRunLauncher(DefaultRunLauncher):

@@ -13,7 +13,7 @@ from hat_etl.orchestration import reporting
 from hat_etl.orchestration.assets import TABLES, TENANT, asset_key, entity_of
 from hat_etl.orchestration.failures import explained, window_closed
 from hat_etl.orchestration.openings import note
-from hat_etl.orchestration.partitions import tenants
+from hat_etl.orchestration.partitions import for_one_tenant
 from hat_etl.orchestration.progress import LogProgress
 from hat_etl.orchestration.runs import evaluate, judging, tags_of
 
@@ -105,7 +105,7 @@ initial_load = dg.define_asset_job(
     description="Load the HAT database of a tenant from its ERP: all tables are replaced at once, or none.",
     selection=dg.AssetSelection.assets(load_tenant),
     executor_def=dg.in_process_executor,
-    config=dg.PartitionedConfig(tenants, lambda _: {}, tags_for_partition_key_fn=tags_of),
+    config=for_one_tenant(tags_of),
 )
 
 

@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
 import dagster as dg
 
-tenants = dg.DynamicPartitionsDefinition(name="tenant")
+if TYPE_CHECKING:
+    from hat_etl.tenants.config import Tenant
+
+_NAME = "tenant"
+tenants = dg.DynamicPartitionsDefinition(name=_NAME)
+
+
+def for_one_tenant(
+    tags: Callable[[str], dict[str, str]] | None = None, settings: dict[str, Any] | None = None
+) -> dg.PartitionedConfig[Any]:
+    """A job of one tenant: the tags that its runs get, and what its form shows before anybody has written there."""
+    return dg.PartitionedConfig(tenants, lambda _: settings or {}, tags_for_partition_key_fn=tags)
+
+
+def with_partition(instance: dg.DagsterInstance, found: Iterable[Tenant]) -> list[Tenant]:
+    """Those of the tenants that Dagster knows already."""
+    known = set(instance.get_dynamic_partitions(_NAME))
+    return [tenant for tenant in found if tenant.name in known]
 
 
 def missing(known: list[str], files: list[str]) -> list[str]:
@@ -22,7 +42,7 @@ def missing(known: list[str], files: list[str]) -> list[str]:
 def tenant_partitions(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     from hat_etl.tenants import store
 
-    new = missing(list(context.instance.get_dynamic_partitions("tenant")), store.names())
+    new = missing(list(context.instance.get_dynamic_partitions(_NAME)), store.names())
     if not new:
         return dg.SkipReason("Every tenant file has its partition.")
     return dg.SensorResult(dynamic_partitions_requests=[tenants.build_add_request(new)])

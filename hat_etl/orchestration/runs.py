@@ -19,7 +19,7 @@ from hat_etl.orchestration.checks import judge, last_told
 from hat_etl.orchestration.doubles import is_double
 from hat_etl.orchestration.failures import explained, left_out
 from hat_etl.orchestration.openings import GOES_ON, note
-from hat_etl.orchestration.partitions import tenants
+from hat_etl.orchestration.partitions import for_one_tenant
 from hat_etl.orchestration.progress import LogProgress
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def evaluate(context: dg.OpExecutionContext | dg.AssetExecutionContext, tenant: 
 @dg.job(
     description="Bring the HAT database of a tenant to the present state of its ERP. Launched by its schedule, too.",
     executor_def=dg.in_process_executor,
-    config=dg.PartitionedConfig(tenants, lambda _: {}, tags_for_partition_key_fn=tags_of),
+    config=for_one_tenant(tags_of),
 )
 def incremental_sync() -> None:
     sync_tenant()
@@ -212,7 +212,7 @@ def incremental_sync() -> None:
 @dg.job(
     description="Compare ERP and HAT of a tenant row by row; with repair, read what differs again.",
     executor_def=dg.in_process_executor,
-    config=dg.PartitionedConfig(tenants, lambda _: {}, tags_for_partition_key_fn=tags_of),
+    config=for_one_tenant(tags_of),
 )
 def reconcile() -> None:
     reconcile_tenant()
@@ -223,7 +223,7 @@ def reconcile() -> None:
     # A person asks for it once: were it killed after its commit, a second one would only be refused.
     tags={MAX_RETRIES_TAG: "0"},
     executor_def=dg.in_process_executor,
-    config=dg.PartitionedConfig(tenants, lambda _: {"ops": {"undo_run": {"config": {"dry_run": True, "run": 0}}}}),
+    config=for_one_tenant(settings={"ops": {"undo_run": {"config": {"dry_run": True, "run": 0}}}}),
 )
 def undo() -> None:
     undo_run()

@@ -16,6 +16,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG, SENSOR_N
 from hat_etl.orchestration.due import Due, due, known
 from hat_etl.orchestration.loading import initial_load
 from hat_etl.orchestration.openings import TakeUp, caught, to_take_up
+from hat_etl.orchestration.partitions import with_partition
 from hat_etl.orchestration.runs import ERP_TAG, incremental_sync, tags_of
 
 if TYPE_CHECKING:
@@ -47,13 +48,8 @@ def due_tenants(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         context.log.warning(str(error))
     cursor = Cursor.read(context.cursor)
     requested = known(_confirmed(context.instance, cursor), {tenant.name for tenant in found})
-    partitions = set(context.instance.get_dynamic_partitions("tenant"))
-    launches = due(
-        datetime.now(UTC),
-        [tenant for tenant in found if tenant.name in partitions],
-        requested,
-        running(context.instance),
-    )
+    here = with_partition(context.instance, found)
+    launches = due(datetime.now(UTC), here, requested, running(context.instance))
     return dg.SensorResult(
         run_requests=[_request(launch) for launch in launches],
         skip_reason=None if launches else f"None of {len(found)} tenants is due.",

@@ -58,7 +58,7 @@ def _on_postgresql(url: str, inst_data: ConfigurableClassData | None) -> Dagster
     _seen.add(url)
     parts: tuple[Any, ...] = (storage.run_storage, storage.event_log_storage, storage.schedule_storage)
     for part in parts:
-        part._engine = _connections(url)
+        part._engine = connections(url)
     return storage
 
 
@@ -67,7 +67,7 @@ _seen: set[str] = set()
 
 
 @cache
-def _connections(url: str) -> Engine:
+def connections(url: str) -> Engine:
     """The connections of this process. Each is tried before it is used: a database that was started again is no error.
 
     Few are kept, for processes are many; Dagster uses one per thread, for a moment.

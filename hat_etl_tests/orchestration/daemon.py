@@ -14,10 +14,16 @@ from typing import Self
 import dagster as dg
 import psutil
 from dagster import RunsFilter
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
+from hat_etl.definitions import defs
 from hat_etl_tests.orchestration.conftest import ROOT
 
 DEADLINE = 180.0
+MODULE = "hat_etl.definitions"
 
 
 class Daemon:
@@ -57,11 +63,36 @@ class Daemon:
             )
 
 
+def launch(instance: dg.DagsterInstance, job: str, tenant: str | None = None) -> str:
+    """Queue a run for the daemon; gives its id.
+
+    As if a person had launched it, but without a code server of its own for that, which takes ten seconds of a core.
+    """
+    location = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name=MODULE), location_name="hat_etl")
+    code = RepositoryPythonOrigin(
+        sys.executable, ModuleCodePointer(MODULE, "defs"), entry_point=[sys.executable, "-m", "dagster"]
+    )
+    run = instance.create_run_for_job(
+        defs.resolve_job_def(job),
+        tags={"dagster/partition": tenant} if tenant else {},
+        status=dg.DagsterRunStatus.QUEUED,
+        remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job),
+        job_code_origin=JobPythonOrigin(job, code),
+    )
+    return run.run_id
+
+
 def run_process(instance: dg.DagsterInstance) -> psutil.Process | None:
     """The process of the run that goes on, if there is one."""
+    return next(iter(run_processes(instance).values()), None)
+
+
+def run_processes(instance: dg.DagsterInstance) -> dict[str, psutil.Process]:
+    """Run to its process, of all that go on."""
+    found = {}
     for run in instance.get_runs(RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
         for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
             message = entry.dagster_event.message if entry.dagster_event is not None else None
             if message and message.startswith("Started process for run (pid: "):
-                return psutil.Process(int(message.partition("pid: ")[2].partition(")")[0]))
-    return None
+                found[run.run_id] = psutil.Process(int(message.partition("pid: ")[2].partition(")")[0]))
+    return found

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
 import psycopg
 import pytest
 from dagster import RunsFilter
-from psycopg import sql
 
 from hat_etl.orchestration.due import QUEUE_PER_ERP, RUNS_PER_ERP
-from hat_etl.sandbox.server import HAT, LOADER, PLS, READER, Sandbox
+from hat_etl.sandbox.server import PLS, Sandbox
 from hat_etl.sync.load import LoadRequest, load
 from hat_etl.tenants import store
 from hat_etl_tests.orchestration.conftest import Demo, new_demo
 from hat_etl_tests.orchestration.daemon import Daemon
+from hat_etl_tests.orchestration.neighbours import CONNECTIONS, MISSED, add_tenant
 from hat_etl_tests.servers import Server
 
 TENANTS = 20
@@ -27,8 +26,6 @@ OTHERS = ("x1", "x2")
 """Tenants with a server each, due after all the others: they are let in past those that wait, and take the last places
 that Dagster has. A third tenant of the one server would have taken one of these before.
 """
-CONNECTIONS = 2
-"""Of each tenant's file."""
 
 
 class Watch:
@@ -73,26 +70,12 @@ def write_tenants(demo: Demo) -> list[str]:
     """Twenty tenants with one ERP, each with its own copy of a loaded HAT database; all were due long ago."""
     load(store.load("demo"), LoadRequest())
     (demo.tenants / "demo.toml").unlink()
-    names = [*(f"t{number:02}" for number in range(TENANTS)), *OTHERS]
-    with psycopg.connect(demo.sandbox.url("postgres", "postgres"), autocommit=True) as admin:
-        for name in names:
-            admin.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(*map(sql.Identifier, (name, HAT, LOADER)))
-            )
+    names = [f"t{number:02}" for number in range(TENANTS)]
     for name in names:
-        with closing(psycopg.connect(demo.sandbox.url(name, LOADER), autocommit=True)) as hat:
-            hat.execute("UPDATE hat_etl.identity SET tenant = %s", (name,))
-        for side, url in (("erp", demo.sandbox.url(PLS, READER)), ("hat", demo.sandbox.url(name, LOADER))):
-            (demo.tenants / f"{name}-{side}.url").write_text(url, encoding="utf-8")
-        server, hour = (name, 4) if name in OTHERS else ("one", 3)
-        (demo.tenants / f"{name}.toml").write_text(
-            f'name = "{name}"\nans_registry = "412345"\n[erp]\ndialect = "postgresql"\nurl = "file:{name}-erp.url"\n'
-            f'schema = "protheus"\nviews_schema = "hat"\ncompany = "01"\nconnections = {CONNECTIONS}\n'
-            f'server = "{server}"\n'
-            f'[hat]\nurl = "file:{name}-hat.url"\n[schedule]\nincremental = "0 {hour} 1 1 *"\n',
-            encoding="utf-8",
-        )
-    return names
+        add_tenant(demo, name, erp='server = "one"', schedule=MISSED)
+    for name in OTHERS:
+        add_tenant(demo, name, erp=f'server = "{name}"', schedule=MISSED.replace("0 3", "0 4"))
+    return [*names, *OTHERS]
 
 
 def test_the_erp_sees_few_runs_and_connections_at_a_time(

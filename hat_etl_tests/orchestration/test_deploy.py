@@ -29,7 +29,20 @@ OURS = {name: service["command"] for name, service in SERVICES.items() if "comma
 IN_IMAGE = re.search(r"^CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", OURS)
+def test_a_worker_loads_and_knows_its_options() -> None:
+    program, *words = OURS["worker"]
+    first = words.index("worker") + 1
+    found = shutil.which(program, path=str(Path(sys.executable).parent))
+    assert found is not None
+    environment = {"HAT_ETL_BROKER": "redis://nobody/0"}
+    told = subprocess.run(
+        [found, *words[:first], "--help"], capture_output=True, text=True, check=True, env=environment, cwd=ROOT
+    ).stdout
+    for option in (word for word in words[first:] if word.startswith("--")):
+        assert re.search(rf"{option}\b", told), option
+
+
+@pytest.mark.parametrize("name", [name for name in OURS if name != "worker"])
 def test_a_command_is_there_and_knows_its_options(name: str) -> None:
     program, *words = OURS[name]
     found = shutil.which(program, path=str(Path(sys.executable).parent))

@@ -1,0 +1,81 @@
+"""``kill -9`` amid an initial load: Dagster takes it up, and HAT is row by row as if nothing had happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+import pytest
+from dagster import DagsterRunStatus
+
+from hat_etl.sandbox.server import HAT, LOADER
+from hat_etl.sync.load import LoadRequest, load
+from hat_etl.tenants import store
+from hat_etl_tests.failures.proxy import Proxy
+from hat_etl_tests.orchestration.conftest import Demo, new_demo
+from hat_etl_tests.orchestration.daemon import launch
+from hat_etl_tests.orchestration.neighbours import Rows, add_tenant, rows
+from hat_etl_tests.orchestration.room import Room, opened_room
+
+MOMENTS = {
+    # To one of the smallest tables, which come last: most of the others are staged.
+    "reading": "COPY hat_etl_stage.kinships",
+    "swapping": "SET SCHEMA",
+}
+"""What the load says to HAT in each phase."""
+
+
+@pytest.fixture
+def demo() -> Iterator[Demo]:
+    with new_demo() as made:
+        yield made
+
+
+@pytest.fixture
+def undisturbed(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> Rows:
+    """What a load that nobody disturbs leaves in HAT; that of ``demo`` itself is empty."""
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(demo.tenants))
+    add_tenant(demo, "undisturbed")
+    load(store.load("undisturbed"), LoadRequest())
+    return rows(demo, "undisturbed")
+
+
+def staged(demo: Demo) -> int:
+    """How many ranges of the unfinished load are in HAT."""
+    with psycopg.connect(demo.sandbox.url(HAT, LOADER)) as hat:
+        return int(hat.execute("SELECT count(*) FROM hat_etl.checkpoints").fetchall()[0][0])
+
+
+@pytest.mark.parametrize(
+    ("moment", "kill"),
+    [("reading", Room.kill_run), ("swapping", Room.kill_daemon)],
+)
+def test_a_killed_load_goes_on_by_itself_and_ends_as_an_undisturbed_one(
+    moment: str, kill: Callable[[Room], None], demo: Demo, undisturbed: Rows, home: Path
+) -> None:
+    proxy = Proxy(demo.sandbox.socket)
+    (demo.sandbox.folder / "hat.url").write_text(proxy.url(HAT, LOADER), encoding="utf-8")
+    gate = proxy.hold_at(MOMENTS[moment])
+    with opened_room(home) as room:
+        room.instance.add_dynamic_partitions("tenant", ["demo"])
+        killed = launch(room.instance, "initial_load", "demo")
+        room.await_run()
+        gate.await_closed()
+        assert staged(demo) > 0
+        assert rows(demo, HAT) == {}
+        kill(room)
+        proxy.cut()
+        last, first = room.await_end()
+        assert (first.run_id, first.status) == (killed, DagsterRunStatus.FAILURE)
+        assert last.parent_run_id == killed
+        assert "checking what is staged" in said(room.instance, last)
+    assert rows(demo, HAT) == undisturbed
+    with psycopg.connect(demo.sandbox.url(HAT, LOADER)) as hat:
+        assert hat.execute("SELECT mode, state FROM hat_etl.runs").fetchall() == [("load", "succeeded")]
+    proxy.close()
+
+
+def said(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    return "\n".join(entry.user_message for entry in instance.all_logs(run.run_id) if not entry.is_dagster_event)
