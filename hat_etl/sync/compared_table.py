@@ -67,7 +67,13 @@ class ComparedTable:
         self.low, self.high = low, high
         count = (high - low) // self.breadth + 1
         self.in_erp, self.in_hat = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
-        self._comparison = Comparison(self.entity.table, buckets=count)
+        self.look_anew()
+
+    def look_anew(self) -> None:
+        """Forget what a second look has found, for it begins."""
+        self.found.clear()
+        self.wrong.clear()
+        self._comparison = Comparison(self.entity.table, buckets=self.in_erp.size)
         self._buckets: dict[int, Bucket] = {}
 
     @property

@@ -31,6 +31,7 @@ from hat_etl.sync.differences import NOT_GOOD, ErpRows, compare
 from hat_etl.sync.drift import stop, survey
 from hat_etl.sync.hat_side import HatSide
 from hat_etl.sync.incremental import SyncRequest, sync, watermarks
+from hat_etl.sync.moment import at_one_moment
 from hat_etl.sync.plan import select
 from hat_etl.sync.prefetch import prefetch
 from hat_etl.sync.run import Problem, Progress, RunReport, Silent, close_ledger, peak_memory
@@ -195,12 +196,12 @@ class _Reconciliation:
             raise stop(self.tenant.name, found.problems)
         workers = self.tenant.erp.connections
         with self._hat_connections(workers) as hat:
-            with self.source.snapshot() as snapshot:
-                ledger.fix_horizon(self.control, self.run, snapshot.horizon)
-                tables = self._prepare(snapshot, found.shapes, hat)
-                self.progress.phase("comparing")
-                self._compare_all(snapshot, tables, hat, workers)
-            self._look_again(tables, hat, workers)
+            tables = at_one_moment(
+                self.source, self.progress, lambda moment: self._compare_all(moment, found.shapes, hat, workers)
+            )
+            if any(recnos.size for table in tables for recnos in table.suspects):
+                self.progress.phase("looking again at what differs")
+                at_one_moment(self.source, self.progress, lambda moment: self._look_again(moment, tables, hat, workers))
         self.comparisons = [table.outcome() for table in tables]
         self.wrong = {table.entity.table: np.unique(np.concatenate(table.wrong)) for table in tables if table.wrong}
         self._remark_on_stamps(tables)
@@ -260,8 +261,12 @@ class _Reconciliation:
     # -- the first reading: everything -------------------------------------------------------------------------------
 
     def _compare_all(
-        self, snapshot: Snapshot, tables: Sequence[ComparedTable], hat: queue.SimpleQueue[HatRows], workers: int
-    ) -> None:
+        self, snapshot: Snapshot, shapes: Sequence[ViewShape], hat: queue.SimpleQueue[HatRows], workers: int
+    ) -> list[ComparedTable]:
+        self.stopped.clear()
+        ledger.fix_horizon(self.control, self.run, snapshot.horizon)
+        tables = self._prepare(snapshot, shapes, hat)
+        self.progress.phase("comparing")
         # The largest first, so that no connection idles at the end.
         ordered = sorted(tables, key=lambda table: -table.shape.estimated_rows)
 
@@ -269,6 +274,7 @@ class _Reconciliation:
             return lambda: self._compare_range(snapshot, table, range_, hat)
 
         self._in_parallel(workers, [task(table, part) for table in ordered for part in table.ranges(workers)])
+        return tables
 
     def _compare_range(
         self, snapshot: Snapshot, table: ComparedTable, range_: Range | None, hat: queue.SimpleQueue[HatRows]
@@ -317,35 +323,35 @@ class _Reconciliation:
 
     # -- the second reading: what was suspicious ---------------------------------------------------------------------
 
-    def _look_again(self, tables: Sequence[ComparedTable], hat: queue.SimpleQueue[HatRows], workers: int) -> None:
+    def _look_again(
+        self, snapshot: Snapshot, tables: Sequence[ComparedTable], hat: queue.SimpleQueue[HatRows], workers: int
+    ) -> None:
+        self.stopped.clear()
         chunks = []
         for table in tables:
+            table.look_anew()
             recnos, states = table.suspicious()
             chunks += [
                 (table, recnos[start : start + CHUNK], states[start : start + CHUNK])
                 for start in range(0, recnos.size, CHUNK)
             ]
-        if not chunks:
-            return
-        self.progress.phase("looking again at what differs")
         lookback = timedelta(minutes=self.tenant.sync.lookback_minutes)
-        with self.source.snapshot() as snapshot:
 
-            def task(table: ComparedTable, recnos: Recnos, states: Hashes) -> Callable[[], None]:
-                def look() -> None:
-                    if self.stopped.is_set():
-                        return
-                    began = time.monotonic()
-                    erp = self._erp_rows(snapshot, table, recnos, snapshot.clock + lookback)
-                    with _lent(hat) as rows:
-                        found = compare(erp, rows.rows(table.entity, recnos), table.quarantine, recnos, states)
-                    with table.lock:
-                        table.note(found)
-                        table.worked(began)
+        def task(table: ComparedTable, recnos: Recnos, states: Hashes) -> Callable[[], None]:
+            def look() -> None:
+                if self.stopped.is_set():
+                    return
+                began = time.monotonic()
+                erp = self._erp_rows(snapshot, table, recnos, snapshot.clock + lookback)
+                with _lent(hat) as rows:
+                    found = compare(erp, rows.rows(table.entity, recnos), table.quarantine, recnos, states)
+                with table.lock:
+                    table.note(found)
+                    table.worked(began)
 
-                return look
+            return look
 
-            self._in_parallel(min(workers, CHUNKS), [task(*chunk) for chunk in chunks])
+        self._in_parallel(min(workers, CHUNKS), [task(*chunk) for chunk in chunks])
 
     @staticmethod
     def _erp_rows(snapshot: Snapshot, table: ComparedTable, recnos: Recnos, now: datetime) -> ErpRows:

@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from hat_etl.tenants.config import Dialect
 from hat_etl_tests.conformance.model import Pls
 from hat_etl_tests.conformance.site import Site
 from hat_etl_tests.conformance.world import widths
+from hat_etl_tests.erps import ERPS
 from hat_etl_tests.servers import Server
 
 MakeSite = Callable[..., Site]
 
 
-@pytest.fixture(scope="session")
-def make_site(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> MakeSite:
+@pytest.fixture(scope="module", params=ERPS)
+def dialect(request: pytest.FixtureRequest) -> Dialect:
+    """The database that the PLS is in: whatever asks for it runs once with each."""
+    found: Dialect = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def make_site(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeSite]:
     """Makes a tenant with empty databases; takes what ``Site`` takes."""
+    with ExitStack() as stack:
 
-    def make(**options: str) -> Site:
-        return Site(postgres, tmp_path_factory.mktemp("tenants"), **options)
+        def make(**options: str) -> Site:
+            site = Site(postgres, tmp_path_factory.mktemp("tenants"), **options)
+            stack.callback(site.close)
+            return site
 
-    return make
+        yield make
 
 
-@pytest.fixture(scope="session")
-def plain_site(make_site: MakeSite) -> Site:
+@pytest.fixture(scope="module")
+def sites(make_site: MakeSite) -> dict[Dialect, Site]:
+    """Two tenants of one PLS, which is read as PostgreSQL by the one and as Oracle by the other."""
+    first = make_site()
+    return {"postgresql": first, "oracle": make_site(dialect="oracle", pls=first.erp)}
+
+
+@pytest.fixture(scope="module")
+def plain_site(dialect: Dialect, make_site: MakeSite) -> Site:
     """A tenant with our views on empty PLS tables, for tests that fill these and renew HAT as they like."""
-    site = make_site()
+    site = make_site(dialect=dialect)
     site.create_tables(Pls(widths()))
     site.install_views()
     return site

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Collection, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -21,6 +22,9 @@ from hat_etl.cli.main import main
 from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Entity
 from hat_etl.protheus.dictionary import physical_name
+from hat_etl.sandbox.oracle import views as oracle_views
+from hat_etl.tenants.config import Dialect
+from hat_etl_tests import erps
 from hat_etl_tests.conformance.model import STAMP, Entry, HatRow, Key, Pls, PlsRow
 from hat_etl_tests.servers import Server
 from hat_etl_tests.views import pls as physical
@@ -43,22 +47,31 @@ class Answer:
 
 
 class Site:
-    """Tenant ``acme``: PLS tables in schema ``protheus`` of one database, HAT in another."""
+    """Tenant ``acme``: PLS tables in schema ``protheus`` of one database, HAT in another.
 
-    def __init__(self, server: Server, folder: Path, *, encoding: str = "UTF8", connections: int = 2) -> None:
-        self.server, self.encoding, self._folder = server, encoding, folder
-        self.erp, self.hat = server.create_database("erp", encoding), server.create_database("hat")
-        for name, database in (("erp_url", self.erp), ("hat_url", self.hat)):
-            (folder / name).write_text(server.url(database), encoding="utf-8")
+    ``pls`` is a database with PLS tables that another tenant reads too, through views of its own.
+    """
+
+    def __init__(
+        self, server: Server, folder: Path, *, dialect: Dialect = "postgresql", encoding: str = "UTF8",
+        connections: int = 2, pls: str | None = None,
+    ) -> None:  # fmt: skip
+        self.server, self.dialect, self.encoding, self.folder = server, dialect, encoding, folder
+        self.views_schema = "hat" if pls is None else f"hat_{dialect}"
+        self.erp, self.hat = pls or server.create_database("erp", encoding), server.create_database("hat")
+        self._open = ExitStack()
+        erp_url = self._open.enter_context(erps.address(dialect, server.url(self.erp)))
+        for name, url in (("erp_url", erp_url), ("hat_url", server.url(self.hat))):
+            (folder / name).write_text(url, encoding="utf-8")
         (folder / f"{TENANT}.toml").write_text(
             f"""
 name = "{TENANT}"
 ans_registry = "412345"
 [erp]
-dialect = "postgresql"
+dialect = "{dialect}"
 url = "file:erp_url"
 schema = "protheus"
-views_schema = "hat"
+views_schema = "{self.views_schema}"
 company = "01"
 connections = {connections}
 [hat]
@@ -67,6 +80,9 @@ url = "file:hat_url"
             encoding="utf-8",
         )
         self._environment = {"HAT_ETL_TENANTS": str(folder)}
+
+    def close(self) -> None:
+        self._open.close()
 
     # -- ERP ---------------------------------------------------------------------------------------------------------
 
@@ -118,7 +134,13 @@ url = "file:hat_url"
         return Answer(done.returncode, done.stdout, done.stderr)
 
     def install_views(self) -> None:
-        assert self.run("views", "install", TENANT, "--json").json["tenant"] == TENANT
+        if self.dialect == "postgresql":
+            assert self.run("views", "install", TENANT, "--json").json["tenant"] == TENANT
+            return
+        script = self.run("views", "render", TENANT, "--json").json["script"]
+        with self.server.connect(self.erp) as connection:
+            connection.execute(f"CREATE SCHEMA {self.views_schema}".encode())  # on Oracle that is a user
+            oracle_views.install(connection, script)
 
     def load(self, *options: str) -> dict[str, Any]:
         report: dict[str, Any] = self.run("load", TENANT, "--json", *options).json
@@ -129,7 +151,7 @@ url = "file:hat_url"
     def renew_hat(self) -> None:
         """Go on with an empty HAT database."""
         self.hat = self.server.create_database("hat")
-        (self._folder / "hat_url").write_text(self.server.url(self.hat), encoding="utf-8")
+        (self.folder / "hat_url").write_text(self.server.url(self.hat), encoding="utf-8")
 
     def rows(self) -> dict[str, dict[Key, HatRow]]:
         """Table to its rows by natural key, of the tables that are there."""

@@ -1,6 +1,7 @@
 """A soiled ERP, loaded, changed and loaded again: every table of HAT, every reject and every count by the model.
 
-All tables are loaded together, for that is how they are loaded, and the tests look at one table each.
+All tables are loaded together, for that is how they are loaded, and the tests look at one table each. The same PLS is
+read as PostgreSQL and as Oracle.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import pytest
 
 from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.entities.model import ENGINE_RULES, RULES, Entity
+from hat_etl.tenants.config import Dialect
 from hat_etl_tests.conformance import model
 from hat_etl_tests.conformance.compare import assert_same_counts, assert_same_entries, assert_same_rows
-from hat_etl_tests.conformance.conftest import MakeSite
 from hat_etl_tests.conformance.model import Entry, Hat, HatRow, Key
 from hat_etl_tests.conformance.site import Site, only
 from hat_etl_tests.conformance.world import World
+from hat_etl_tests.erps import ERPS
 
 STAGES: dict[str, tuple[str, ...]] = {
     "first load": (),
@@ -41,27 +43,34 @@ class Stage:
     day: date
 
 
-@pytest.fixture(scope="module")
-def site(make_site: MakeSite) -> Site:
-    return make_site()
+Histories = dict[Dialect, dict[str, Stage]]
 
 
 @pytest.fixture(scope="module")
-def history(site: Site, today: date) -> dict[str, Stage]:
+def histories(sites: dict[Dialect, Site], today: date) -> Histories:
     world = World(1, today)
-    site.create_tables(world.pls)
-    site.install_views()
-    stages: dict[str, Stage] = {}
-    expected: Hat | None = None
+    sites["postgresql"].create_tables(world.pls)
+    for site in sites.values():
+        site.install_views()
+    found: Histories = {dialect: {} for dialect in sites}
+    expected: dict[Dialect, Hat | None] = dict.fromkeys(sites)
     for name, tables in STAGES.items():
-        if stages:
+        if name != "first load":
             world.change()
-        site.fill_tables(world.pls)
-        report = site.load(*only(tables))
-        day = site.day_of(report["run"])
-        expected = model.load(world.pls, run=report["run"], today=day, before=expected, only=tables)
-        stages[name] = Stage(report, site.rows(), site.rejects(), expected, day)
-    return stages
+        sites["postgresql"].fill_tables(world.pls)
+        for dialect, site in sites.items():
+            report = site.load(*only(tables))
+            day = site.day_of(report["run"])
+            expected[dialect] = hat = model.load(
+                world.pls, run=report["run"], today=day, before=expected[dialect], only=tables
+            )
+            found[dialect][name] = Stage(report, site.rows(), site.rejects(), hat, day)
+    return found
+
+
+@pytest.fixture(scope="module")
+def history(dialect: Dialect, histories: Histories) -> dict[str, Stage]:
+    return histories[dialect]
 
 
 stages = pytest.mark.parametrize("stage", STAGES)
@@ -83,6 +92,13 @@ def test_the_rejects_are_those_of_the_model(history: dict[str, Stage], stage: st
         [entry for entry in found.entries if entry.table == entity.table],
         [entry for entry in found.expected.entries if entry.table == entity.table],
     )
+
+
+@stages
+def test_hat_and_rejects_are_the_same_whichever_database_the_pls_is_in(histories: Histories, stage: str) -> None:
+    postgresql, oracle = (histories[dialect][stage] for dialect in ERPS)
+    assert oracle.rows == postgresql.rows
+    assert sorted(oracle.entries) == sorted(postgresql.entries)
 
 
 @stages
@@ -142,10 +158,10 @@ def test_children_of_kept_versions_are_loaded(history: dict[str, Stage]) -> None
     assert found > 20
 
 
-def test_the_list_of_rejects_can_be_narrowed_to_a_table(site: Site, history: dict[str, Stage]) -> None:
-    last = list(history.values())[-1]
+def test_the_list_of_rejects_can_be_narrowed_to_a_table(sites: dict[Dialect, Site], histories: Histories) -> None:
+    last = list(histories["postgresql"].values())[-1]
     assert_same_entries(
-        site.rejects("--table", "persons"), [entry for entry in last.entries if entry.table == "persons"]
+        sites["postgresql"].rejects("--table", "persons"), [entry for entry in last.entries if entry.table == "persons"]
     )
 
 

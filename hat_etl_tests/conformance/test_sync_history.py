@@ -1,4 +1,7 @@
-"""A soiled ERP, loaded, then changed and synchronised again and again: every table and every reject by the model."""
+"""A soiled ERP, loaded, then changed and synchronised again and again: every table and every reject by the model.
+
+The same PLS is read as PostgreSQL and as Oracle.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,14 @@ import pytest
 
 from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Entity
+from hat_etl.tenants.config import Dialect
 from hat_etl_tests.conformance import model
 from hat_etl_tests.conformance.compare import assert_same_entries, assert_same_rows
-from hat_etl_tests.conformance.conftest import MakeSite
 from hat_etl_tests.conformance.expected import after_sync
 from hat_etl_tests.conformance.model import RECNO, STAMP, Entry, Hat, HatRow, Key, Pls, PlsRow
 from hat_etl_tests.conformance.site import TENANT, Site
 from hat_etl_tests.conformance.world import World
+from hat_etl_tests.erps import ERPS
 
 STAGES: dict[str, tuple[float, tuple[str, ...]]] = {
     "much changed, read whole": (0.25, ("--full",)),
@@ -34,31 +38,38 @@ class Stage:
     expected: Hat
 
 
-@pytest.fixture(scope="module")
-def site(make_site: MakeSite) -> Site:
-    return make_site()
+Histories = dict[Dialect, dict[str, Stage]]
 
 
 @pytest.fixture(scope="module")
-def history(site: Site, today: date) -> dict[str, Stage]:
+def histories(sites: dict[Dialect, Site], today: date) -> Histories:
     world = World(2, today)
-    site.create_tables(world.pls)
-    site.install_views()
-    site.fill_tables(world.pls)
-    run = site.load()["run"]
-    expected = model.load(world.pls, run=run, today=site.day_of(run), before=None, only=())
-    stages: dict[str, Stage] = {}
+    sites["postgresql"].create_tables(world.pls)
+    for site in sites.values():
+        site.install_views()
+    sites["postgresql"].fill_tables(world.pls)
+    expected: dict[Dialect, Hat] = {}
+    for dialect, site in sites.items():
+        run = site.load()["run"]
+        expected[dialect] = model.load(world.pls, run=run, today=site.day_of(run), before=None, only=())
+    found: Histories = {dialect: {} for dialect in sites}
     for name, (share, options) in STAGES.items():
         before = {alias: {row[RECNO]: dict(row) for row in rows} for alias, rows in world.pls.tables.items()}
         world.change(share=share)
         stamp_changes(world.pls, before, datetime.now(UTC).replace(tzinfo=None))
-        site.fill_tables(world.pls)
-        report = site.run("sync", TENANT, "--json", "--accept", *options).json
-        day = site.day_of(report["run"])
-        loaded = model.load(world.pls, run=report["run"], today=day, before=expected, only=())
-        expected = after_sync(loaded, expected)
-        stages[name] = Stage(report, site.rows(), site.rejects(), expected)
-    return stages
+        sites["postgresql"].fill_tables(world.pls)
+        for dialect, site in sites.items():
+            report = site.run("sync", TENANT, "--json", "--accept", *options).json
+            day = site.day_of(report["run"])
+            loaded = model.load(world.pls, run=report["run"], today=day, before=expected[dialect], only=())
+            expected[dialect] = hat = after_sync(loaded, expected[dialect])
+            found[dialect][name] = Stage(report, site.rows(), site.rejects(), hat)
+    return found
+
+
+@pytest.fixture(scope="module")
+def history(dialect: Dialect, histories: Histories) -> dict[str, Stage]:
+    return histories[dialect]
 
 
 def stamp_changes(pls: Pls, before: dict[str, dict[int, PlsRow]], moment: datetime) -> None:
@@ -95,4 +106,23 @@ def test_the_rejects_are_those_of_the_model(history: dict[str, Stage], stage: st
     assert_same_entries(
         [entry for entry in found.entries if entry.table == entity.table],
         [entry for entry in found.expected.entries if entry.table == entity.table],
+    )
+
+
+@stages
+def test_hat_and_rejects_are_the_same_whichever_database_the_pls_is_in(histories: Histories, stage: str) -> None:
+    postgresql, oracle = (histories[dialect][stage] for dialect in ERPS)
+    assert oracle.rows == postgresql.rows
+    assert sorted(oracle.entries) == sorted(postgresql.entries)
+
+
+@stages
+def test_the_syncs_went_the_same_ways(histories: Histories, stage: str) -> None:
+    ways = [
+        {table["table"]: (table["strategy"], table["read"]) for table in histories[dialect][stage].report["tables"]}
+        for dialect in ERPS
+    ]
+    assert ways[0] == ways[1]
+    assert {strategy for strategy, _ in ways[0].values()} == (
+        {"full"} if "whole" in stage else {"window", "window + keys"}
     )

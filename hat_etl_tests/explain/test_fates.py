@@ -259,10 +259,10 @@ def test_the_row_is_shown_and_its_signs_mean_nothing_to_the_terminal(small: Smal
 def test_an_erp_that_cannot_be_reached_is_a_note(small: Small) -> None:
     small.person(9, BTS_NOMUSR="")
     small.sync()
-    file = small.site._folder / "erp_url"
+    file = small.site.folder / "erp_url"
     address = file.read_text(encoding="utf-8")
     try:
-        file.write_text("postgresql://nobody@localhost:1/erp", encoding="utf-8")
+        file.write_text(f"{small.site.dialect}://nobody:nothing@localhost:1/erp", encoding="utf-8")
         present, absent = small.explain("persons", FIRST), small.explain("persons", "nada")
         rejected = small.explain("persons", "00000009")
     finally:

@@ -46,7 +46,7 @@ def ground(make_site: MakeSite, today: date) -> Iterator[Ground]:
     site.fill_tables(world.pls)
     assert site.run("sync", TENANT, "--full", "--accept").code == 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HAT_ETL_TENANTS", str(site._folder))
+        patch.setenv("HAT_ETL_TENANTS", str(site.folder))
         yield Ground(store.load(TENANT), site.rows(), site.rejects(), backing(site))
 
 

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -26,11 +26,13 @@ from hat_etl.sync import incremental
 from hat_etl.sync import load as initial
 from hat_etl.target.database import LOCK
 from hat_etl.tenants import store
-from hat_etl.tenants.config import Tenant
+from hat_etl.tenants.config import Dialect, Tenant
+from hat_etl_tests import erps
 from hat_etl_tests.conformance import model
 from hat_etl_tests.conformance.expected import after_sync
 from hat_etl_tests.conformance.model import DELETED, RECNO, STAMP, Hat, Pls
 from hat_etl_tests.conformance.site import Site
+from hat_etl_tests.erps import ERPS
 from hat_etl_tests.servers import Server
 
 BENEFICIARIES, KEPT_ROWS = 40, 25
@@ -39,7 +41,9 @@ FILTERS = frozenset({"BR4_SEGMEN", "BCI_LOTGUI", "BEA_CANEDI"})
 TENANT = "acme"
 
 _CHILDREN = multiprocessing.get_context("forkserver")
-_CHILDREN.set_forkserver_preload(["hat_etl.sync.incremental", "hat_etl.tenants.store", __name__])
+_CHILDREN.set_forkserver_preload(
+    ["hat_etl.sync.incremental", "hat_etl.source.oracle", "hat_etl.tenants.store", __name__]
+)
 
 
 class Ground:
@@ -47,7 +51,7 @@ class Ground:
 
     def __init__(self, server: Server, folder: Path) -> None:
         self.server, self.folder = server, folder
-        self.erp, self.hat = server.create_database("ground_erp"), server.create_database("ground_hat")
+        self.erp = server.create_database("ground_erp")
         with server.connect(self.erp, autocommit=False) as connection:
             connection.execute(f"CREATE SCHEMA {ERP_SCHEMA}".encode())
             loading.fill(connection, "01", 1, BENEFICIARIES, date.today())
@@ -55,28 +59,33 @@ class Ground:
                 # The catalogues are the same size for every operator: much too long for what is asked here.
                 table = f"{ERP_SCHEMA}.{physical_name(alias, '01')}"
                 connection.execute(f"DELETE FROM {table} WHERE {physical.RECNO} > {KEPT_ROWS}".encode())
-        self.tenant = self.tenant_of(self.erp, self.hat)
-        view_live.install(self.tenant)
-        initial.load(self.tenant, initial.LoadRequest())
+        self.hats = {dialect: server.create_database("ground_hat") for dialect in ERPS}
+        with self.tenant_of("postgresql", self.erp, self.hats["postgresql"]) as tenant:
+            view_live.install(tenant)  # Oracle's views are spelled otherwise and show the same
+        for dialect, hat in self.hats.items():
+            with self.tenant_of(dialect, self.erp, hat) as tenant:
+                initial.load(tenant, initial.LoadRequest())
         with Activity(server.url(self.erp)):
             pass  # makes its own tables, which takes longer than most of what it does
 
-    def tenant_of(self, erp: str, hat: str) -> Tenant:
-        for name, database in (("erp_url", erp), ("hat_url", hat)):
-            (self.folder / name).write_text(self.server.url(database), encoding="utf-8")
-        (self.folder / f"{TENANT}.toml").write_text(
-            f'name = "{TENANT}"\nans_registry = "412345"\n[erp]\ndialect = "postgresql"\nurl = "file:erp_url"\n'
-            f'schema = "{ERP_SCHEMA}"\nviews_schema = "hat"\ncompany = "01"\nconnections = 2\n'
-            '[hat]\nurl = "file:hat_url"\n[sync]\nlookback_minutes = 0\n',
-            encoding="utf-8",
-        )
-        os.environ["HAT_ETL_TENANTS"] = str(self.folder)
-        return store.load(TENANT)
+    @contextmanager
+    def tenant_of(self, dialect: Dialect, erp: str, hat: str) -> Iterator[Tenant]:
+        with erps.address(dialect, self.server.url(erp)) as erp_url:
+            for name, url in (("erp_url", erp_url), ("hat_url", self.server.url(hat))):
+                (self.folder / name).write_text(url, encoding="utf-8")
+            (self.folder / f"{TENANT}.toml").write_text(
+                f'name = "{TENANT}"\nans_registry = "412345"\n[erp]\ndialect = "{dialect}"\nurl = "file:erp_url"\n'
+                f'schema = "{ERP_SCHEMA}"\nviews_schema = "hat"\ncompany = "01"\nconnections = 2\n'
+                '[hat]\nurl = "file:hat_url"\n[sync]\nlookback_minutes = 0\n',
+                encoding="utf-8",
+            )
+            os.environ["HAT_ETL_TENANTS"] = str(self.folder)
+            yield store.load(TENANT)
 
-    def copies(self) -> tuple[str, str]:
+    def copies(self, dialect: Dialect) -> tuple[str, str]:
         made = []
         with self.server.connect() as connection:
-            for template in (self.erp, self.hat):
+            for template in (self.erp, self.hats[dialect]):
                 name = f"example_{'erp' if template == self.erp else 'hat'}"
                 connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
                 connection.execute(
@@ -91,14 +100,14 @@ class Ground:
 class Subject:
     """One example's tenant."""
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
-        self.erp, self.hat = ground.copies()
-        self.tenant = ground.tenant_of(self.erp, self.hat)
-        self.activity = Activity(ground.server.url(self.erp))
+    def __init__(self, ground: Ground, dialect: Dialect) -> None:
+        self._ground, self._open = ground, ExitStack()
+        self.erp, self.hat = ground.copies(dialect)
+        self.tenant = self._open.enter_context(ground.tenant_of(dialect, self.erp, self.hat))
+        self.activity = self._open.enter_context(Activity(ground.server.url(self.erp)))
 
     def close(self) -> None:
-        self.activity.close()
+        self._open.close()
 
     def connect_hat(self) -> psycopg.Connection[Any]:
         return self._ground.server.connect(self.hat)

@@ -28,9 +28,10 @@ FROM_ORACLE = "hat_from_oracle"
 """HAT database that a load from Oracle has filled; tests take copies of it."""
 
 
-def started(server: Server, pls: str = PLS, profile: str = "19c") -> OracleServer:
+def started(server: Server, pls: str = PLS, profile: str = "19c", *, keeps_results: bool = False) -> OracleServer:
     """An Oracle server over a database of the test's PostgreSQL."""
-    return OracleServer(server.url(pls, READER), server.url(pls, "postgres"), ACCOUNTS, profile=profile)
+    reader, admin = server.url(pls, READER), server.url(pls, "postgres")
+    return OracleServer(reader, admin, ACCOUNTS, profile=profile, keeps_results=keeps_results)
 
 
 def address(oracle: OracleServer, user: str = READER, password: str = PASSWORD) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -134,6 +135,58 @@ def test_a_sync_whose_moment_expires_shows_one_later_moment_in_all_tables(
     shown = Shown.by(ground)
     ground.load()
     assert Shown.by(ground) == shown
+
+
+def reconciled(ground: Ground) -> dict[str, dict[str, Any]]:
+    return compared(ground.run("reconcile", ground.name, "--json"))
+
+
+def compared(result: Result) -> dict[str, dict[str, Any]]:
+    """What a reconciliation has found, by table, without the time that it took."""
+    return {table["table"]: {**table, "seconds": None} for table in result.document["tables"]}
+
+
+@pytest.mark.parametrize("code", [1555, 8180])
+def test_a_reconciliation_whose_moment_expires_compares_all_tables_at_one_later_moment(
+    code: int, server: Server, start_oracle: Callable[..., OracleServer], ground: Ground
+) -> None:
+    ground.pls = server.copy(PLS)
+    oracle = start_oracle(ground.pls)
+    ground.erp_url = address(oracle)
+    hold = Hold()
+    for fault in (hold, OracleError(code)):
+        oracle.faults.plant(Fault(BENEFICIARIES, 1, fault))
+    running = ground.start("reconcile", ground.name, "--json")
+    assert hold.reached.wait(DEADLINE)
+    with ground.in_erp() as erp:
+        changes.some(erp, seed=7)
+    hold.go_on.set()
+    found = compared(running.wait())
+    _, second, *_ = dict.fromkeys(scn for sql, scn in oracle.statements if " AS C3" in sql)
+    assert {sql for sql, scn in oracle.statements if scn == second and " AS C3" in sql} >= {
+        sql for sql, _ in oracle.statements if "BETWEEN :low AND :high" in sql and " AS C3" in sql
+    }
+    assert found == reconciled(ground)
+    assert found["beneficiaries"]["extra"]
+    assert found["persons"]["in_flight"]
+    ground.assert_nobody_left()
+
+
+def test_a_second_look_whose_moment_expires_begins_anew_and_counts_nothing_twice(
+    oracle: OracleServer, ground: Ground
+) -> None:
+    with ground.in_hat() as hat:
+        hat.execute("SET session_replication_role = replica")
+        for table in ("families", "persons", "beneficiaries"):
+            hat.execute(f"DELETE FROM hat.{table} WHERE source_recno % 100 = 0")
+    undisturbed = reconciled(ground)
+    assert all(undisturbed[table]["missing"] > 3 for table in ("families", "persons", "beneficiaries"))
+    ground.connections = 1  # one table after the other
+    listed = 'HAT_BA1_BENEFICIARIO" AS OF SCN :scn WHERE "RECNO" IN ('
+    oracle.faults.plant(Fault(listed, 3, OracleError(1555)))
+    before = len(oracle.statements)
+    assert reconciled(ground) == undisturbed
+    assert len({scn for sql, scn in oracle.statements[before:] if listed in sql}) == 2
 
 
 def test_a_moment_that_never_lasts_ends_the_run(oracle: OracleServer, ground: Ground) -> None:

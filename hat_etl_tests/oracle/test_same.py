@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from hat_etl.entities import ENTITIES
+from hat_etl.sandbox.churn import Activity, apply, mixture
 from hat_etl.sandbox.oracle.server import OracleServer
-from hat_etl.sandbox.server import HAT
+from hat_etl.sandbox.server import HAT, PLS
 from hat_etl_tests.failures.ground import LOADED, Ground, Server, contents
 from hat_etl_tests.failures.syncing import MOVED, Shown, synced
 from hat_etl_tests.oracle.conftest import address
@@ -43,6 +45,32 @@ def test_a_sync_from_oracle_leaves_hat_as_a_load_of_the_same_pls(
     ground.assert_nobody_left()
     again = synced(ground)
     assert sum(table["updated"] + table["deleted"] for table in again["tables"]) == 0
+
+
+def test_after_every_round_of_changes_a_sync_from_oracle_leaves_hat_as_one_from_postgresql(
+    start_oracle: START, make_ground: MAKE, from_oracle: str, server: Server
+) -> None:
+    pls = server.copy(PLS)
+    grounds = [
+        make_ground(pls=pls),
+        make_ground(pls=pls, dialect="oracle", erp_url=address(start_oracle(pls)), hat=server.copy(from_oracle)),
+    ]
+    moved = set()
+    with Activity(server.url(pls, "postgres")) as activity:
+        for number, options in enumerate(((), (), ("--full",))):
+            for operation in mixture(number, 300, server.manifest.rows):
+                apply(operation, activity)
+            reports = [synced(ground, "--accept", *options) for ground in grounds]
+            postgresql, oracle = map(Shown.by, grounds)
+            assert oracle.rows == postgresql.rows
+            assert _without_values(oracle.reported) == _without_values(postgresql.reported)
+            assert len({str([_way(table) for table in report["tables"]]) for report in reports}) == 1
+            moved |= {table["table"] for table in reports[1]["tables"] if table["loaded"] + table["updated"]}
+    assert len(moved) > 20
+
+
+def _way(table: dict[str, Any]) -> list[Any]:
+    return [table[name] for name in ("table", "strategy", "loaded", "updated", "deleted", "rejected", "held")]
 
 
 def _judged(ground: Ground) -> list[tuple[object, ...]]:

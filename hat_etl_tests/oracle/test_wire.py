@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 
 import oracledb
@@ -59,6 +60,29 @@ def test_rows_full_of_repeats_arrive_as_they_are_whatever_the_batch(
     for frame in connection.fetch_df_batches(query, {"last": last}, size=size, requested_schema=SCHEMA):
         found += [tuple(row.values()) for row in pa.table(frame).to_pylist()]
     assert sorted((int(recno), *rest) for recno, *rest in found) == wanted
+
+
+def test_kept_results_are_sent_again_whatever_the_moment_and_the_batch(
+    server: Server, erp_rows: list[tuple[object, ...]]
+) -> None:
+    keeping = started(server, keeps_results=True)
+    query = f"{QUERY} AS OF SCN :scn WHERE RECNO BETWEEN :low AND :high"
+    with closing(keeping), connected(keeping) as connection, connection.cursor() as cursor:
+
+        def fetched(low: int, size: int) -> list[tuple[object, ...]]:
+            (scn,) = cursor.execute("SELECT DBMS_FLASHBACK.GET_SYSTEM_CHANGE_NUMBER FROM DUAL").fetchone()
+            keeping.moments.forget()  # a query that is not kept is refused
+            binds = {"scn": scn, "low": low, "high": erp_rows[-1][0]}
+            frames = connection.fetch_df_batches(query, binds, size=size, requested_schema=SCHEMA)
+            found = [tuple(row.values()) for frame in frames for row in pa.table(frame).to_pylist()]
+            return sorted((int(recno), *rest) for recno, *rest in found)
+
+        (scn,) = cursor.execute("SELECT DBMS_FLASHBACK.GET_SYSTEM_CHANGE_NUMBER FROM DUAL").fetchone()
+        cursor.execute(query, {"scn": scn, "low": 1, "high": erp_rows[-1][0]}).fetchall()
+        for size in (1, 70, len(erp_rows), 10_000):
+            assert fetched(1, size) == erp_rows
+        with pytest.raises(oracledb.DatabaseError, match="ORA-08180"):
+            fetched(2, 100)
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 100])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,18 +67,6 @@ class Story(Small):
         again = self.reconcile()
         assert (again.code, again.report["state"]) == (0, "succeeded")
         return said.report
-
-    def tenants(self, folder: Path) -> Path:
-        """A folder with the tenant's file, for what is called without the command line."""
-        server, erp, hat = self.site.server, self.site.erp, self.site.hat
-        (folder / "erp").write_text(server.url(erp), encoding="utf-8")
-        (folder / "hat").write_text(server.url(hat), encoding="utf-8")
-        (folder / f"{TENANT}.toml").write_text(
-            f'name = "{TENANT}"\nans_registry = "412345"\n[erp]\ndialect = "postgresql"\nurl = "file:erp"\n'
-            'schema = "protheus"\nviews_schema = "hat"\ncompany = "01"\nconnections = 2\n[hat]\nurl = "file:hat"\n',
-            encoding="utf-8",
-        )
-        return folder
 
     def persons(self) -> dict[str, tuple[Any, int]]:
         """Key to name and Recno."""
@@ -279,9 +266,9 @@ class Meddler(Silent):
 
 
 def test_what_changes_between_the_readings_is_in_flight_though_no_stamp_tells(
-    story: Story, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HAT_ETL_TENANTS", str(story.tenants(tmp_path)))
+    monkeypatch.setenv("HAT_ETL_TENANTS", str(story.site.folder))
     story.spoil("UPDATE hat.persons SET name = 'ESTRANHA' WHERE source_recno IN (1, 2)")
     story.spoil("DELETE FROM hat.persons WHERE source_recno = 3")
     story.copy(4, "00000099", 99)

@@ -15,11 +15,12 @@ from hat_etl_tests.conformance.model import RECNO
 from hat_etl_tests.conformance.site import TENANT, Site
 from hat_etl_tests.conformance.test_sync_history import stamp_changes
 from hat_etl_tests.conformance.world import STAMPLESS, World
+from hat_etl_tests.erps import ERPS
 
 
-@pytest.fixture(scope="module")
-def site(make_site: MakeSite) -> Site:
-    return make_site()
+@pytest.fixture(scope="module", params=ERPS)
+def site(request: pytest.FixtureRequest, make_site: MakeSite) -> Site:
+    return make_site(dialect=request.param)
 
 
 @pytest.fixture(scope="module")

@@ -184,14 +184,20 @@ NULL_VALUE = b"\0"
 
 
 _LARGEST = Decimal("9.9999999999999999999999999999999999999E125")
+_SMALLEST = Decimal("1E-130")
 
 
 @lru_cache(1 << 16)
 def _number_of(text: bytes) -> bytes:
-    """What a NUMBER cannot hold (not a number, infinities, huge doubles) becomes the largest that it can."""
+    """What a NUMBER cannot hold (not a number, infinities, huge doubles) becomes the largest that it can.
+
+    What is smaller than the smallest becomes 0.
+    """
     value = Decimal(text.decode("ascii"))
     if not value.is_finite() or value.adjusted() > _LARGEST.adjusted():
         value = _LARGEST.copy_sign(value)
+    elif value.adjusted() < _SMALLEST.adjusted():
+        value = Decimal(0)
     return octets(oracle_number(value))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import psycopg
 from psycopg import errors, pq
@@ -10,12 +10,10 @@ from psycopg import errors, pq
 from hat_etl.sandbox.oracle.codec import ENCODERS, NULL_VALUE, OracleType
 from hat_etl.sandbox.oracle.errors import OracleError
 from hat_etl.sandbox.oracle.faults import Fault, Faults, Hold, Overwrite
-from hat_etl.sandbox.oracle.messages import ResultColumn
+from hat_etl.sandbox.oracle.messages import ResultColumn, row, row_after
 
 Raw = list[bytes | None]
 """One row as PostgreSQL writes it."""
-Encoded = list[bytes]
-"""One row: its values as they travel."""
 
 _FETCHED = 2_000
 """Rows taken from PostgreSQL at once."""
@@ -63,8 +61,8 @@ class Rows:
         assert result is not None
         self.columns = tuple(_column(connection, result, place) for place in range(result.nfields))
         self._encoders = [ENCODERS[column.type] for column in self.columns]
-        self.sent = 0
-        """Rows that were handed on."""
+        self._number = 0
+        """Of the next row."""
 
     def fetch(self) -> list[Raw]:
         """The next rows as PostgreSQL writes them; none at the end. To be called from a thread that may wait."""
@@ -73,20 +71,27 @@ class Rows:
         width = range(result.nfields)
         return [[result.get_value(number, place) for place in width] for number in range(result.ntuples)]
 
-    def encoded(self, fetch: Callable[[Rows], list[Raw]]) -> Iterator[Encoded]:
-        """The rows as they travel. ``fetch`` calls this object's own. Raises what the planted faults say."""
+    def messages(self, fetch: Callable[[Rows], list[Raw]]) -> Iterator[bytes]:
+        """The rows, each as the message that it travels in. ``fetch`` calls this object's own.
+
+        Raises what the planted faults say.
+        """
+        before: Sequence[bytes] | None = None
         while rows := fetch(self):
-            for row in rows:
+            for raw in rows:
                 if self._mine:
-                    self._strike(row)
-                self.sent += 1
-                yield [
+                    self._strike(raw)
+                self._number += 1
+                values = [
                     NULL_VALUE if value is None else encode(value)
-                    for value, encode in zip(row, self._encoders, strict=True)
+                    for value, encode in zip(raw, self._encoders, strict=True)
                 ]
+                # Values equal to those of the row before are not sent again.
+                yield row(values) if before is None else row_after(values, before)
+                before = values
 
     def _strike(self, row: Raw) -> None:
-        for fault in self._mine.get(self.sent, ()):
+        for fault in self._mine.get(self._number, ()):
             if not self._faults.strike(fault):
                 continue
             match fault.what:

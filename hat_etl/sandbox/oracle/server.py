@@ -13,6 +13,7 @@ import psycopg
 
 from hat_etl.sandbox.oracle import dictionary
 from hat_etl.sandbox.oracle.faults import Faults, Reset
+from hat_etl.sandbox.oracle.kept import Results
 from hat_etl.sandbox.oracle.logon import Account
 from hat_etl.sandbox.oracle.moments import Moments
 from hat_etl.sandbox.oracle.packets import Channel
@@ -40,11 +41,12 @@ class OracleServer:
         *,
         profile: str = "19c",
         port: int = 0,
-        latency: float = 0.0,
+        keeps_results: bool = False,
     ) -> None:
-        """``dsn`` reads the data; ``admin_dsn`` makes the dictionary's views first. ``latency``: seconds per fetch.
+        """``dsn`` reads the data; ``admin_dsn`` makes the dictionary's views first.
 
         Schemas are looked through as the reading role's search path says, then the dictionary.
+        ``keeps_results``: what was read of one moment is sent again when it is asked of another one; see ``kept``.
         """
         with psycopg.connect(admin_dsn) as connection:
             reader = str(psycopg.conninfo.conninfo_to_dict(dsn)["user"])
@@ -54,9 +56,9 @@ class OracleServer:
         )
         self.accounts = {name.upper(): account for name, account in accounts.items()}
         self.profile = PROFILES[profile]
-        self.latency = latency
         self.service = SERVICE
         self.charset = WE8MSWIN1252
+        self.results = Results() if keeps_results else None
         self.faults = Faults()
         self.moments = Moments(self.dsn)
         self.statements: list[tuple[str, int | None]] = []

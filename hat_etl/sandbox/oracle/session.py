@@ -6,7 +6,6 @@ import os
 import re
 import select
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -20,9 +19,9 @@ from hat_etl.sandbox.oracle.codec import Incomplete, OracleType, Reader
 from hat_etl.sandbox.oracle.errors import OracleError
 from hat_etl.sandbox.oracle.faults import CutOff, EndEarly, HangUp, Silence
 from hat_etl.sandbox.oracle.logon import Account, Challenge
-from hat_etl.sandbox.oracle.messages import NO_DATA, Bind, Execute, Function, Message
+from hat_etl.sandbox.oracle.messages import NO_DATA, Bind, Execute, Function, Message, ResultColumn
 from hat_etl.sandbox.oracle.packets import Channel, Closed, Interrupted, Refused
-from hat_etl.sandbox.oracle.rows import Encoded, Raw, Rows, told
+from hat_etl.sandbox.oracle.rows import Raw, Rows, told
 from hat_etl.sandbox.oracle.translation import COMMANDS, READ_ONLY, SCN_QUERIES, Query, translate
 
 if TYPE_CHECKING:
@@ -35,12 +34,12 @@ class _Cursor:
 
     sql: str
     bind_types: tuple[OracleType, ...]
-    rows: Rows
-    encoded: Iterator[Encoded]
-    last: Encoded | None = None
-    """The row that was sent last: values equal to its own are not sent again."""
-    released: bool = False
-    """Whether the connection that held the rows serves another cursor by now."""
+    columns: tuple[ResultColumn, ...]
+    messages: Iterator[bytes]
+    """Its rows that were not sent yet."""
+    connection: psycopg.Connection | None
+    """Holds the rows; None once they need none."""
+    sent: int = 0
 
 
 class Session:
@@ -218,10 +217,9 @@ class Session:
             if self._command(sql):
                 self._answer(messages.PARAMETERS + self._status())
                 return
-            rows = self._open(sql, asked.binds)
             number = next(self._numbers)
-            self._cursors[number] = _Cursor(sql, asked.bind_types, rows, rows.encoded(self._patiently))
-            head = messages.describe(rows.columns, self._profile)
+            self._cursors[number] = cursor = self._open(sql, asked.bind_types, asked.binds)
+            head = messages.describe(cursor.columns, self._profile)
         else:
             number, head = asked.cursor, b""
             self._run_again(number, asked.bind_types, asked.binds)
@@ -237,10 +235,21 @@ class Session:
             return True
         return any(command.fullmatch(sql) for command in COMMANDS)
 
-    def _open(self, sql: str, binds: tuple[Bind, ...]) -> Rows:
+    def _open(self, sql: str, bind_types: tuple[OracleType, ...], binds: tuple[Bind, ...]) -> _Cursor:
         query = self._scn_query(sql) if sql.upper() in SCN_QUERIES else translate(sql, binds)
         self._server.heard(sql, query.scn)
         self._authorise(query)
+        results = self._server.results if query.is_of_past else None
+        kept = results.find(query) if results else None
+        if kept is not None:
+            return _Cursor(sql, bind_types, kept.columns, iter(kept.messages), None)
+        rows = self._rows(sql, query)
+        found = rows.messages(self._patiently)
+        if results:
+            found = results.keeping(query, rows.columns, found)
+        return _Cursor(sql, bind_types, rows.columns, found, rows.connection)
+
+    def _rows(self, sql: str, query: Query) -> Rows:
         connection = self._idle.pop() if self._idle else psycopg.connect(self._server.dsn, autocommit=True)
         try:
             scn = query.scn if query.scn is not None else self._read_only
@@ -277,8 +286,7 @@ class Session:
     def _run_again(self, number: int, bind_types: tuple[OracleType, ...], binds: tuple[Bind, ...]) -> None:
         cursor = self._cursor(number)
         self._release(cursor)
-        rows = self._open(cursor.sql, binds)
-        self._cursors[number] = _Cursor(cursor.sql, bind_types, rows, rows.encoded(self._patiently))
+        self._cursors[number] = self._open(cursor.sql, bind_types, binds)
 
     def _close(self, number: int) -> None:
         cursor = self._cursors.pop(number, None)
@@ -287,25 +295,21 @@ class Session:
 
     def _release(self, cursor: _Cursor) -> None:
         """Give the connection of a cursor back for the next one."""
-        connection = cursor.rows.connection
-        if not cursor.released and not connection.closed:
-            connection.execute("ROLLBACK")
-            self._idle.append(connection)
-        cursor.released = True
+        if cursor.connection is not None and not cursor.connection.closed:
+            cursor.connection.execute("ROLLBACK")
+            self._idle.append(cursor.connection)
+        cursor.connection = None
 
     # -- rows --------------------------------------------------------------------------------------------------------
 
     def _send_rows(self, number: int, wanted: int, head: bytes) -> None:
         """Up to ``wanted`` rows of a cursor, after ``head``, and whether there are more."""
         cursor = self._cursor(number)
-        if self._server.latency:
-            time.sleep(self._server.latency)
         parts = [head, messages.ROW_HEADER]
         sent = 0
         try:
-            for values in islice(cursor.encoded, wanted):
-                parts.append(messages.row(values) if cursor.last is None else messages.row_after(values, cursor.last))
-                cursor.last = values
+            for message in islice(cursor.messages, wanted):
+                parts.append(message)
                 sent += 1
         except EndEarly:
             pass
@@ -314,12 +318,13 @@ class Session:
             raise HangUp from None
         except psycopg.Error as error:
             raise told(error) from None
+        cursor.sent += sent
         complete = sent < wanted
         if complete:
             self._release(cursor)  # clients keep their cursors for a next time
         parts.append(messages.PARAMETERS)
         code, text = (NO_DATA, str(OracleError(NO_DATA))) if complete else (0, "")
-        parts.append(self._status(code, text, cursor=number, rows=cursor.rows.sent))
+        parts.append(self._status(code, text, cursor=number, rows=cursor.sent))
         self._answer(b"".join(parts))
 
     def _patiently(self, rows: Rows) -> list[Raw]:
