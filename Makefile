@@ -7,7 +7,7 @@ export HAT_ETL_SANDBOX ?= $(CURDIR)/.sandbox
 BENEFICIARIES ?= 20000
 ERP ?= postgresql
 
-.PHONY: install demo test lint format docs pictures bench bench-sync bench-oracle bench-ui bench-peers ui lock clean
+.PHONY: install demo test lint format docs pictures bench bench-sync bench-oracle bench-billing bench-ui bench-peers ui lock clean
 
 install: $(VENV)/.installed
 
