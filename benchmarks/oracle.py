@@ -191,14 +191,15 @@ def render(rows: int, near: Sequence[Measure], far: Sequence[Measure], loads: Se
         f"Written by `make bench-oracle` on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores, load average"
         f" {loads[0]:.1f} before it began, Python {platform.python_version()}, python-oracledb {oracledb.__version__}"
         f" in thin mode, PostgreSQL 18 as target, {rows:,} beneficiaries"
-        " (the view over BA1 and BA3). Interleaved rounds, each client a process of its own; medians are quoted, and"
-        " ratios count more than rates.",
+        f" (the view over BA1 and BA3). Interleaved rounds ({len(ours.rates)} nearby, {len(far[0].rates)} far away),"
+        " each client a process of its own; medians are quoted, and ratios count more than rates.",
         "",
         "In front stands the sandbox's Oracle server, which sends rows that it encoded once and keeps. **It bounds the"
         " client from above and says nothing of an Oracle server or a real network.** *driver* is python-oracledb's"
         " `fetch_df_batches` by the statement that hat_etl puts, on one connection, in the types that the driver"
         " chooses; what it fetches is thrown away. *hat_etl* fetches on two connections in exact types, cleans, checks,"
-        " transforms and writes to HAT by COPY; keys, references and the swap come after and are in *whole load*.",
+        " transforms and writes to HAT by COPY; keys, references and the swap come after and are in *whole load*."
+        " Where other work keeps the cores busy, hat_etl loses more than the driver, which needs but one.",
         "",
         "## Nearby",
         "",
@@ -217,7 +218,6 @@ def render(rows: int, near: Sequence[Measure], far: Sequence[Measure], loads: Se
         "",
         *_verdict(f"hat_etl reaches {{:.2f}} of the driver's best; {LEAST_SHARE} is asked", share, LEAST_SHARE),
         *_verdict(f"hat_etl takes {{:.0f}} MiB at most; {MOST_MIB} are allowed", -max(ours.peaks), -MOST_MIB),
-        "",
         "## Far away",
         "",
         "A proxy holds every packet back; the latency is that of a whole round trip. In parentheses: of the same"
@@ -237,7 +237,7 @@ def render(rows: int, near: Sequence[Measure], far: Sequence[Measure], loads: Se
         (own,) = (measure for measure in at_far if measure.client == "hat_etl" and measure.size is None)
         told = f"At {FAR * 1000:.0f} ms hat_etl reaches {{:.2f}} of the driver's best there; {LEAST_SHARE_FAR} is asked"
         parts += ["", *_verdict(told, own.rate / best, LEAST_SHARE_FAR)]
-    return "\n".join([*parts, ""])
+    return "\n".join([*parts, ""]).rstrip() + "\n"
 
 
 def _size(measure: Measure) -> str:
