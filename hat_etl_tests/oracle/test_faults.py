@@ -179,8 +179,10 @@ def test_a_second_look_whose_moment_expires_begins_anew_and_counts_nothing_twice
         hat.execute("SET session_replication_role = replica")
         for table in ("families", "persons", "beneficiaries"):
             hat.execute(f"DELETE FROM hat.{table} WHERE source_recno % 100 = 0")
+        hat.execute("UPDATE hat.persons SET name = 'ESTRANHA' WHERE source_recno % 100 = 1")
     undisturbed = reconciled(ground)
     assert all(undisturbed[table]["missing"] > 3 for table in ("families", "persons", "beneficiaries"))
+    assert undisturbed["persons"]["differing"] > 3
     ground.connections = 1  # one table after the other
     listed = 'HAT_BA1_BENEFICIARIO" AS OF SCN :scn WHERE "RECNO" IN ('
     oracle.faults.plant(Fault(listed, 3, OracleError(1555)))
