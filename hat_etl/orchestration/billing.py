@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from dagster import DagsterInstance, RunsFilter
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
-from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from hat_etl.orchestration.failures import explained, known
 from hat_etl.orchestration.partitions import for_one_tenant, tenants, with_partition
-from hat_etl.orchestration.schedules import BILLING_TAG, tenant_files
+from hat_etl.orchestration.schedules import BILLING_TAG, UNFINISHED, tenant_files
 
 if TYPE_CHECKING:
     from hat_etl.billing.work import StageReport
@@ -165,7 +164,7 @@ def _is_due(context: dg.SensorEvaluationContext, tenant: "Tenant", name: str, as
 
 def _running(instance: DagsterInstance, name: str) -> set[str]:
     """Tenants with a run of this stage that is queued or going on."""
-    runs = instance.get_runs(RunsFilter(job_name=f"billing_{name}", statuses=IN_PROGRESS_RUN_STATUSES))
+    runs = instance.get_runs(RunsFilter(job_name=f"billing_{name}", statuses=UNFINISHED))
     return {run.tags[PARTITION_NAME_TAG] for run in runs if PARTITION_NAME_TAG in run.tags}
 
 

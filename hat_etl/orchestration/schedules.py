@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hat_etl.orchestration.tenant_files import TenantFiles
 
 NAME = "due_tenants"
+UNFINISHED = [dg.DagsterRunStatus.QUEUED, *IN_PROGRESS_RUN_STATUSES]
+"""For Dagster, a run that is queued is not in progress."""
 BILLING_TAG = "hat/billing"
 """Tag of runs of the billing loop, which neither read an ERP nor keep a sync from starting."""
 
@@ -125,7 +127,7 @@ def _confirmed(instance: DagsterInstance, cursor: Cursor) -> dict[str, datetime]
 
 def running(instance: DagsterInstance) -> dict[str, str]:
     """Tenants with a run that is queued or going on, and the ERP server that each reads."""
-    runs = instance.get_runs(RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))
+    runs = instance.get_runs(RunsFilter(statuses=UNFINISHED))
     tags = [run.tags for run in runs if PARTITION_NAME_TAG in run.tags and BILLING_TAG not in run.tags]
     return {found[PARTITION_NAME_TAG]: found.get(ERP_TAG, found[PARTITION_NAME_TAG]) for found in tags}
 

@@ -12,6 +12,7 @@ from hat_etl.definitions import defs
 from hat_etl.orchestration.billing import JOBS, LOTS, SENSORS, STATUS, STUCK
 from hat_etl.orchestration.schedules import running
 from hat_etl.sandbox.operator.behaviour import Mishap
+from hat_etl_tests.orchestration.daemon import queue
 
 from .conftest import World
 
@@ -107,11 +108,12 @@ def test_a_problem_fails_the_run_and_says_what_to_do(world: World, instance: dg.
     assert "hat-etl billing pull acme" in str(failure.description)
 
 
-def test_a_run_of_billing_keeps_no_sync_from_starting(world: World, instance: dg.DagsterInstance) -> None:
-    instance.create_run_for_job(
-        defs.resolve_job_def("billing_pull"),
-        tags={"dagster/partition": "acme", "hat/billing": "pull"},
-        status=dg.DagsterRunStatus.STARTED,
-    )
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED])
+def test_a_run_of_billing_keeps_its_like_from_starting_and_no_sync(
+    status: dg.DagsterRunStatus, world: World, instance: dg.DagsterInstance
+) -> None:
+    world.add()
+    assert launched(instance, "pull")[0] == ["acme"]
+    queue(instance, "billing_pull", {"dagster/partition": "acme", "hat/billing": "pull"}, status)
     assert running(instance) == {}
     assert launched(instance, "pull")[0] == []

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psycopg
 import pytest
 
 from hat_etl.definitions import defs
 from hat_etl.orchestration import lateness, notifications
 from hat_etl.tenants import store
+from hat_etl_tests import servers
 from hat_etl_tests.orchestration.conftest import received as received
 
 from .ground import Ground
@@ -33,14 +37,26 @@ JOBS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 
 
+@pytest.fixture(params=[False, True], ids=["files", "postgresql"])
+def database(request: pytest.FixtureRequest, postgres: servers.Server, monkeypatch: pytest.MonkeyPatch) -> str | None:
+    """The address of Dagster's database, where it has one."""
+    if not request.param:
+        monkeypatch.delenv("HAT_DAGSTER_URL", raising=False)
+        return None
+    url = postgres.url(postgres.create_database("privacy"))
+    monkeypatch.setenv("HAT_DAGSTER_URL", url)
+    return url
+
+
 @pytest.fixture
-def instance(soiled: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    """Dagster with files, and a tenant that is full of canaries."""
+def instance(
+    database: str | None, soiled: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dg.DagsterInstance]:
+    """Dagster, and a tenant that is full of canaries."""
     home = tmp_path / "dagster"
     home.mkdir()
     shutil.copy(ROOT / "dagster.yaml", home)
     monkeypatch.setenv("DAGSTER_HOME", str(home))
-    monkeypatch.delenv("HAT_DAGSTER_URL", raising=False)
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(soiled.folder))
     with dg.DagsterInstance.get() as opened:
         opened.add_dynamic_partitions("tenant", [soiled.name])
@@ -68,20 +84,38 @@ def run_everything(instance: dg.DagsterInstance, tenant: str) -> list[bool]:
     return succeeded
 
 
-def kept(home: Path) -> Iterator[str]:
+def kept(home: Path, database: str | None) -> Iterator[str]:
     """All that Dagster keeps: the rows of its databases and its files."""
+    if database is not None:
+        with psycopg.connect(database) as connection:
+            yield from in_tables(connection, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     for file in filter(Path.is_file, home.rglob("*")):
         if file.suffix == ".db":
-            with sqlite3.connect(file) as database:
-                yield from database.iterdump()
+            with closing(sqlite3.connect(file)) as connection:
+                yield from in_tables(connection, "SELECT name FROM sqlite_master WHERE type = 'table'")
         else:
             yield file.read_bytes().decode(errors="replace")
 
 
-def assert_silent(home: Path, received: list[dict[str, Any]], capfd: pytest.CaptureFixture[str]) -> None:
-    captured = capfd.readouterr()
-    everything = [*kept(home), *map(str, received), captured.out, captured.err]
-    assert any("incremental_sync" in text for text in everything), "there is something to look through"
+def in_tables(connection: psycopg.Connection | sqlite3.Connection, names: str) -> Iterator[str]:
+    """Every value of the tables that the query ``names`` gives; snapshots are compressed there."""
+    for (name,) in connection.execute(names).fetchall():
+        for row in connection.execute(f'SELECT * FROM "{name}"'):
+            for value in row:
+                if isinstance(value, bytes):
+                    with suppress(zlib.error):
+                        value = zlib.decompress(value)
+                    value = value.decode(errors="replace")
+                yield str(value)
+
+
+def assert_silent(
+    home: Path, database: str | None, received: list[dict[str, Any]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    captured, stored = capfd.readouterr(), list(kept(home, database))
+    assert any("incremental_sync" in text for text in stored), "there is something to look through"
+    assert (database is None) == bool(list(home.rglob("*.db")))
+    everything = [*stored, *map(str, received), captured.out, captured.err]
     assert [text for text in everything if any(canary in text for canary in CANARIES)] == []
 
 
@@ -94,20 +128,25 @@ def make_late(ground: Ground) -> None:
 
 
 def test_runs_that_succeed_leave_no_value_and_no_secret(
-    instance: dg.DagsterInstance, soiled: Ground, received: list[dict[str, Any]], capfd: pytest.CaptureFixture[str]
+    instance: dg.DagsterInstance,
+    database: str | None,
+    soiled: Ground,
+    received: list[dict[str, Any]],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     make_late(soiled)
     assert run_everything(instance, soiled.name) == [True, True, True, True, True, False], "a load cannot be undone"
     with soiled.in_hat() as connection:
         (met,) = connection.execute("SELECT count(*) FROM hat_etl.rejects WHERE value LIKE %s", (f"%{CANARY}%",))
     assert met[0] > 0
-    assert_silent(Path(instance.root_directory), received, capfd)
+    assert_silent(Path(instance.root_directory), database, received, capfd)
 
 
 @pytest.mark.parametrize("broken", [break_view, break_trigger, break_passwords, break_address])
 def test_runs_that_fail_leave_no_value_and_no_secret(
     broken: Callable[[Ground], None],
     instance: dg.DagsterInstance,
+    database: str | None,
     soiled: Ground,
     received: list[dict[str, Any]],
     capfd: pytest.CaptureFixture[str],
@@ -117,4 +156,4 @@ def test_runs_that_fail_leave_no_value_and_no_secret(
     soiled.write()
     assert not run_everything(instance, soiled.name)[0]
     assert received
-    assert_silent(Path(instance.root_directory), received, capfd)
+    assert_silent(Path(instance.root_directory), database, received, capfd)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -64,22 +64,28 @@ class Daemon:
 
 
 def launch(instance: dg.DagsterInstance, job: str, tenant: str | None = None) -> str:
-    """Queue a run for the daemon; gives its id.
+    """Queue a run for the daemon, as if a person had launched it; gives its id."""
+    return queue(instance, job, {"dagster/partition": tenant} if tenant else {}).run_id
 
-    As if a person had launched it, but without a code server of its own for that, which takes ten seconds of a core.
-    """
+
+def queue(
+    instance: dg.DagsterInstance,
+    job: str,
+    tags: Mapping[str, str],
+    status: dg.DagsterRunStatus = dg.DagsterRunStatus.QUEUED,
+) -> dg.DagsterRun:
+    """A run that the daemon can launch; made without a code server, which would take ten seconds of a core."""
     location = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name=MODULE), location_name="hat_etl")
     code = RepositoryPythonOrigin(
         sys.executable, ModuleCodePointer(MODULE, "defs"), entry_point=[sys.executable, "-m", "dagster"]
     )
-    run = instance.create_run_for_job(
+    return instance.create_run_for_job(
         defs.resolve_job_def(job),
-        tags={"dagster/partition": tenant} if tenant else {},
-        status=dg.DagsterRunStatus.QUEUED,
+        tags=tags,
+        status=status,
         remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job),
         job_code_origin=JobPythonOrigin(job, code),
     )
-    return run.run_id
 
 
 def run_process(instance: dg.DagsterInstance) -> psutil.Process | None:

@@ -11,9 +11,11 @@ import pytest
 
 from hat_etl.definitions import defs
 from hat_etl.orchestration import schedules
-from hat_etl.orchestration.openings import CLOSED_TAG
+from hat_etl.orchestration.openings import CLOSED_TAG, KEPT, caught
+from hat_etl.orchestration.runs import ERP_TAG
 from hat_etl.sync import window
 from hat_etl_tests.orchestration.conftest import Demo, Door, failure, materialized
+from hat_etl_tests.orchestration.daemon import launch
 from hat_etl_tests.orchestration.test_runs import said, told
 
 Closing = Callable[[int], None]
@@ -76,6 +78,7 @@ def test_a_load_that_is_caught_goes_on_by_itself_once(
     (request,) = take_up(door)
     assert (request.partition_key, request.job_name, request.run_key) == ("demo", "initial_load", caught.run_id)
     assert request.run_config == {"ops": {"load_tenant": {"config": {"mode": "resume"}}}}
+    assert set(request.tags) >= {ERP_TAG}, "so that it counts as one that reads the ERP"
     resumed = execute(door, request)
     assert resumed.success
     assert materialized(resumed)["beneficiaries"]["dagster/row_count"] == demo.count("beneficiaries")
@@ -140,6 +143,21 @@ def test_nothing_goes_on_while_the_window_is_closed_or_the_tenant_is_paused(
         changed = _closed_now(text) if closed else f"{text}\n[schedule]\npaused = true\n"
         file.write_text(changed, encoding="utf-8")
         assert take_up(door) == []
+
+
+def test_nothing_goes_on_beside_a_run_of_its_tenant_nor_after_a_week(door: Door, demo: Demo, closing: Closing) -> None:
+    closing(10**6)
+    assert door.launch(mode="restart").success
+    closing(0)
+    assert sync(door, BY_SCHEDULE).success
+    closing(10**6)
+    queued = launch(door.instance, "reconcile", "demo")
+    assert take_up(door) == []
+    door.instance.delete_run(queued)
+    assert len(take_up(door)) == 1
+    now = datetime.now(UTC)
+    assert len(caught(door.instance, now + KEPT - timedelta(hours=1))) == 1
+    assert caught(door.instance, now + KEPT + timedelta(hours=1)) == []
 
 
 def _closed_now(text: str) -> str:

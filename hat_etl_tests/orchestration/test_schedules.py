@@ -13,8 +13,10 @@ from dagster._core.storage.dagster_run import DagsterRunStatus
 from hat_etl.definitions import defs
 from hat_etl.orchestration import schedules
 from hat_etl.orchestration.doubles import is_double
+from hat_etl.orchestration.due import QUEUE_PER_ERP
 from hat_etl.orchestration.runs import ERP_TAG
 from hat_etl.tenants import store
+from hat_etl_tests.orchestration.daemon import queue
 
 NEW_TENANT = Callable[..., None]
 
@@ -57,14 +59,13 @@ def tick(instance: dg.DagsterInstance, cursor: str | None) -> dg.SensorResult:
 
 def submit(instance: dg.DagsterInstance, request: dg.RunRequest, status: DagsterRunStatus) -> dg.DagsterRun:
     """Make the run as the daemon does: with the tags of the request, the sensor and the partition."""
-    job = defs.resolve_job_def("incremental_sync")
     tags = {
         **request.tags,
         "dagster/partition": str(request.partition_key),
         "dagster/run_key": str(request.run_key),
         "dagster/sensor_name": schedules.NAME,
     }
-    return instance.create_run_for_job(job, tags=tags, status=status)
+    return queue(instance, "incremental_sync", tags, status)
 
 
 def keys(result: dg.SensorResult) -> list[str]:
@@ -100,14 +101,33 @@ def test_a_sensor_without_a_memory_asks_for_the_same_run(instance: dg.DagsterIns
     assert keys(tick(instance, None)) == keys(tick(instance, None)) != []
 
 
-def test_a_tenant_whose_last_run_goes_on_is_not_launched(instance: dg.DagsterInstance, new_tenant: NEW_TENANT) -> None:
+@pytest.mark.parametrize("status", [DagsterRunStatus.QUEUED, DagsterRunStatus.STARTED])
+def test_a_tenant_whose_last_run_waits_or_goes_on_is_not_launched(
+    status: DagsterRunStatus, instance: dg.DagsterInstance, new_tenant: NEW_TENANT
+) -> None:
     new_tenant("acme")
     first = tick(instance, None)
     (request,) = first.run_requests or ()
-    run = submit(instance, request, DagsterRunStatus.STARTED)
+    run = submit(instance, request, status)
     assert keys(tick(instance, '{"requested": {}, "asked": {}}')) == []
     instance.delete_run(run.run_id)
     assert keys(tick(instance, '{"requested": {}, "asked": {}}')) != []
+
+
+def test_runs_of_one_erp_that_wait_keep_others_of_it_from_being_queued(
+    instance: dg.DagsterInstance, new_tenant: NEW_TENANT
+) -> None:
+    for number in range(QUEUE_PER_ERP + 1):
+        new_tenant(f"t{number}", cron="0 0 1 1 *", server="one")
+    first = tick(instance, None)
+    requests = list(first.run_requests or ())
+    assert len(requests) == QUEUE_PER_ERP
+    runs = [submit(instance, request, DagsterRunStatus.QUEUED) for request in requests]
+    second = tick(instance, first.cursor)
+    assert keys(second) == []
+    instance.delete_run(runs[0].run_id)
+    (last,) = {f"t{number}" for number in range(QUEUE_PER_ERP + 1)} - {request.partition_key for request in requests}
+    assert [key.partition(":")[0] for key in keys(tick(instance, second.cursor))] == [last]
 
 
 def test_a_broken_file_does_not_keep_the_others_waiting(instance: dg.DagsterInstance, new_tenant: NEW_TENANT) -> None:
