@@ -8,7 +8,7 @@ from functools import cache
 
 import psycopg
 
-from hat_etl.entities import ENTITIES
+from hat_etl.entities import ENTITIES, billing
 from hat_etl.entities.model import Column, Kind
 from hat_etl.protheus import dictionary
 
@@ -16,6 +16,9 @@ UNKNOWN_WIDTH = 10
 """Width given to a text field whose size nobody published and no view reads."""
 
 RECNO, DELETED, RECDEL, STAMP = "r_e_c_n_o_", "d_e_l_e_t_", "r_e_c_d_e_l_", "s_t_a_m_p_"
+
+
+_READ = ENTITIES + billing.VIEWS
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class PhysicalField:
 
 def aliases() -> tuple[str, ...]:
     """The PLS tables that the views read, in the order in which the entities first name them."""
-    return tuple(dict.fromkeys(alias for entity in ENTITIES for alias in entity.reads))
+    return tuple(dict.fromkeys(alias for entity in _READ for alias in entity.reads))
 
 
 @cache
@@ -72,7 +75,7 @@ def _physical(field: dictionary.Field) -> PhysicalField:
 def _readers() -> dict[str, tuple[Column, ...]]:
     """Field to the HAT columns that take it whole; parts of a concatenation or slice say nothing about its width."""
     readers: dict[str, tuple[Column, ...]] = {}
-    for entity in ENTITIES:
+    for entity in _READ:
         for column in entity.columns:
             source = column.source
             if source.slice or source.is_concatenation:
@@ -85,7 +88,7 @@ def _readers() -> dict[str, tuple[Column, ...]]:
 @cache
 def read_fields() -> frozenset[str]:
     """Every field that some view reads."""
-    return frozenset(field for entity in ENTITIES for column in entity.columns for field in column.source.all_fields)
+    return frozenset(field for entity in _READ for column in entity.columns for field in column.source.all_fields)
 
 
 def has_stamp(alias: str, stamps: bool | Collection[str]) -> bool:
