@@ -161,13 +161,18 @@ def test_a_lot_in_doubt_is_found_by_its_file(world: World, erp: Erp, status: str
 
 
 def test_an_erp_whose_windows_are_closed_is_asked_later_without_a_problem(world: World, erp: Erp) -> None:
-    batch = sent(world)
-    erp.account(batch, 6)
+    batches = [sent(world) for _ in range(4)]  # more than an operator that is down is tried
+    for batch in batches:
+        erp.account(batch, 6)
     past = datetime.now(UTC) - timedelta(hours=12)
     ask(world, f'windows = ["{past:%H:%M}-{past + timedelta(minutes=1):%H:%M}"]\ntimezone = "UTC"\n')
     report = world.poll()
     assert report.problems == []
-    assert world.states()[batch] == "protocolled"
+    assert report.counts["no answer"] == 4
+    assert set(world.states().values()) == {"protocolled"}
+    ask(world)
+    world.poll()
+    assert set(world.states().values()) == {"final"}
 
 
 def test_an_erp_that_is_down_is_told(world: World, erp: Erp) -> None:

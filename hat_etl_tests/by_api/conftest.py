@@ -156,6 +156,8 @@ def lines(url: str, site: Site) -> str:
     return (
         f'api_url = "{url}"\nmaster_token = "file:token"\n[hat.api]\ntenant_name = "acme"\ntenant_id = "77"\n'
         "pause_seconds = 0\nattempts = 20\nanswer_seconds = 0.5\n"
+        # No look-back: what is not asked for by its Recno is not read again.
+        "[sync]\nlookback_minutes = 0\n"
     )
 
 

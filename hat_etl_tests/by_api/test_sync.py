@@ -71,6 +71,7 @@ def test_of_a_refused_change_hat_and_the_tables_keep_the_version_before(world: W
         world.sync()
         assert world.clinic.site.rows()["health_providers"]["000001",].values["name"] == "CLINICA 1"
         assert world.reasons()["health_providers", 1][0] == "reject"
+        assert world.ask("SELECT key, recno FROM hat_etl.backing") == [(["000001"], None)]
     world.clinic.change("BAU", 1, BAU_NOME="CLINICA Y")
     world.sync()
     assert world.is_shown()
@@ -215,7 +216,7 @@ def test_the_brake_stops_before_anything_is_sent(world: World) -> None:
     sent = len(world.sent())
     for number in range(1, 8):
         world.clinic.change("BAU", number, BAU_NOME="TODAS")
-    with world.clinic.site.tenant_lines("[sync]\nbrake_rows = 3\n"):
+    with world.clinic.site.tenant_lines("brake_rows = 3\n"):
         assert "unusual part" in world.fails(7)
         assert len(world.sent()) == sent
         world.sync("--accept")
@@ -241,7 +242,7 @@ def test_a_run_by_api_cannot_be_undone(world: World) -> None:
 
 def test_the_tenant_file_says_where_changes_go_and_the_plan_tells(world: World) -> None:
     site = world.clinic.site
-    with site.tenant_lines('[sync]\nvia = "api"\n'):
+    with site.tenant_lines('via = "api"\n'):
         plan = {table["table"]: table["remarks"] for table in site.run("plan", TENANT, "--sync", "--json").json}
         assert any(
             "to HAT's API /healthProviders; exclusions go straight" in remark for remark in plan["health_providers"]
