@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from hat_etl.entities.model import Entity
@@ -23,7 +24,7 @@ from hat_etl.hat_api.resources import RESOURCES, Resource
 from hat_etl.hat_api.transport import LONGEST_PAUSE, Refused, Unreachable
 from hat_etl.target import calls as ledger
 from hat_etl.target.calls import Calls, OpenCall
-from hat_etl.target.sink import CHANGE, EXCLUDE, Change, Refusal
+from hat_etl.target.sink import CHANGE, EXCLUDE, INCLUDE, Change, Refusal
 from hat_etl.tenants.config import Tenant
 
 _OF_THE_ROW = frozenset({400, 409, 412, 422})
@@ -130,7 +131,10 @@ class Cadastral:
         except Refused as error:
             if error.status == 404 and method == "DELETE":
                 return Receipt(answer=IntegrationAnswer())
-            if error.status in _OF_THE_ROW or (error.status == 404 and method == "PUT"):
+            if error.status == 404 and method == "PUT":
+                # What HAT does not have cannot be changed; the other APIs include it then by themselves.
+                return self._write(resource, replace(change, action=INCLUDE))
+            if error.status in _OF_THE_ROW:
                 said = error.answer or IntegrationAnswer()
                 return Receipt(answer=said.model_copy(update={"code": str(error.status)}))
             raise

@@ -19,6 +19,7 @@ RECNO, DELETED, RECDEL, STAMP = "r_e_c_n_o_", "d_e_l_e_t_", "r_e_c_d_e_l_", "s_t
 
 
 _READ = ENTITIES + billing.VIEWS
+"""Whatever some view reads."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,12 @@ class PhysicalField:
 
 
 def aliases() -> tuple[str, ...]:
-    """The PLS tables that the views read, in the order in which the entities first name them."""
+    """The PLS tables behind HAT tables, in the order in which the entities first name them."""
+    return tuple(dict.fromkeys(alias for entity in ENTITIES for alias in entity.reads))
+
+
+def every_alias() -> tuple[str, ...]:
+    """The same with those that only billing reads."""
     return tuple(dict.fromkeys(alias for entity in _READ for alias in entity.reads))
 
 
@@ -104,7 +110,7 @@ def create(connection: psycopg.Connection, company: str, schema: str, stamps: bo
         $$ BEGIN NEW.{STAMP} := now() AT TIME ZONE 'utc'; RETURN NEW; END $$
         """
     )
-    for alias in aliases():
+    for alias in every_alias():
         connection.execute(_table_ddl(alias, company, schema, has_stamp(alias, stamps)))
 
 
@@ -133,7 +139,7 @@ def create_indexes(connection: psycopg.Connection, company: str, schema: str) ->
     Only tables with a published X2_UNICO have a unique one (BC0, BEA). Elsewhere natural keys are not enforced, as in
     the field: that is where duplicates come from. An index on a field that the dictionary does not know is left out.
     """
-    for alias in aliases():
+    for alias in every_alias():
         table = dictionary.physical_name(alias, company)
         for index in dictionary.indexes().get(alias, ()):
             if not fields(alias).keys() >= set(index.fields):

@@ -38,6 +38,14 @@ def test_a_sync_without_changes_sends_nothing(world: World) -> None:
     assert world.sent() == []
 
 
+def test_a_change_of_a_professional_that_hat_does_not_have_includes_it(world: World) -> None:
+    world.state.forget("/professionals", '["000001"]')
+    world.clinic.change("BB0", 1, BB0_NOME="MEDICA UM")
+    world.sync()
+    assert world.paths() == ["PUT /professionals/000001", "/professionals"]
+    assert world.is_shown()
+
+
 def test_parents_go_before_their_children(world: World) -> None:
     world.clinic.location(2, provider=2)
     world.clinic.staff(2, provider=2, professional=2)
