@@ -128,6 +128,10 @@ class World:
         with self.clinic.site.server.connect(self.clinic.site.hat) as connection:
             return connection.execute(query.encode()).fetchall()
 
+    def agrees(self) -> bool:
+        """Whether a reconciliation finds nothing but what quarantine tells."""
+        return self.clinic.site.run("reconcile", TENANT).code == 0
+
     def reasons(self) -> dict[tuple[str, int], tuple[str, str]]:
         """Entries of quarantine: table and Recno to severity and reason."""
         rows = self.ask('SELECT "table", recno, severity, reason FROM hat_etl.rejects')

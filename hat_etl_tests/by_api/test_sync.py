@@ -66,6 +66,7 @@ def test_a_refused_row_waits_with_hats_words_and_its_children_with_it_until_hat_
     assert (severity, MESSAGE in reason) == ("reject", True)
     assert world.paths() == ["/healthProviders"], "the location has no provider in HAT"
     assert ("000002",) not in world.clinic.site.rows()["health_providers"]
+    assert world.agrees()
     world.state.refuse_no_more()
     world.sync()
     assert world.is_shown()
@@ -80,6 +81,7 @@ def test_of_a_refused_change_hat_and_the_tables_keep_the_version_before(world: W
         assert world.clinic.site.rows()["health_providers"]["000001",].values["name"] == "CLINICA 1"
         assert world.reasons()["health_providers", 1][0] == "reject"
         assert world.ask("SELECT key, recno FROM hat_etl.backing") == [(["000001"], None)]
+        assert world.agrees()
     world.clinic.change("BAU", 1, BAU_NOME="CLINICA Y")
     world.sync()
     assert world.is_shown()
@@ -105,6 +107,7 @@ def test_a_row_that_hat_does_not_let_go_stays_with_a_warning_until_it_does(world
         assert ("000002",) in world.clinic.site.rows()["professionals"]
         severity, reason = world.reasons()["professionals", 2]
         assert (severity, "guias em aberto" in reason) == ("warning", True)
+        assert world.agrees()
     world.state.refuse_no_more()
     world.sync()
     assert ("000002",) not in world.clinic.site.rows()["professionals"]
