@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from hat_etl.billing.authorizations import STAGE, take
 from hat_etl.billing.deliver import send
 from hat_etl.billing.poll import poll
 from hat_etl.billing.pull import pull
@@ -19,8 +20,12 @@ _TENANTS_AT_ONCE = 8
 
 
 def run(tenant: Tenant) -> list[StageReport]:
-    """Pull, send, poll and push once. A stage that cannot be done keeps none of the others from going on."""
-    return [attempt(stage, tenant) for stage in STAGES]
+    """Pull, send, poll and push once, and take authorizations where the tenant's file asks for it.
+
+    A stage that cannot be done keeps none of the others from going on.
+    """
+    stages = (*STAGES, take) if tenant.billing.authorizations else STAGES
+    return [attempt(stage, tenant) for stage in stages]
 
 
 def attempt(stage: Callable[[Tenant], StageReport], tenant: Tenant) -> StageReport:
@@ -29,7 +34,7 @@ def attempt(stage: Callable[[Tenant], StageReport], tenant: Tenant) -> StageRepo
         return stage(tenant)
     except HatEtlError as error:
         error.tenant = error.tenant or tenant.name
-        report = StageReport(tenant.name, stage.__name__)
+        report = StageReport(tenant.name, STAGE if stage is take else stage.__name__)
         report.problem(error)
         return report.finish()
 

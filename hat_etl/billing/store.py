@@ -25,7 +25,7 @@ from hat_etl.errors import Busy, DataError
 from hat_etl.target.database import Connection, TenantDatabase, errors
 from hat_etl.tenants.config import Tenant
 
-STAGES = ("pull", "send", "poll", "push")
+STAGES = ("pull", "send", "poll", "push", "authorizations")
 _FIRST_LOCK = 10
 """Advisory locks of the stages come after those of loads and syncs, which billing does not wait for."""
 

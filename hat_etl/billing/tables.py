@@ -114,7 +114,40 @@ missing = sa.Table(
     comment="Lots that HAT lists and whose file could not be had yet. told = HAT was told so.",
 )
 
-LAST = missing.name
+versions = sa.Table(
+    "authorization_versions",
+    _metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("id_on_health_insurer", sa.Text, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("document", postgresql.JSONB, nullable=False),
+    _now("received_at"),
+    sa.Index("authorization_versions_of", "id_on_health_insurer", "id"),
+    comment="Every version of every authorization, in the order in which they came from HAT.",
+)
+
+authorizations = sa.Table(
+    "authorizations",
+    _metadata,
+    sa.Column("id_on_health_insurer", sa.Text, primary_key=True),
+    *(
+        sa.Column(name, sa.Text)
+        for name in (
+            "authorization_id", "authorization_type", "authorization_date", "authorization_status",
+            "health_provider_id",
+        )
+    ),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("document", postgresql.JSONB, nullable=False),
+    _now("received_at"),
+    _now("changed_at"),
+    sa.Column("marked_at", _MOMENT),
+    sa.Index("authorizations_changed", "changed_at"),
+    comment="The inbox of authorizations (senhas): each as HAT has given it last. document = all of it; changed_at ="
+    " when this version came; marked_at = when HAT was told that it is imported.",
+)  # fmt: skip
+
+LAST = authorizations.name
 """The table that is made last: where it is, all are."""
 
 
@@ -122,9 +155,9 @@ def create() -> list[str]:
     """Statements that make the tables where they are missing."""
     statements = []
     for table in _metadata.sorted_tables:
-        if table is not missing:
+        if table is not authorizations:
             statements += _ddl(table)
-    return statements + _ddl(missing)
+    return statements + _ddl(authorizations)
 
 
 def _ddl(table: sa.Table) -> list[str]:

@@ -68,6 +68,16 @@ def push(tenant: str, as_json: bool) -> None:
 
 
 @billing.command()
+@click.argument("tenant")
+@_JSON
+def authorizations(tenant: str, as_json: bool) -> None:
+    """Take the authorizations that wait in HAT into the tenant's inbox, and mark them there as imported."""
+    from hat_etl.billing.authorizations import take
+
+    _print([take(store.load(tenant))], as_json=as_json)
+
+
+@billing.command()
 @click.argument("tenant", required=False)
 @click.option("--all", "everyone", is_flag=True, help="Every tenant whose file has [billing] deliver.")
 @_JSON
@@ -154,7 +164,7 @@ def _print(reports: Sequence[StageReport], *, as_json: bool, more: Sequence[HatE
     else:
         print_table(
             "Billing",
-            ("tenant", "stage", "lots", "seconds"),
+            ("tenant", "stage", "done", "seconds"),
             [
                 (
                     r.tenant,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from hat_etl.cli.main import print_json
-from hat_etl.cli.options import OUTSIDE_WINDOWS
+from hat_etl.cli.options import OUTSIDE_WINDOWS, VIA
 from hat_etl.cli.progress import watching
 from hat_etl.cli.tables import print_table
 from hat_etl.sync import load as use_case
 from hat_etl.sync import plan as planning
 from hat_etl.sync.run import RunReport
 from hat_etl.tenants import store
+from hat_etl.tenants.config import Via
 
 _ONLY = click.option("--only", multiple=True, metavar="TABLE", help="Only this HAT table; may be given several times.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -21,11 +22,14 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON doc
 @click.argument("tenant")
 @_ONLY
 @click.option("--sync", "of_sync", is_flag=True, help="What a sync would read, rather than a load.")
+@VIA
 @_JSON
-def plan(tenant: str, only: tuple[str, ...], of_sync: bool, as_json: bool) -> None:
+def plan(tenant: str, only: tuple[str, ...], of_sync: bool, via: Via | None, as_json: bool) -> None:
     """Show what a load of TENANT would read, and how. Touches nothing."""
+    if via is not None and not of_sync:
+        raise click.UsageError("--via goes with --sync: a load always writes into the database.")
     settings = store.load(tenant)
-    tables = planning.plan_sync(settings, only) if of_sync else planning.plan(settings, only)
+    tables = planning.plan_sync(settings, only, via) if of_sync else planning.plan(settings, only)
     if as_json:
         print_json(
             [

@@ -7,7 +7,7 @@ import sys
 import click
 
 from hat_etl.cli.main import error_document, print_error, print_json, say
-from hat_etl.cli.options import OUTSIDE_WINDOWS
+from hat_etl.cli.options import OUTSIDE_WINDOWS, VIA
 from hat_etl.cli.progress import watching
 from hat_etl.cli.tables import print_table
 from hat_etl.errors import ConfigurationError, DataError, HatEtlError
@@ -15,6 +15,7 @@ from hat_etl.sync import incremental
 from hat_etl.sync.plan import select
 from hat_etl.sync.run import RunReport
 from hat_etl.tenants import store
+from hat_etl.tenants.config import Via
 
 
 @click.command()
@@ -23,11 +24,12 @@ from hat_etl.tenants import store
 @click.option("--only", multiple=True, metavar="TABLE", help="Only this HAT table; may be given several times.")
 @click.option("--full", is_flag=True, help="Read every view whole and compare every row.")
 @click.option("--accept", is_flag=True, help="Go on where the brake stops: many changes, or an ERP that went back.")
+@VIA
 @OUTSIDE_WINDOWS
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def sync(
-    tenant: str | None, everyone: bool, only: tuple[str, ...], full: bool, accept: bool, outside_windows: bool,
-    as_json: bool,
+    tenant: str | None, everyone: bool, only: tuple[str, ...], full: bool, accept: bool, via: Via | None,
+    outside_windows: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Bring the HAT database of TENANT to the present state of its ERP, changing only what differs.
 
@@ -38,7 +40,7 @@ def sync(
         raise click.UsageError("Give either a TENANT or --all.")
     if everyone and accept:
         raise click.UsageError("--accept answers a question about one tenant: name it.")
-    request = incremental.SyncRequest(only=only, full=full, accept=accept, outside_windows=outside_windows)
+    request = incremental.SyncRequest(only=only, full=full, accept=accept, outside_windows=outside_windows, via=via)
     if tenant is None:
         sys.exit(_sync_all(request, as_json=as_json))
     report = _sync_one(tenant, request, quiet=as_json)

@@ -86,15 +86,45 @@ class IntegrationAnswer(Body):
     message: _Optional = None
     detailed_message: list[Any] | str | None = None
 
+    @property
+    def is_good(self) -> bool:
+        """Whether what was asked is done: a code of HTTP's 200s, or none at all."""
+        return self.code is None or self.code.startswith("2")
+
+    @property
+    def told(self) -> str:
+        """What HAT says, in one line. It may quote the data."""
+        detail = self.detailed_message if isinstance(self.detailed_message, list) else [self.detailed_message]
+        words = [self.message, *(_text(part) for part in detail)]
+        return "; ".join(word.strip() for word in words if word and word.strip())
+
+
+def _text(part: Any) -> str | None:
+    """One detail of an answer: a sentence, or an error with a message of its own."""
+    return str(part.get("message") or part.get("detailedMessage") or "") if isinstance(part, dict) else part
+
+
+class _Provider(Body):
+    model_config = ConfigDict(**{**Body.model_config, "extra": "allow"})
+
+    health_provider_id: _Optional = None
+
 
 class Authorization(Body):
-    """An authorization, as far as the billing loop names it; ``GET /authorizations`` gives much more."""
+    """An authorization as ``GET /authorizations`` gives it; properties that are not named here are kept, too."""
+
+    model_config = ConfigDict(**{**Body.model_config, "extra": "allow"})
 
     id_on_health_insurer: Annotated[str, Field(min_length=1)]
     authorization_id: _Optional = None
     authorization_type: _Optional = None
     authorization_date: _Optional = None
     authorization_status: _Optional = None
+    health_provider: _Provider | None = None
+
+    @property
+    def provider(self) -> str | None:
+        return None if self.health_provider is None else self.health_provider.health_provider_id
 
 
 ItemT = TypeVar("ItemT", bound=Body)

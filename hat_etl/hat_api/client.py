@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -23,7 +24,7 @@ from hat_etl.hat_api.bodies import (
     TokenReceipt,
     page_of,
 )
-from hat_etl.hat_api.transport import Refused, Transport, Unreachable
+from hat_etl.hat_api.transport import Refused, Transport
 from hat_etl.tenants.config import Tenant
 
 WAITING, TAKEN = 0, 1
@@ -33,6 +34,14 @@ _FIRST_LOOK, _LONGEST_LOOK = 0.2, 5.0
 """Seconds between two questions about a token: at first, and at most."""
 
 BodyT = TypeVar("BodyT", bound=Body)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What HAT says to a write at once: the token under which its answer will be found, or that answer."""
+
+    token: str | None = None
+    answer: IntegrationAnswer | None = None
 
 
 class HatApi:
@@ -74,30 +83,60 @@ class HatApi:
         path = f"{self._settings.path}/authorizations"
         return self._page(Authorization, path, {"trackingStatus": tracking_status, **self._paging(page)})
 
-    def submit(self, path: str, body: dict[str, Any]) -> IntegrationAnswer:
-        """Write to a cadastral API (``path`` such as ``/healthProviders``) and wait for its answer.
+    def authorization(self, number: str) -> Authorization | None:
+        """One authorization as it is now; None when HAT has it no more."""
+        path = f"{self._settings.path}/authorizations/{quote(number, safe='')}"
+        try:
+            response = self._transport.get(path)
+        except Refused as error:
+            if error.status == 404:
+                return None
+            raise
+        return self._read(Authorization, response, "/authorizations")
 
-        Unreachable when the answer does not come in time: then it is not known what became of the write.
+    def mark_authorization(self, number: str) -> None:
+        """Mark an authorization as imported; the same once or more."""
+        path = f"{self._settings.path}/authorizations/{quote(number, safe='')}"
+        self._transport.put(path, {}, {"idOnHealthInsurer": number, "trackingStatus": TAKEN})
+
+    def write(self, method: str, path: str, body: Any, *, billing: bool = False) -> Receipt:
+        """Write to a cadastral API (``path`` such as ``/healthProviders``), once.
+
+        Unreachable when it is not known what became of the write.
         """
-        response = self._transport.post(f"{self._settings.path}{path}", body)
-        receipt = self._read(TokenReceipt, response, path)
-        return self._answer(receipt.token)
+        base = self._settings.billing_path if billing else self._settings.path
+        response = self._transport.once(method, f"{base}{path}", body)
+        if response.status_code == httpx.codes.ACCEPTED:
+            return Receipt(token=self._read(TokenReceipt, response, path).token)
+        if not response.content.strip():
+            return Receipt(answer=IntegrationAnswer())
+        return Receipt(answer=self._read(IntegrationAnswer, response, path))
 
-    def _answer(self, token: str) -> IntegrationAnswer:
+    def answer(self, token: str, *, wait: bool = True) -> IntegrationAnswer | None:
+        """What became of the write with this token, which may be waited for; None when it is not there in time."""
         path = f"{self._settings.path}/integration/{quote(token, safe='')}"
         deadline, pause = time.monotonic() + self._settings.answer_seconds, _FIRST_LOOK
         while True:
             response = self._transport.get(path)
             if response.status_code != httpx.codes.ACCEPTED:
                 return self._read(IntegrationAnswer, response, "/integration")
-            if time.monotonic() + pause > deadline:
-                raise Unreachable(
-                    f"HAT has not answered a write within {self._settings.answer_seconds:.0f} s.",
-                    "It may be done later: ask HAT for the token's answer before you write again.",
-                    self._tenant,
-                )
+            if not wait or time.monotonic() + pause > deadline:
+                return None
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_LOOK)
+
+    def read(self, path: str, params: dict[str, Any] | None = None) -> Any:
+        """What HAT has under ``path`` of the cadastral APIs; None when it has nothing there, or does not tell."""
+        try:
+            response = self._transport.get(f"{self._settings.path}{path}", params)
+        except Refused as error:
+            if error.status in (401, 403):
+                raise
+            return None
+        try:
+            return response.json()
+        except ValueError:
+            return None
 
     def _paging(self, page: int) -> dict[str, int]:
         return {"page": page, "pageSize": self._settings.page_size}

@@ -6,12 +6,14 @@ import logging
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+from pydantic import ValidationError
 
 from hat_etl.errors import ConfigurationError, HatApiError
+from hat_etl.hat_api.bodies import IntegrationAnswer
 from hat_etl.hat_api.mastertoken import Keyring
 from hat_etl.hat_api.tls import trusted
 from hat_etl.tenants.config import Tenant
@@ -37,6 +39,8 @@ class Refused(HatApiError):
 
     status: int = 0
     """Of HTTP."""
+    answer: IntegrationAnswer | None = field(default=None, repr=False)
+    """What HAT said; it may quote the data, so no message shows it."""
 
 
 class Transport:
@@ -85,12 +89,13 @@ class Transport:
     def delete(self, path: str, params: Mapping[str, str | int]) -> httpx.Response:
         return self._repeat("DELETE", path, params, None)
 
-    def post(self, path: str, body: Any) -> httpx.Response:
+    def once(self, method: str, path: str, body: Any) -> httpx.Response:
         """Made again only when the first one certainly did nothing."""
-        return self._repeat("POST", path, None, body)
+        return self._repeat(method, path, None, body, safe=False)
 
-    def _repeat(self, method: str, path: str, params: Mapping[str, str | int] | None, body: Any) -> httpx.Response:
-        safe = method != "POST"
+    def _repeat(
+        self, method: str, path: str, params: Mapping[str, str | int] | None, body: Any, *, safe: bool = True
+    ) -> httpx.Response:
         for attempt in range(1, self._settings.attempts + 1):
             wait = self._settings.pause_seconds * 2 ** (attempt - 1) * random.uniform(0.5, 1)
             try:
@@ -103,7 +108,7 @@ class Transport:
                 if response.is_success:
                     return response
                 code = response.status_code
-                failure = self._failure(method, path, code)
+                failure = self._failure(method, path, response)
                 again = code == 429 or (safe and (code >= 500 or code == 408))
                 wait = _asked_pause(response, wait) if code in _BUSY else wait
             if not again or attempt == self._settings.attempts:
@@ -123,7 +128,8 @@ class Transport:
                 return response
         return response
 
-    def _failure(self, method: str, path: str, code: int) -> HatApiError:
+    def _failure(self, method: str, path: str, response: httpx.Response) -> HatApiError:
+        code = response.status_code
         if code in (401, 403):
             names = " and ".join(token.origin for token in self._keyring.tokens())
             return Refused(
@@ -140,6 +146,7 @@ class Transport:
             "Compare api_url, path and billing_path with HAT's documentation of this installation.",
             self._tenant,
             status=code,
+            answer=_answer_in(response),
         )
 
     def _unreachable(self, method: str, path: str, why: str) -> Unreachable:
@@ -157,3 +164,11 @@ def _asked_pause(response: httpx.Response, otherwise: float) -> float:
         return max(float(response.headers.get("Retry-After", "")), 0.0)
     except ValueError:
         return otherwise
+
+
+def _answer_in(response: httpx.Response) -> IntegrationAnswer | None:
+    """What HAT says of its refusal, where it says anything."""
+    try:
+        return IntegrationAnswer.model_validate_json(response.content)
+    except ValidationError:
+        return None

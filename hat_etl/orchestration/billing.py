@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hat_etl.tenants.config import Tenant
 
 LOTS, STATUS = dg.AssetKey(["hat", "billing_lots"]), dg.AssetKey(["hat", "billing_status"])
+INBOX = dg.AssetKey(["hat", "authorizations"])
 STUCK = "stuck"
 
 _STAGES = {
@@ -32,6 +33,7 @@ _STAGES = {
     "send": (LOTS, "Delivers lots to the operator, and asks about those in doubt."),
     "poll": (STATUS, "Asks the operator for status and denials."),
     "push": (STATUS, "Tells HAT every status, protocol and cause that has changed."),
+    "authorizations": (INBOX, "Takes the authorizations that wait in HAT, and marks them there as imported."),
 }
 """Each stage, the asset that shows what it did, and what it does."""
 
@@ -51,19 +53,29 @@ ASSETS = (
         kinds={"postgresql"},
         partitions_def=tenants,
     ),
+    dg.AssetSpec(
+        INBOX,
+        description="Authorizations (senhas) from HAT, with every version of each: the tenant's inbox.",
+        group_name="billing",
+        kinds={"postgresql"},
+        partitions_def=tenants,
+    ),
 )
 
 
 def _stage(tenant: "Tenant", name: str) -> "StageReport":
-    from hat_etl.billing import deliver, poll, pull, push
+    from hat_etl.billing import authorizations, deliver, poll, pull, push
 
-    return {"pull": pull.pull, "send": deliver.send, "poll": poll.poll, "push": push.push}[name](tenant)
+    return {
+        "pull": pull.pull, "send": deliver.send, "poll": poll.poll, "push": push.push,
+        "authorizations": authorizations.take,
+    }[name](tenant)  # fmt: skip
 
 
 def _op(name: str) -> dg.OpDefinition:
     asset, meaning = _STAGES[name]
 
-    @dg.op(name=f"{name}_lots", description=meaning)
+    @dg.op(name="take_authorizations" if asset is INBOX else f"{name}_lots", description=meaning)
     def stage(context: dg.OpExecutionContext) -> None:
         from hat_etl.errors import Busy
         from hat_etl.tenants import store
@@ -132,8 +144,7 @@ def _sensor(name: str) -> dg.SensorDefinition:
         asked: dict[str, float] = json.loads(context.cursor or "{}")
         launched = []
         for tenant in here:
-            bills = tenant.billing.deliver is not None and not tenant.billing.paused
-            if bills and tenant.name not in busy and _is_due(context, tenant, name, asked):
+            if _bills(tenant, name) and tenant.name not in busy and _is_due(context, tenant, name, asked):
                 launched.append(tenant.name)
         return dg.SensorResult(
             run_requests=[dg.RunRequest(partition_key=tenant) for tenant in launched],
@@ -144,12 +155,19 @@ def _sensor(name: str) -> dg.SensorDefinition:
     return sensor
 
 
+def _bills(tenant: "Tenant", name: str) -> bool:
+    """Whether the tenant's file asks for this stage."""
+    billing = tenant.billing
+    asked = billing.authorizations if name == "authorizations" else billing.deliver is not None
+    return asked and not billing.paused
+
+
 def _is_due(context: dg.SensorEvaluationContext, tenant: "Tenant", name: str, asked: dict[str, float]) -> bool:
-    """Whether there is work; only HAT knows of lots to pull, and is asked every so many minutes."""
+    """Whether there is work; only HAT knows what there is to take, and is asked every so many minutes."""
     from hat_etl.billing.due import is_due
     from hat_etl.errors import HatEtlError
 
-    if name == "pull":
+    if name in ("pull", "authorizations"):
         now = time.time()
         if now - asked.get(tenant.name, 0.0) < tenant.billing.pull_minutes * 60:
             return False

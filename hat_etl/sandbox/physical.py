@@ -8,7 +8,7 @@ from functools import cache
 
 import psycopg
 
-from hat_etl.entities import ENTITIES
+from hat_etl.entities import ENTITIES, billing
 from hat_etl.entities.model import Column, Kind
 from hat_etl.protheus import dictionary
 
@@ -16,6 +16,10 @@ UNKNOWN_WIDTH = 10
 """Width given to a text field whose size nobody published and no view reads."""
 
 RECNO, DELETED, RECDEL, STAMP = "r_e_c_n_o_", "d_e_l_e_t_", "r_e_c_d_e_l_", "s_t_a_m_p_"
+
+
+_READ = ENTITIES + billing.VIEWS
+"""Whatever some view reads."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,13 @@ class PhysicalField:
 
 
 def aliases() -> tuple[str, ...]:
-    """The PLS tables that the views read, in the order in which the entities first name them."""
+    """The PLS tables behind HAT tables, in the order in which the entities first name them."""
     return tuple(dict.fromkeys(alias for entity in ENTITIES for alias in entity.reads))
+
+
+def every_alias() -> tuple[str, ...]:
+    """The same with those that only billing reads."""
+    return tuple(dict.fromkeys(alias for entity in _READ for alias in entity.reads))
 
 
 @cache
@@ -72,7 +81,7 @@ def _physical(field: dictionary.Field) -> PhysicalField:
 def _readers() -> dict[str, tuple[Column, ...]]:
     """Field to the HAT columns that take it whole; parts of a concatenation or slice say nothing about its width."""
     readers: dict[str, tuple[Column, ...]] = {}
-    for entity in ENTITIES:
+    for entity in _READ:
         for column in entity.columns:
             source = column.source
             if source.slice or source.is_concatenation:
@@ -85,7 +94,7 @@ def _readers() -> dict[str, tuple[Column, ...]]:
 @cache
 def read_fields() -> frozenset[str]:
     """Every field that some view reads."""
-    return frozenset(field for entity in ENTITIES for column in entity.columns for field in column.source.all_fields)
+    return frozenset(field for entity in _READ for column in entity.columns for field in column.source.all_fields)
 
 
 def has_stamp(alias: str, stamps: bool | Collection[str]) -> bool:
@@ -101,7 +110,7 @@ def create(connection: psycopg.Connection, company: str, schema: str, stamps: bo
         $$ BEGIN NEW.{STAMP} := now() AT TIME ZONE 'utc'; RETURN NEW; END $$
         """
     )
-    for alias in aliases():
+    for alias in every_alias():
         connection.execute(_table_ddl(alias, company, schema, has_stamp(alias, stamps)))
 
 
@@ -130,7 +139,7 @@ def create_indexes(connection: psycopg.Connection, company: str, schema: str) ->
     Only tables with a published X2_UNICO have a unique one (BC0, BEA). Elsewhere natural keys are not enforced, as in
     the field: that is where duplicates come from. An index on a field that the dictionary does not know is left out.
     """
-    for alias in aliases():
+    for alias in every_alias():
         table = dictionary.physical_name(alias, company)
         for index in dictionary.indexes().get(alias, ()):
             if not fields(alias).keys() >= set(index.fields):

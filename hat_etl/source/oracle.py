@@ -7,7 +7,7 @@ moment: then nothing is read in parallel, and a lost connection ends the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -21,6 +21,7 @@ from hat_etl.source.oracle_session import Binds, OracleSession
 from hat_etl.source.oracle_snapshot import OracleSnapshot
 from hat_etl.source.reader import (
     ALIASES,
+    EVERY_ALIAS,
     OneMoment,
     SourceHealth,
     Tables,
@@ -178,8 +179,8 @@ class OracleSource:
         ]
 
     def fields(self) -> Tables:
-        by_name = {physical_name(alias, self._tenant.erp.company).upper(): alias for alias in ALIASES}
-        among, binds = self._among_tables()
+        by_name = {physical_name(alias, self._tenant.erp.company).upper(): alias for alias in EVERY_ALIAS}
+        among, binds = self._among_tables(EVERY_ALIAS)
         found: dict[str, dict[str, int | None]] = {}
         with self._asking() as session:
             for table, name, width in session.rows(
@@ -188,10 +189,10 @@ class OracleSource:
                 found.setdefault(by_name[table], {})[name] = int(width) if width else None
         return found
 
-    def _among_tables(self) -> tuple[str, Binds]:
-        """A condition on the dictionary's views that holds for the PLS tables."""
+    def _among_tables(self, aliases: Sequence[str] = ALIASES) -> tuple[str, Binds]:
+        """A condition on the dictionary's views that holds for these PLS tables."""
         erp = self._tenant.erp
-        binds = {f"t{place}": physical_name(alias, erp.company).upper() for place, alias in enumerate(ALIASES)}
+        binds = {f"t{place}": physical_name(alias, erp.company).upper() for place, alias in enumerate(aliases)}
         among = f"TABLE_NAME IN ({', '.join(f':{bind}' for bind in binds)})"
         if erp.schema_name:
             among, binds = f"{among} AND OWNER = :owner", {**binds, "owner": erp.schema_name.upper()}

@@ -27,6 +27,7 @@ from hat_etl.source.encoding import from_cp1252
 from hat_etl.source.reader import (
     ALIASES,
     BUCKET,
+    EVERY_ALIAS,
     WORD,
     Fingerprint,
     OneMoment,
@@ -97,7 +98,7 @@ _HIDDEN_POLLS = 40
 
 def tables(connection: psycopg.Connection[Any], tenant: Tenant) -> Tables:
     """The PLS tables that are there, with their fields."""
-    by_name = {physical_name(alias, tenant.erp.company): alias for alias in ALIASES}
+    by_name = {physical_name(alias, tenant.erp.company): alias for alias in EVERY_ALIAS}
     schema = tenant.erp.schema_name
     found: dict[str, dict[str, int | None]] = {}
     for table, name, width in connection.execute(

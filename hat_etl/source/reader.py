@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from hat_etl.entities import ENTITIES
+from hat_etl.entities import ENTITIES, billing
 from hat_etl.entities.model import Entity
 from hat_etl.source.view_check import LiveColumn
 
@@ -29,7 +29,9 @@ Buckets = dict[int, tuple[int, int]]
 
 
 ALIASES: tuple[str, ...] = tuple(sorted({alias for entity in ENTITIES for alias in entity.reads}))
-"""Every Protheus table that the views read."""
+"""Every Protheus table that the views of HAT tables read."""
+EVERY_ALIAS: tuple[str, ...] = tuple(sorted({*ALIASES, *(alias for entity in billing.VIEWS for alias in entity.reads)}))
+"""The same with those that billing may read."""
 
 Tables = Mapping[str, Mapping[str, int | None]]
 """Alias to its fields in upper case, each with its width where its type has one."""

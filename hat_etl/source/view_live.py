@@ -10,13 +10,12 @@ from typing import Any
 import psycopg
 from psycopg import Connection, errors
 
-from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Entity
 from hat_etl.errors import ConfigurationError, SourceError
 from hat_etl.source import views
 from hat_etl.source.erp import open_source
 from hat_etl.source.postgresql import PostgresSource, tables
-from hat_etl.source.reader import ALIASES, Tables
+from hat_etl.source.reader import EVERY_ALIAS, Tables
 from hat_etl.source.view_check import Finding, compare, compare_fields
 from hat_etl.source.view_text import check_text
 from hat_etl.tenants.config import Dialect, Tenant
@@ -80,7 +79,9 @@ def stamps(tenant: Tenant, dialect: Dialect, choice: str) -> Stamps:
     if choice == "all":
         return Stamps(frozenset(), "Every table has the column S_T_A_M_P_, as asked.")
     if choice == "none":
-        return Stamps(frozenset(ALIASES), "No view shows a Carimbo, as asked: every synchronisation reads all rows.")
+        return Stamps(
+            frozenset(EVERY_ALIAS), "No view shows a Carimbo, as asked: every synchronisation reads all rows."
+        )
     try:
         if tenant.erp.dialect == dialect:
             with closing(open_source(tenant)) as source:
@@ -115,19 +116,19 @@ def install(tenant: Tenant, reader: str | None = None) -> Installation:
         with _reported(tenant, None), connection.transaction():
             _run(connection, f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
             _prepare_schema(connection, tenant, user)
-            for entity in ENTITIES:
+            for entity in views.wanted(tenant):
                 with _reported(tenant, entity):
                     if _make(connection, entity, tenant, without):
                         remade.append(entity.view)
                     _run(connection, views.comment_view(entity, tenant, "postgresql"))
                     if user != connection.info.user:
                         _run(connection, views.grant_view(entity, tenant, "postgresql", user))
-    return Installation(tuple(entity.view for entity in ENTITIES), tuple(remade), tuple(sorted(without)))
+    return Installation(tuple(entity.view for entity in views.wanted(tenant)), tuple(remade), tuple(sorted(without)))
 
 
 def check(tenant: Tenant, dialect: Dialect, offline: bool = False) -> Check:
     """The texts for ``dialect``; then, unless ``offline``, the live views."""
-    findings = [finding for entity in ENTITIES for finding in check_text(entity, tenant, dialect)]
+    findings = [finding for entity in views.wanted(tenant) for finding in check_text(entity, tenant, dialect)]
     if offline:
         return Check(False, findings)
     try:
@@ -139,7 +140,7 @@ def check(tenant: Tenant, dialect: Dialect, offline: bool = False) -> Check:
         return Check(False, findings)
     with closing(open_source(tenant)) as source:
         found = source.fields()
-        for entity in ENTITIES:
+        for entity in views.wanted(tenant):
             widths = {name: width for alias in entity.reads for name, width in found.get(alias, {}).items()}
             findings.extend(compare_fields(entity, widths))
             try:
@@ -165,7 +166,7 @@ def _require_tables(tenant: Tenant, found: Tables) -> None:
     """Everything that is missing at once, rather than one table for each attempt."""
     missing = []
     table = None
-    for entity in ENTITIES:
+    for entity in views.wanted(tenant):
         absent = [alias for alias in entity.reads if alias not in found]
         fields = [name for name in views.fields_read(entity) if name[:3] in found and name not in found[name[:3]]]
         if absent:

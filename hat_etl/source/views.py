@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
-from hat_etl.entities import ENTITIES
+from hat_etl.entities import ENTITIES, billing
 from hat_etl.entities.model import STAMP, Entity
 from hat_etl.errors import ConfigurationError
 from hat_etl.protheus.dictionary import physical_name
@@ -35,6 +35,11 @@ def _folder() -> Traversable:
     """``views_sql`` as it is packed into a wheel, or that of the source tree."""
     packed = files("hat_etl") / "views_sql"
     return packed if packed.is_dir() else Path(__file__).parents[2] / "views_sql"
+
+
+def wanted(tenant: Tenant) -> tuple[Entity, ...]:
+    """The entities whose views the tenant needs: those of the HAT tables, and those of billing where it reads them."""
+    return ENTITIES + billing.VIEWS if tenant.billing.ask == "views" else ENTITIES
 
 
 @cache
@@ -94,7 +99,8 @@ def grant_view(entity: Entity, tenant: Tenant, dialect: Dialect, reader: str) ->
 
 def describe(entity: Entity) -> str:
     """What the view is, in one line."""
-    return f"Source of HAT table {entity.table} (hat_etl). {entity.meaning} Grain: {entity.grain}."
+    source = "Read by billing" if entity in billing.VIEWS else f"Source of HAT table {entity.table}"
+    return f"{source} (hat_etl). {entity.meaning} Grain: {entity.grain}."
 
 
 def literal(text: str) -> str:
@@ -158,7 +164,7 @@ def _postgresql(tenant: Tenant, reader: str, stampless: frozenset[str], stamps_n
         yield f"CREATE SCHEMA IF NOT EXISTS {tenant.erp.views_schema};"
     if owner:
         yield f"GRANT USAGE ON SCHEMA {owner} TO {identifier(reader, 'postgresql')};"
-    for entity in ENTITIES:
+    for entity in wanted(tenant):
         yield from _view(entity, tenant, "postgresql", reader, stampless)
     yield ""
     yield "COMMIT;"
@@ -174,14 +180,14 @@ def _oracle(tenant: Tenant, reader: str, stampless: frozenset[str], stamps_note:
         yield ""
         yield f"-- Part 1, to be run by {tables_owner.upper()}, the owner of the PLS tables (or a DBA):"
         yield f"-- {owner.upper()} may make views of them and let others read those."
-        for alias in sorted({alias for entity in ENTITIES for alias in entity.reads}):
+        for alias in sorted({alias for entity in wanted(tenant) for alias in entity.reads}):
             table = table_name(alias, tenant, "oracle")
             yield f"GRANT SELECT, FLASHBACK ON {table} TO {owner.upper()} WITH GRANT OPTION;"
         yield ""
         yield f"-- Part 2, to be run by {owner.upper()}, the owner of the views (or a DBA):"
     else:
         yield f"-- To be run by {owner.upper() if owner else 'the owner of the PLS tables'} (or a DBA)."
-    for entity in ENTITIES:
+    for entity in wanted(tenant):
         # Oracle refuses a grant to oneself (ORA-01749).
         granted = reader if owner is None or owner.upper() != reader.upper() else None
         yield from _view(entity, tenant, "oracle", granted, stampless)

@@ -12,12 +12,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import psycopg
 
 from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import STAMP
@@ -26,6 +27,7 @@ from hat_etl.source.erp import open_source
 from hat_etl.source.reader import Buckets, Range, Recnos, Snapshot, Source, ViewShape
 from hat_etl.sync import lost_commit
 from hat_etl.sync.brake import check_share, clock_behind, gone_back, latest_rows_older
+from hat_etl.sync.by_api import ByApi, by_api, refuse_open_calls, strategy_of
 from hat_etl.sync.drift import columns_of, stop, survey
 from hat_etl.sync.moment import at_one_moment
 from hat_etl.sync.plan import FULL, select
@@ -37,7 +39,8 @@ from hat_etl.target.database import Connection, TenantDatabase, errors
 from hat_etl.target.intake import Intake
 from hat_etl.target.ledger import TableOutcome, Watermark
 from hat_etl.target.merge import BY_INDEX, Merged, Merger
-from hat_etl.tenants.config import Tenant
+from hat_etl.target.sink import Sink
+from hat_etl.tenants.config import Tenant, Via
 from hat_etl.transform import Transformer
 
 AND_KEYS = " + keys"
@@ -63,6 +66,8 @@ class SyncRequest:
     """Repair: read just these rows of these tables, and the quarantine, and leave the watermarks where they are."""
     outside_windows: bool = False
     """Read the ERP whatever the hour."""
+    via: Via | None = None
+    """How the changes reach HAT; None: as the tenant's file says."""
 
     @property
     def mode(self) -> str:
@@ -70,15 +75,17 @@ class SyncRequest:
 
     def command(self, tenant: str) -> str:
         """The command that asks the same of ``tenant``."""
-        return f"hat-etl sync {tenant}" if self.recnos is None else f"hat-etl reconcile {tenant} --repair"
+        via = f" --via {self.via}" if self.via is not None else ""
+        return f"hat-etl sync {tenant}{via}" if self.recnos is None else f"hat-etl reconcile {tenant} --repair"
 
 
 def sync(tenant: Tenant, request: SyncRequest, progress: Progress | None = None) -> RunReport:
     """Bring the tenant's HAT database to the state of its ERP.
 
-    Raises ConfigurationError, SourceError, TargetError, DataError, DecisionNeeded (nothing is loaded yet, a load is
-    unfinished, the ERP's windows are closed, or the brake stops) or Busy.
-    Whatever it raises, HAT is unchanged, except where the answer to the commit was lost: then the error says so.
+    Raises ConfigurationError, SourceError, TargetError, DataError, HatApiError, DecisionNeeded (nothing is loaded yet,
+    a load is unfinished, the ERP's windows are closed, or the brake stops) or Busy.
+    Whatever it raises, HAT is unchanged, except where the answer to the commit was lost: then the error says so; and
+    by HAT's API, where HAT keeps what it has accepted and the next such run goes on from there.
     """
     started = time.monotonic()
     select(request.only)
@@ -93,7 +100,13 @@ def sync(tenant: Tenant, request: SyncRequest, progress: Progress | None = None)
         run = ledger.start(control, request.mode, today)
         work = _Sync(tenant, request, source, database, control, run, today, marks, progress)
         try:
-            work.carry_out()
+            with ExitStack() as stack:
+                if (request.via or tenant.sync.via) == "api":
+                    progress.phase("asking HAT about earlier calls")
+                    work.api = stack.enter_context(by_api(tenant, database, run))
+                else:
+                    refuse_open_calls(control, tenant)
+                work.carry_out()
         except BaseException as error:
             close_ledger(control, run, error)
             raise
@@ -149,6 +162,8 @@ class _Sync:
     horizon: datetime = NEVER
     rewound: bool = False
     """Whether the ERP has gone back in time and HAT shall follow."""
+    api: ByApi | None = None
+    """HAT's API, where it is what takes the changes."""
 
     @property
     def state(self) -> str:
@@ -255,10 +270,14 @@ class _Sync:
     def _again(self, shape: ViewShape) -> Recnos:
         """The rows to be read whatever their stamps say."""
         waiting, asked = known.waiting(self.control, shape.entity), (self.request.recnos or {}).get(shape.entity.table)
+        if self.api is not None:
+            waiting = np.union1d(waiting, self.api.again(self.control, shape.entity))
         return waiting if asked is None else np.union1d(waiting, asked)
 
     def _is_settled(self) -> bool:
         """Whether the last run judged all of quarantine, today: then it is as it was, unless something moves."""
+        if self.api is not None:
+            return False  # what HAT has refused may be good by now
         last = ledger.last_writer(self.control)
         judged = [(mode, "succeeded", self.today) for mode in ("load", "sync")]
         return last in judged and len({mark.run for mark in self.marks.values()}) == 1
@@ -346,13 +365,47 @@ class _Sync:
         self.progress.phase("committed")
 
     def _merge(self) -> None:
-        control, schema = self.control, self.database.schema
+        control = self.control
         control.execute(f"SET LOCAL lock_timeout = '{self.tenant.sync.lock_wait_seconds}s'")
         control.execute("SET CONSTRAINTS ALL DEFERRED")
         control.execute(BY_INDEX)
         self.progress.phase("merging")
+        if self.api is None:
+            changed = self._merge_tables(None, set())
+            if not self.request.accept:
+                self._check_share(changed)
+        else:
+            self._merge_and_send(self.api)
+        moved = self.readings if self.request.recnos is None else {}
+        marks = {table: self._next_mark(reading) for table, reading in moved.items()}
+        told = "; ".join(f"{problem.table}: {problem.message}" for problem in self.problems) or None
+        with control.pipeline():
+            ledger.commit_sync(control, self.run, marks, self.outcomes, self.state, told)
+            for table, reading in self.readings.items():
+                ledger.note_shape(control, self.run, table, columns_of(reading.shape))
+            ledger.forget_changes(control, self.tenant.sync.undo_days)
+
+    def _merge_and_send(self, api: ByApi) -> None:
+        """Merge by HAT's API: first without it, so that the brake is asked before anything leaves."""
+        intakes = list(self.intakes.values())
+        if not self.request.accept:
+            empty = [intake for intake in intakes if intake.empty]
+            with self.control.transaction():
+                self._check_share(self._merge_tables(None, api.show_accepted(self.control, intakes), told=False))
+                raise psycopg.Rollback
+            self.outcomes.clear()
+            for intake in empty:
+                intake.empty = True  # tables that the trial has made are gone with it
+        self.progress.phase("sending")
+        self._merge_tables(api.sink, api.show_accepted(self.control, intakes))
+        api.settle(self.control, intakes)
+
+    def _merge_tables(self, sink: Sink | None, arrived: set[str], *, told: bool = True) -> dict[str, Merged]:
+        """Merge table by table; gives what was done to each. ``arrived``: tables to which rows have come already."""
+        control, schema = self.control, self.database.schema
         present = frozenset(swap.existing(control, schema))
-        merger = Merger(control, schema, self.run, present, repaired=frozenset(self.request.recnos or ()))
+        repaired = frozenset(self.request.recnos or ())
+        merger = Merger(control, schema, self.run, present, repaired, sink, arrived=arrived)
         changed: dict[str, Merged] = {}
         for entity in ENTITIES:
             if entity.table not in present:
@@ -364,13 +417,17 @@ class _Sync:
             reading = self.readings.get(entity.table)
             if reading is None and merged == Merged():
                 continue
-            if not intake.empty:
+            if told and not intake.empty:
                 self.progress.phase(f"merged {entity.table}")
             changed[entity.table] = merged
             self.outcomes.append(
                 TableOutcome(
                     entity.table,
-                    PARENT_CHANGED if reading is None else reading.strategy,
+                    strategy_of(
+                        entity.table,
+                        PARENT_CHANGED if reading is None else reading.strategy,
+                        via_api=self.api is not None,
+                    ),
                     read=intake.read,
                     loaded=merged.inserted,
                     updated=merged.updated,
@@ -382,17 +439,11 @@ class _Sync:
                     kept=merged.kept,
                 )
             )
-        if not self.request.accept:
-            command = self.request.command(self.tenant.name)
-            check_share(changed, self.marks, self.tenant.sync, tenant=self.tenant.name, command=command)
-        moved = self.readings if self.request.recnos is None else {}
-        marks = {table: self._next_mark(reading) for table, reading in moved.items()}
-        told = "; ".join(f"{problem.table}: {problem.message}" for problem in self.problems) or None
-        with control.pipeline():
-            ledger.commit_sync(control, self.run, marks, self.outcomes, self.state, told)
-            for table, reading in self.readings.items():
-                ledger.note_shape(control, self.run, table, columns_of(reading.shape))
-            ledger.forget_changes(control, self.tenant.sync.undo_days)
+        return changed
+
+    def _check_share(self, changed: Mapping[str, Merged]) -> None:
+        command = self.request.command(self.tenant.name)
+        check_share(changed, self.marks, self.tenant.sync, tenant=self.tenant.name, command=command)
 
     def _next_mark(self, reading: Reading) -> Watermark:
         table = reading.shape.entity.table

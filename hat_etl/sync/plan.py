@@ -9,12 +9,13 @@ from datetime import timedelta
 from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.entities.model import DELETED, STAMP, Entity
 from hat_etl.errors import ConfigurationError, DataError, SourceError
+from hat_etl.hat_api.resources import route
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import OneMoment, Source, ViewShape
 from hat_etl.source.view_check import compare
 from hat_etl.target.database import TenantDatabase
 from hat_etl.target.ledger import LedgerReader
-from hat_etl.tenants.config import Tenant
+from hat_etl.tenants.config import Tenant, Via
 
 INITIAL = "initial"
 """Strategy of a load: every row of the view into a new table."""
@@ -91,8 +92,12 @@ def plan(tenant: Tenant, only: Sequence[str] = ()) -> list[PlannedTable]:
     ]
 
 
-def plan_sync(tenant: Tenant, only: Sequence[str] = ()) -> list[PlannedTable]:
-    """How ``sync`` would read each table that was loaded. Raises as ``describe`` does, and TargetError."""
+def plan_sync(tenant: Tenant, only: Sequence[str] = (), via: Via | None = None) -> list[PlannedTable]:
+    """How ``sync`` would read each table that was loaded, and by HAT's API also where its changes would go.
+
+    Raises as ``describe`` does, and TargetError.
+    """
+    by_api = (via or tenant.sync.via) == "api"
     marks = LedgerReader(TenantDatabase(tenant)).watermarks()
     source = open_source(tenant)
     try:
@@ -112,7 +117,7 @@ def plan_sync(tenant: Tenant, only: Sequence[str] = ()) -> list[PlannedTable]:
                 shape.entity.view,
                 WINDOW if stamped else FULL,
                 shape.estimated_rows,
-                (*remarks, *_remarks(shape), *moment),
+                (*remarks, *([route(table)] if by_api else []), *_remarks(shape), *moment),
             )
         )
     return planned

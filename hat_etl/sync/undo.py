@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from hat_etl.entities import BY_TABLE
 from hat_etl.errors import ConfigurationError, DecisionNeeded, TargetError
 from hat_etl.sync.run import close_ledger
-from hat_etl.target import history, ledger, staging, swap
+from hat_etl.target import calls, history, ledger, staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors
 from hat_etl.target.history import UNDO, Hindrance, Past, PuttingBack, Touched
 from hat_etl.target.ledger import TableOutcome
@@ -173,6 +173,12 @@ def _judge_run(connection: Connection, tenant: Tenant, past: Past) -> None:
             tenant,
             f"Run {run} did not succeed (it is {past.state}): it has changed nothing.",
             f"hat-etl runs {name} shows the runs that succeeded.",
+        )
+    if calls.of_run(connection, run):
+        raise _no(
+            tenant,
+            f"Run {run} went to HAT by its API: what HAT has taken cannot be taken back from here.",
+            f"Mend the ERP or the view, then: hat-etl sync {name} --via api",
         )
     if history.images_are_gone(connection, past, tenant.sync.undo_days):
         ended = f", and it ended on {past.finished_at:%Y-%m-%d}" if past.finished_at else ""

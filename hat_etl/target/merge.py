@@ -15,9 +15,11 @@ from typing import Any
 from psycopg import Cursor
 
 from hat_etl.entities.model import Entity, Parent
+from hat_etl.target import offering
 from hat_etl.target.database import Connection
 from hat_etl.target.intake import SMALL, Intake
 from hat_etl.target.integrity import DUPLICATE_REASON, HELD_REASON, SOFT_REASON, key_array, key_text, label, typed_key
+from hat_etl.target.sink import Sink
 
 BY_INDEX = "SET LOCAL random_page_cost = 0.1"
 """For the transaction of a merge: few rows of HAT are looked up, which the planner, ill informed, would rather read
@@ -70,6 +72,8 @@ class Merger:
     present: frozenset[str]
     repaired: frozenset[str] = frozenset()
     """Tables in which HAT may hold what no run has brought: equal rows do not tell there that all is well."""
+    sink: Sink | None = None
+    """Is offered the changes of each table before they are carried out."""
     left: set[str] = field(default_factory=set)
     """Tables that keys have left in this run: each has a temporary table of them, for its children to look at."""
     arrived: set[str] = field(default_factory=set)
@@ -142,7 +146,9 @@ class _TableMerge:
             self._judge_duplicates()
             self._choose_last_good()
             held = [*self._hold_staged(), *self._hold_orphans()]
-            updated, left, gone, moved = self._find_changes()
+            self._compare()
+            unsettled = self._offer()
+            updated, left, gone, moved = self._note_changes()
             self._settle_quarantine()
             inserted = self._apply()
             kept = self._note_backing()
@@ -161,7 +167,7 @@ class _TableMerge:
             updated.rowcount,
             left.rowcount,
             int(rejected),
-            sum(answer.rowcount for answer in held),
+            sum(answer.rowcount for answer in held) + unsettled,
             int(warnings),
             int(kept.fetchall()[0][0]),
         )
@@ -334,11 +340,8 @@ class _TableMerge:
 
     # -- changes of HAT ----------------------------------------------------------------------------------------------
 
-    def _find_changes(self) -> tuple[Answer, Answer, Answer, Answer]:
-        """Which rows will change and which will leave, with their before-images noted.
-
-        The answers count the rows that change, that leave, whose keys will be gone, and that have a new key.
-        """
+    def _compare(self) -> None:
+        """Find the rows that will change and those that will leave."""
         intake, entity, key = self._intake, self._entity, self._entity.key
         self._make(
             "leaving",
@@ -354,6 +357,28 @@ class _TableMerge:
             f" FROM {intake.good} g JOIN {self._hat} h USING ({_names(key)})"
             f" WHERE ROW({_names(columns, 'h')}) IS DISTINCT FROM ROW({_names(columns, 'g')})",
         )
+
+    def _offer(self) -> int:
+        """Let the sink take the changes; gives how many rows are held because their outcome is not known."""
+        sink = self._merger.sink
+        actions = frozenset() if sink is None else sink.actions(self._entity)
+        if sink is None or not actions:
+            return 0
+        table = offering.Offering(self._merger.connection, self._merger.schema, self._intake)
+        refusals = table.offer(sink, actions)
+        if refusals:
+            table.refuse(refusals)
+            self._run("DROP TABLE leaving, differing")
+            self._compare()
+        table.drop()
+        return sum(refusal.severity == "held" for refusal in refusals)
+
+    def _note_changes(self) -> tuple[Answer, Answer, Answer, Answer]:
+        """Keep the rows that will change or leave as they are.
+
+        The answers count the rows that change, that leave, whose keys will be gone, and that have a new key.
+        """
+        entity, key = self._entity, self._entity.key
         counts = []
         for table, kind in (("differing", "update"), ("leaving", "delete")):
             counts.append(

@@ -24,6 +24,7 @@ from hat_etl.target import rowhash
 from hat_etl.target.database import TenantDatabase
 from hat_etl.target.integrity import key_array
 from hat_etl.target.rowhash import Hashes
+from hat_etl.target.sink import RULE
 from hat_etl.transform.texts import Mask
 
 BACKING, STAMP = "backing_recno", "source_stamp"
@@ -133,7 +134,7 @@ class HatRows:
     def quarantine(self, entity: Entity) -> Quarantine:
         """The rows of the view that are in quarantine."""
         query = (
-            "SELECT recno, bool_or(rule = 'duplicate_key' OR severity = 'held') FROM hat_etl.rejects"
+            f"SELECT recno, bool_or(rule IN ('duplicate_key', '{RULE}') OR severity = 'held') FROM hat_etl.rejects"
             f" WHERE \"table\" = '{entity.table}' AND severity <> 'warning' GROUP BY recno ORDER BY recno"
         )
         recnos, aside = [], []

@@ -338,6 +338,36 @@ reconciliations = sa.Table(
 )  # fmt: skip
 
 
+api_calls = sa.Table(
+    "api_calls",
+    technical,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("run", sa.BigInteger, nullable=False),
+    sa.Column("table", sa.Text, nullable=False),
+    sa.Column("key", sa.ARRAY(sa.Text), nullable=False),
+    sa.Column("recno", sa.BigInteger, nullable=False),
+    sa.Column("action", sa.Text, sa.CheckConstraint("action IN ('include', 'change', 'exclude')"), nullable=False),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column(
+        "state",
+        sa.Text,
+        sa.CheckConstraint("state IN ('sent', 'accepted', 'refused', 'dropped', 'settled')"),
+        nullable=False,
+        server_default="sent",
+    ),
+    sa.Column("token", sa.Text),
+    sa.Column("answer", sa.Text),
+    sa.Column("contents", postgresql.JSONB),
+    sa.Column("sent_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    sa.Column("answered_at", sa.DateTime(timezone=True)),
+    sa.Index("api_calls_open", "table", "key", postgresql_where=sa.text("state IN ('sent', 'accepted')")),
+    sa.Index("api_calls_run", "run"),
+    comment="Rows sent to HAT's cadastral API. sent = written before it leaves, the outcome is not known; accepted ="
+    " HAT has it, the HAT tables here do not show it yet; settled = they do; dropped = HAT had not got it. code = the"
+    " ERP's code of the action; contents = the row, until the call is settled.",
+)
+
+
 def create_technical() -> list[str]:
     """Statements that make schema ``hat_etl`` and its tables where they are missing."""
     statements = [f"CREATE SCHEMA IF NOT EXISTS {TECHNICAL_SCHEMA}"]

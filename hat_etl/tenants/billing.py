@@ -53,6 +53,8 @@ class HatApi(Section):
     page_size: Annotated[StrictInt, Field(ge=1, le=1000)] = 100
     answer_seconds: _Seconds = 300.0
     """How long the answer of a cadastral write is waited for."""
+    workers: Annotated[StrictInt, Field(ge=1, le=32)] = 4
+    """Cadastral writes on their way at a time."""
 
 
 class Soap(Section):
@@ -99,8 +101,11 @@ class Billing(Section):
 
     deliver: Literal["soap", "pls", "folder"] | None = None
     """How lots reach the operator."""
-    ask: Literal["pls"] | None = None
-    """Whom to ask by lot number whether a lot has arrived; without it a person must say so."""
+    ask: Literal["pls", "views"] | None = None
+    """Whom to ask by lot number whether a lot has arrived; without it a person must say so.
+
+    The ERP's views also tell status, totals and denials, in the place of the way that delivers.
+    """
     soap: Soap | None = None
     pls: Pls | None = None
     folder: Folder | None = None
@@ -126,5 +131,7 @@ class Billing(Section):
     """Status in HAT of a lot that was refused before it had a protocol."""
     stuck_hours: Annotated[StrictInt, Field(ge=1)] = 48
     """How long a lot may stay in a state that is not final before a check turns red."""
+    authorizations: StrictBool = False
+    """Take the authorizations that wait in HAT and mark them there as imported: nothing else may import them then."""
     paused: StrictBool = False
     """No sensor starts anything; what a person launches runs."""

@@ -158,8 +158,15 @@ class Alerts(Section):
     """How long after the moment at which a sync was due it may be missing."""
 
 
+Via = Literal["database", "api"]
+"""How the changes of a sync reach HAT."""
+
+
 class Sync(Section):
-    """``[sync]``: how incremental runs read, and when they stop and ask."""
+    """``[sync]``: how incremental runs read, where their changes go, and when they stop and ask."""
+
+    via: Via = "database"
+    """Straight into the HAT tables, or to HAT's cadastral APIs: the tables are then the record of what HAT has."""
 
     lookback_minutes: Annotated[StrictInt, Field(ge=0)] = 15
     """How far behind the watermark a window begins, against clocks that disagree and stamps that come late."""

@@ -67,6 +67,7 @@ class World:
     """Everything that a lot passes on its way."""
 
     state: State
+    hat: HatServer
     operator: OperatorServer
     hat_faults: Faulty
     hat_url: str
@@ -164,9 +165,10 @@ def new_world(name: str, postgres: Server, schemas: Schemas, folder: Path) -> It
     state, database = State(), postgres.create_database("billing")
     (folder / "token").write_text(TOKEN)
     (folder / f"{name}.url").write_text(postgres.url(database))
-    hat_faults = HatServer(state, {TOKEN}, "acme", "77", REGISTRY).app()
+    hat = HatServer(state, {TOKEN}, "acme", "77", REGISTRY)
+    hat_faults = hat.app()
     with serving(hat_faults) as hat_url, OperatorServer(REGISTRY, schemas=schemas) as operator:
-        made = World(state, operator, hat_faults, hat_url, postgres, database, folder, name)
+        made = World(state, hat, operator, hat_faults, hat_url, postgres, database, folder, name)
         made.write_tenant()
         yield made
     state.close()

@@ -9,12 +9,13 @@ import dagster as dg
 import pytest
 
 from hat_etl.definitions import defs
-from hat_etl.orchestration.billing import JOBS, LOTS, SENSORS, STATUS, STUCK
+from hat_etl.orchestration.billing import INBOX, JOBS, LOTS, SENSORS, STATUS, STUCK
 from hat_etl.orchestration.schedules import running
 from hat_etl.sandbox.operator.behaviour import Mishap
 from hat_etl_tests.orchestration.daemon import queue
 
 from .conftest import World
+from .test_authorizations import authorization
 
 _SENSORS = {sensor.name: sensor for sensor in SENSORS}
 
@@ -45,8 +46,22 @@ def run(instance: dg.DagsterInstance, stage: str) -> dg.ExecuteInProcessResult:
 def counts(result: dg.ExecuteInProcessResult, stage: str) -> dict[str, dict[str, Any]]:
     return {
         event.asset_key.path[-1]: {name: value.value for name, value in event.metadata.items()}
-        for event in result.asset_materializations_for_node(f"{stage}_lots")
+        for event in result.asset_materializations_for_node(
+            "take_authorizations" if stage == "authorizations" else f"{stage}_lots"
+        )
     }
+
+
+def test_authorizations_are_taken_where_the_tenants_file_asks_for_it(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    world.state.add_authorizations([authorization(1), authorization(2)])
+    assert launched(instance, "authorizations")[0] == []
+    world.write_tenant(more="authorizations = true")
+    tenants, cursor = launched(instance, "authorizations")
+    assert tenants == ["acme"]
+    assert launched(instance, "authorizations", cursor)[0] == [], "asked a moment ago"
+    assert counts(run(instance, "authorizations"), "authorizations")[INBOX.path[-1]]["new"] == 2
 
 
 def test_each_stage_is_launched_when_it_has_work_and_only_then(world: World, instance: dg.DagsterInstance) -> None:

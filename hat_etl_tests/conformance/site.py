@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Collection, Iterable
-from contextlib import ExitStack
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -83,6 +83,27 @@ url = "file:hat_url"
 
     def close(self) -> None:
         self._open.close()
+
+    @property
+    def folder(self) -> Path:
+        """Where the tenant's file lies."""
+        return self._folder
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What commands of this tenant find in their environment."""
+        return self._environment
+
+    @contextmanager
+    def tenant_lines(self, lines: str) -> Iterator[None]:
+        """For as long as the block runs, the tenant's file ends with these lines; it ends in section [hat]."""
+        file = self._folder / f"{TENANT}.toml"
+        before = file.read_text(encoding="utf-8")
+        file.write_text(before + lines, encoding="utf-8")
+        try:
+            yield
+        finally:
+            file.write_text(before, encoding="utf-8")
 
     # -- ERP ---------------------------------------------------------------------------------------------------------
 

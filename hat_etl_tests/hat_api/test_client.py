@@ -62,20 +62,26 @@ def test_calls_that_may_be_repeated_get_through_failures_and_lost_replies(
 def test_a_write_is_not_made_again_when_its_reply_is_lost(hat: Hat, connect: Callable[..., HatApi]) -> None:
     hat.faults(lose=1)
     with pytest.raises(Unreachable):
-        connect().submit("/healthProviders", {"ansRegistry": REGISTRY})
+        connect().write("POST", "/healthProviders", {"ansRegistry": REGISTRY})
     assert len(hat.state.writes()) == 1
 
 
 def test_an_answer_is_waited_for(hat: Hat, connect: Callable[..., HatApi]) -> None:
-    hat.server.looks = 2
-    answer = connect().submit("/healthProviders", {"ansRegistry": REGISTRY})
+    hat.server.cadastral.looks = 2
+    api = connect()
+    token = api.write("POST", "/healthProviders", {"ansRegistry": REGISTRY}).token
+    assert token is not None
+    answer = api.answer(token)
+    assert answer is not None
     assert (answer.code, answer.message) == ("200", "Processado com sucesso")
 
 
 def test_an_answer_that_does_not_come_is_an_unknown_outcome(hat: Hat, connect: Callable[..., HatApi]) -> None:
-    hat.server.looks = 1000
-    with pytest.raises(Unreachable, match="has not answered a write"):
-        connect(api={"answer_seconds": 0.01}).submit("/healthProviders", {})
+    hat.server.cadastral.looks = 1000
+    api = connect(api={"answer_seconds": 0.01})
+    token = api.write("POST", "/healthProviders", {}).token
+    assert token is not None
+    assert api.answer(token) is None
 
 
 def test_a_deletion_that_was_made_already_is_well(hat: Hat, connect: Callable[..., HatApi]) -> None:

@@ -46,7 +46,7 @@ def test_no_asset_is_there_without_a_table() -> None:
     tables = {dg.AssetKey(["hat", entity.table]) for entity in ENTITIES}
     views = {dg.AssetKey(["pls", entity.view]) for entity in ENTITIES}
     assert GRAPH.materializable_asset_keys == tables
-    assert GRAPH.external_asset_keys == views | {TENANT, billing.LOTS, billing.STATUS}
+    assert GRAPH.external_asset_keys == views | {TENANT, billing.LOTS, billing.STATUS, billing.INBOX}
 
 
 @each_entity

@@ -52,6 +52,29 @@ def test_every_table_holds_deleted_rows_marked_as_protheus_does(alias: str, read
     assert row == (True, 0, 0)
 
 
+def test_what_was_denied_of_an_account_is_the_sum_of_its_denials_which_have_their_reasons(
+    reader: psycopg.Connection,
+) -> None:
+    wrong = reader.execute(
+        "SELECT count(*) FILTER (WHERE bci_vlrglo <> coalesce(denied, 0) OR reasons < denials), sum(denials) > 0"
+        " FROM protheus.bci010 LEFT JOIN (SELECT bdx_codope, bdx_codldp, bdx_codpeg, sum(bdx_vlrglo) AS denied,"
+        " count(*) AS denials, count(bct_gltiss) AS reasons FROM protheus.bdx010 x LEFT JOIN protheus.bct010 t"
+        " ON bct_codope = bdx_codope AND bct_codglo = bdx_codglo AND t.d_e_l_e_t_ = ' ' WHERE x.d_e_l_e_t_ = ' '"
+        " GROUP BY 1, 2, 3) d ON (bdx_codope, bdx_codldp, bdx_codpeg) = (bci_codope, bci_codldp, bci_codpeg)"
+        " WHERE d_e_l_e_t_ = ' '"
+    ).fetchone()
+    assert wrong == (0, True)
+
+
+def test_every_lot_from_hat_has_its_file(reader: psycopg.Connection) -> None:
+    row = reader.execute(
+        "SELECT count(*) > 0, count(*) = count(bxx_arqin) FROM protheus.bci010 b LEFT JOIN protheus.bxx010 x ON"
+        " bxx_codint = bci_codope AND bxx_codpeg = bci_codpeg AND bxx_codrda = bci_codrda AND x.d_e_l_e_t_ = ' '"
+        " WHERE bci_lotgui <> '' AND b.d_e_l_e_t_ = ' '"
+    ).fetchone()
+    assert row == (True, True)
+
+
 def test_some_deleted_cards_live_on_under_another_recno_and_some_are_gone(reader: psycopg.Connection) -> None:
     key = "ba1_codint, ba1_codemp, ba1_matric, ba1_tipreg"
     row = reader.execute(
@@ -96,7 +119,7 @@ def test_families_are_of_realistic_size(reader: psycopg.Connection) -> None:
 
 def test_the_same_seed_gives_the_same_rows_and_another_seed_others() -> None:
     first, again, other = (_generated(seed) for seed in (5, 5, 6))
-    assert first.keys() == again.keys() == set(physical.aliases())
+    assert first.keys() == again.keys() == set(physical.every_alias())
     assert all(first[alias].equals(again[alias]) for alias in first)
     assert not first["BA1"].equals(other["BA1"])
 

@@ -8,14 +8,15 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from hat_etl.entities import ENTITIES
+from hat_etl.entities import ENTITIES, billing
 from hat_etl.entities.model import Kind
 from hat_etl.protheus import dictionary
 from hat_etl.source import views
 
+_READ = ENTITIES + billing.VIEWS
 _COLUMNS = {
     name: column
-    for entity in ENTITIES
+    for entity in _READ
     for column in entity.columns
     for name in (*column.source.fields, column.source.joined)
     if name
@@ -25,8 +26,8 @@ _COLUMNS = {
 
 def tables() -> dict[str, list[str]]:
     """Alias to the fields of it that any view reads."""
-    found: dict[str, list[str]] = {alias: [] for entity in ENTITIES for alias in entity.reads}
-    for entity in ENTITIES:
+    found: dict[str, list[str]] = {alias: [] for entity in _READ for alias in entity.reads}
+    for entity in _READ:
         for name in views.fields_read(entity):
             if name not in found[name[:3]]:
                 found[name[:3]].append(name)

@@ -10,9 +10,10 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from hat_etl.entities import BY_TABLE, ENTITIES
+from hat_etl.entities import BY_TABLE, ENTITIES, billing
 from hat_etl.entities.model import Entity
 from hat_etl.source import view_live, views
+from hat_etl.source.reader import ALIASES, EVERY_ALIAS
 from hat_etl.source.view_text import check_text
 from hat_etl.tenants.config import Dialect, Tenant
 from hat_etl_tests.views.conftest import tenant
@@ -20,7 +21,7 @@ from hat_etl_tests.views.conftest import tenant
 DIALECTS: tuple[Dialect, ...] = ("postgresql", "oracle")
 SQLGLOT = {"postgresql": "postgres", "oracle": "oracle"}
 
-each_entity = pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.table)
+each_entity = pytest.mark.parametrize("entity", ENTITIES + billing.VIEWS, ids=lambda entity: entity.table)
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS)
 
 
@@ -42,7 +43,16 @@ def test_every_view_is_what_the_contract_says(entity: Entity, dialect: Dialect) 
 
 def test_there_is_one_text_for_each_entity_and_no_other() -> None:
     texts = {file.stem for file in (Path(__file__).parents[2] / "views_sql").glob("*")}
-    assert texts == {entity.view for entity in ENTITIES}
+    assert texts == {entity.view for entity in ENTITIES + billing.VIEWS}
+
+
+@each_dialect
+def test_the_views_of_billing_are_made_for_tenants_that_read_them(dialect: Dialect) -> None:
+    asks = tenant(schema="protheus")
+    asks = asks.model_copy(update={"billing": asks.billing.model_copy(update={"ask": "views"})})
+    for entity in billing.VIEWS:
+        assert f"VIEW protheus.{entity.view} AS" in script(asks, dialect)
+        assert entity.view not in script(tenant(schema="protheus"), dialect)
 
 
 @each_entity
@@ -97,7 +107,7 @@ def test_every_statement_of_the_postgresql_script_parses() -> None:
 def test_the_oracle_script_says_who_runs_what_when_two_owners_are_involved() -> None:
     text = script(tenant(dialect="oracle", schema="protheus", views_schema="hat"), "oracle")
     first, second = text.index("Part 1, to be run by PROTHEUS"), text.index("Part 2, to be run by HAT")
-    for alias in view_live.ALIASES:
+    for alias in ALIASES:
         grant = f"GRANT SELECT, FLASHBACK ON protheus.{alias}010 TO HAT WITH GRANT OPTION;"
         assert first < text.index(grant) < second
     assert "GRANT SELECT, FLASHBACK ON hat.HAT_BA1_Beneficiario TO HAT_READER;" in text[second:]
@@ -153,7 +163,7 @@ def test_what_is_no_plain_name_is_quoted_and_texts_are_escaped() -> None:
 def test_rendering_says_what_is_known_of_stamps() -> None:
     loaded = tenant()
     assert view_live.stamps(loaded, "postgresql", "all").stampless == frozenset()
-    assert view_live.stamps(loaded, "postgresql", "none").stampless == frozenset(view_live.ALIASES)
+    assert view_live.stamps(loaded, "postgresql", "none").stampless == frozenset(EVERY_ALIAS)
     assumed = view_live.stamps(loaded, "postgresql", "auto")
     assert assumed.stampless == frozenset()
     assert "was not asked" in assumed.note

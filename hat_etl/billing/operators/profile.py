@@ -21,6 +21,7 @@ from hat_etl.billing.operators.base import (
 from hat_etl.billing.operators.folder import FolderOperator
 from hat_etl.billing.operators.pls import PlsOperator
 from hat_etl.billing.operators.soap import SoapOperator
+from hat_etl.billing.operators.views import ViewsOperator
 from hat_etl.errors import ConfigurationError
 from hat_etl.tenants.config import Tenant
 
@@ -54,12 +55,42 @@ class Divided:
         self.asked.close()
 
 
+@dataclass(frozen=True)
+class Watched:
+    """One way delivers; all else is read in the ERP."""
+
+    delivers: Operator
+    erp: Operator
+
+    @property
+    def statements_at_once(self) -> int:
+        return self.erp.statements_at_once
+
+    def deliver(self, letter: Letter) -> Taken | Rejected | NotSent | Unclear:
+        return self.delivers.deliver(letter)
+
+    def find(self, letter: Letter) -> Taken | Rejected | Absent | NoAnswer:
+        return self.erp.find(letter)
+
+    def status(self, letter: Letter) -> Standing | Absent | NoAnswer:
+        return self.erp.status(letter)
+
+    def statement(self, letters: Sequence[Letter]) -> dict[int, Denials] | NoAnswer:
+        return self.erp.statement(letters)
+
+    def close(self) -> None:
+        self.delivers.close()
+        self.erp.close()
+
+
 @contextmanager
 def operator_of(tenant: Tenant) -> Iterator[Operator]:
     """The operator of ``tenant`` for as long as the block runs. Raises ConfigurationError."""
     operator = _delivering(tenant)
     if tenant.billing.ask == "pls" and tenant.billing.deliver != "pls":
         operator = Divided(operator, _pls(tenant))
+    elif tenant.billing.ask == "views":
+        operator = Watched(operator, ViewsOperator(tenant))
     try:
         yield operator
     finally:

@@ -15,19 +15,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from hat_etl.sandbox.hat.cadastral import PATHS, Cadastral
 from hat_etl.sandbox.hat.state import Lot, State
 from hat_etl.sandbox.web import Faults, Faulty, loads
 
 PATH, BILLING_PATH = "/api/healthcare/hat/v1", "/api/healthcare/hatfaturamento/v1"
+INTEGRATION = "/batchesAuthorization/integration"
 FOLDER = "lotes de guias"
 """The folder of the store; its name has blanks, as those of HAT's store may have."""
 
 _PARENT_NOT_FOUND = b'<?xml version="1.0"?><Error><Code>PARENTNOTFOUND</Code></Error>'
-_ENTITIES = (
-    "persons", "beneficiaries", "beneficiaryStatus", "preExistingDiseases", "healthProviders", "healthProviderStatus",
-    "attendanceLocations", "healthProviderSpecialties", "clinicalStaff", "coverages/procedureLevel",
-    "coverages/groupLevel", "professionals",
-)  # fmt: skip
 
 
 @dataclass
@@ -39,14 +36,16 @@ class HatServer:
     tenant_name: str
     tenant_id: str
     registry: str
-    looks: int = 1
-    """How often a write is asked about before its answer is ready."""
-    strict: bool = False
-    """Whether cadastral writes of another operator's registry are rejected."""
+    before_mark: Callable[[str], None] | None = None
+    """What happens before an authorization, given by its number, is marked as imported."""
     _key: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+
+    def __post_init__(self) -> None:
+        self.cadastral = Cadastral(self.state, self.tenant_id, self.registry)
 
     def app(self, faults: Faults | None = None) -> Faulty:
         """The application, for ``web.serving``."""
+        one, many = self.cadastral.professional, self.cadastral.include_professional
         routes = [
             Route(f"{BILLING_PATH}/batchesAuthorization", self._guarded(self._list_lots), methods=["GET"]),
             Route(f"{BILLING_PATH}/batchesAuthorization/{{number}}", self._guarded(self._put_lot), methods=["PUT"]),
@@ -54,8 +53,17 @@ class HatServer:
                 f"{BILLING_PATH}/batchesAuthorization/{{number}}", self._guarded(self._delete_lot), methods=["DELETE"]
             ),
             Route(f"{PATH}/authorizations", self._guarded(self._list_authorizations), methods=["GET"]),
+            Route(f"{PATH}/authorizations/{{number}}", self._guarded(self._authorization), methods=["GET", "PUT"]),
+            Route(f"{PATH}/authorizations/{{number}}/cancel", self._guarded(self._cancel), methods=["POST"]),
+            Route(f"{BILLING_PATH}{INTEGRATION}", self._guarded(self._integrate), methods=["POST"]),
             Route(f"{PATH}/integration/{{token}}", self._guarded(self._answer), methods=["GET"]),
-            *(Route(f"{PATH}/{entity}", self._guarded(self._write), methods=["POST"]) for entity in _ENTITIES),
+            Route(f"{PATH}/professionals", self._guarded(many), methods=["POST"]),
+            Route(f"{PATH}/professionals/{{number}}", self._guarded(one), methods=["GET", "PUT", "DELETE"]),
+            *(
+                Route(f"{PATH}{path}", self._guarded(self._rows), methods=["GET", "POST"])
+                for path in PATHS
+                if path != "/professionals"
+            ),
             Route(f"/{FOLDER}/{{name}}", self._file, methods=["GET"]),
         ]
         return Faulty(Starlette(routes=routes), faults)
@@ -143,20 +151,34 @@ class HatServer:
         _shuffle(request, items)
         return JSONResponse({"items": items, "hasNext": has_next})
 
-    async def _write(self, request: Request) -> Response:
-        body = loads(await request.body())
-        if not isinstance(body, dict):
-            return JSONResponse({"code": "400", "message": "Corpo inválido"}, 400)
-        refused = self.strict and body.get("ansRegistry") not in (None, self.registry)
-        answer: dict[str, Any] = {
-            "idTenant": self.tenant_id,
-            "code": "400" if refused else "200",
-            "message": "Operadora não encontrada" if refused else "Processado com sucesso",
-            "detailedMessage": [],
-        }
-        token = secrets.token_hex(16)
-        self.state.write(token, request.url.path.removeprefix(PATH), body, self.looks, answer)
-        return JSONResponse({"tokenId": token, "averageTime": 1, "serviceResponse": True}, 202)
+    async def _authorization(self, request: Request) -> Response:
+        number = request.path_params["number"]
+        if request.method == "PUT":
+            body = loads(await request.body())
+            tracking = body.get("trackingStatus") if isinstance(body, dict) else None
+            if tracking not in (0, 1):
+                return JSONResponse({"code": "400", "message": "trackingStatus"}, 400)
+            if self.before_mark is not None:
+                self.before_mark(number)
+            self.state.track_authorization(number, tracking)
+        found = self.state.authorization(number)
+        if found is None:
+            return JSONResponse({"code": "404", "message": "Guia não encontrada"}, 404)
+        return JSONResponse(found)
+
+    async def _rows(self, request: Request) -> Response:
+        path = request.url.path.removeprefix(PATH)
+        answer = self.cadastral.find if request.method == "GET" else self.cadastral.write
+        return await answer(request, path)
+
+    async def _integrate(self, request: Request) -> Response:
+        return await self.cadastral.write(request, INTEGRATION)
+
+    async def _cancel(self, request: Request) -> Response:
+        number = request.path_params["number"]
+        self.state.note(request.url.path.removeprefix(PATH), loads(await request.body()))
+        receipt = {"ansRegistry": self.registry, "canceledAuthorizations": [{"idOnHealthInsurer": number}]}
+        return JSONResponse({"canceledAuthorizationReceipt": receipt})
 
     async def _answer(self, request: Request) -> Response:
         found = self.state.answer(request.path_params["token"])

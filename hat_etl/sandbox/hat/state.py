@@ -24,7 +24,11 @@ CREATE TABLE IF NOT EXISTS lots (
 );
 CREATE INDEX IF NOT EXISTS lots_waiting ON lots (tracking, batch_number);
 CREATE TABLE IF NOT EXISTS puts (id INTEGER PRIMARY KEY, batch_number TEXT, body TEXT);
-CREATE TABLE IF NOT EXISTS writes (token TEXT PRIMARY KEY, path TEXT, body TEXT, looks INTEGER, answer TEXT);
+CREATE TABLE IF NOT EXISTS records (kind TEXT, key TEXT, body TEXT, PRIMARY KEY (kind, key));
+CREATE TABLE IF NOT EXISTS refusals (path TEXT, property TEXT, value TEXT, message TEXT);
+CREATE TABLE IF NOT EXISTS writes (
+    id INTEGER PRIMARY KEY, token TEXT UNIQUE, path TEXT, body TEXT, looks INTEGER, answer TEXT
+);
 CREATE TABLE IF NOT EXISTS authorizations (id TEXT PRIMARY KEY, tracking INTEGER, body TEXT);
 """
 
@@ -139,12 +143,45 @@ class State:
     def write(self, token: str, path: str, body: Any, looks: int, answer: dict[str, Any]) -> None:
         """Take a cadastral write, whose answer is ready after so many looks at it."""
         self._do(
-            "INSERT INTO writes VALUES (?, ?, ?, ?, ?)", (token, path, json.dumps(body), looks, json.dumps(answer))
+            "INSERT INTO writes (token, path, body, looks, answer) VALUES (?, ?, ?, ?, ?)",
+            (token, path, json.dumps(body), looks, json.dumps(answer)),
         )
 
     def writes(self) -> list[tuple[str, Any]]:
-        """Path and body of every cadastral write."""
-        return [(path, json.loads(body)) for path, body in self._ask("SELECT path, body FROM writes")]
+        """Path and body of every cadastral write, in their order; a method other than POST stands before the path."""
+        return [(path, json.loads(body)) for path, body in self._ask("SELECT path, body FROM writes ORDER BY id")]
+
+    def note(self, path: str, body: Any) -> None:
+        """Take a cadastral write that is answered at once."""
+        self._do("INSERT INTO writes (path, body) VALUES (?, ?)", (path, json.dumps(body)))
+
+    def keep(self, kind: str, key: str, row: dict[str, Any]) -> None:
+        """Include or change a row of a register."""
+        self._do("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", (kind, key, json.dumps(row)))
+
+    def forget(self, kind: str, key: str) -> None:
+        self._do("DELETE FROM records WHERE kind = ? AND key = ?", (kind, key))
+
+    def record(self, kind: str, key: str) -> dict[str, Any] | None:
+        rows = self._ask("SELECT body FROM records WHERE kind = ? AND key = ?", (kind, key))
+        return json.loads(rows[0][0]) if rows else None
+
+    def kept(self, kind: str) -> list[dict[str, Any]]:
+        """The rows of a register."""
+        rows = self._ask("SELECT body FROM records WHERE kind = ? ORDER BY key", (kind,))
+        return [json.loads(body) for (body,) in rows]
+
+    def refuse(self, path: str, name: str, value: str, message: str) -> None:
+        """Refuse rows from now on whose property is this."""
+        self._do("INSERT INTO refusals VALUES (?, ?, ?, ?)", (path, name, value, message))
+
+    def refuse_no_more(self) -> None:
+        self._do("DELETE FROM refusals")
+
+    def refusal(self, path: str, row: dict[str, Any]) -> str | None:
+        """Why a row is refused, if it is."""
+        rules = self._ask("SELECT property, value, message FROM refusals WHERE path = ?", (path,))
+        return next((message for name, value, message in rules if str(row.get(name, "")) == value), None)
 
     def answer(self, token: str) -> tuple[bool, dict[str, Any]] | None:
         """Whether a write is done, and its answer; None for an unknown token."""
@@ -157,7 +194,23 @@ class State:
 
     def add_authorizations(self, bodies: Iterable[dict[str, Any]]) -> None:
         for body in bodies:
-            self._do("INSERT INTO authorizations VALUES (?, 0, ?)", (body["idOnHealthInsurer"], json.dumps(body)))
+            self._do(
+                "INSERT OR REPLACE INTO authorizations VALUES (?, 0, ?)",
+                (body["idOnHealthInsurer"], json.dumps(body)),
+            )
+
+    def authorization(self, number: str) -> dict[str, Any] | None:
+        rows = self._ask("SELECT tracking, body FROM authorizations WHERE id = ?", (number,))
+        return {"trackingStatus": rows[0][0], **json.loads(rows[0][1])} if rows else None
+
+    def track_authorization(self, number: str, tracking: int) -> bool:
+        """Take a trackingStatus; False when there is no such authorization."""
+        with self._lock:
+            if self.authorization(number) is None:
+                return False
+            self._do("UPDATE authorizations SET tracking = ? WHERE id = ?", (tracking, number))
+            self._do("INSERT INTO puts (batch_number, body) VALUES (?, ?)", (f"authorization {number}", str(tracking)))
+        return True
 
     def authorizations(self, tracking: int, offset: int, limit: int) -> tuple[list[dict[str, Any]], bool]:
         rows = self._ask(

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from hat_etl.sandbox import documents, words
 from hat_etl.sandbox.arrays import Booleans, Integers, chosen, cut, days, floats, join, padded, pick, spread, when
+from hat_etl.sandbox.population import accounts
 from hat_etl.sandbox.population.operator import INSURER, Operator, company_code
 from hat_etl.sandbox.rows import Rows
 
@@ -305,6 +306,7 @@ def _provider_products(operator: Operator, locations: _Locations, place: Integer
 
 def _batches(operator: Operator) -> Iterator[Rows]:
     """Protocols of guides; two of three came from HAT and carry its batch number."""
+    yield accounts.reasons()
     total = operator.providers * 8
     for part, first in enumerate(range(0, total, _CHUNK)):
         index = np.arange(first, min(total, first + _CHUNK))
@@ -314,6 +316,9 @@ def _batches(operator: Operator) -> Iterator[Rows]:
         received = operator.today - rng.integers(1, 700, rows)
         value = rng.integers(5_000, 9_000_000, rows) / 100
         guides = rng.integers(1, 100, rows)
+        denied = np.where(rng.random(rows) < 0.3, np.round(value * 0.07, 2), 0)
+        phase, status = chosen(rng, ("1", "2", "3", "4"), rows), chosen(rng, ("1", "2", "3", "4", "5", "6"), rows)
+        from_hat = rng.random(rows) < 0.67
         yield Rows(
             "BCI",
             rows,
@@ -328,18 +333,19 @@ def _batches(operator: Operator) -> Iterator[Rows]:
                 "QTDEVE": floats(guides * 2),
                 "QTDEVD": floats(guides),
                 "VLRGUI": floats(value),
-                "VLRGLO": floats(np.where(rng.random(rows) < 0.3, np.round(value * 0.07, 2), 0)),
+                "VLRGLO": floats(denied),
                 "DATREC": days(received),
                 "DTDIGI": days(received),
                 "STATUS": "1",
-                "FASE": chosen(rng, ("1", "2", "3", "4"), rows),
+                "FASE": phase,
                 "SITUAC": "1",
-                "STTISS": chosen(rng, ("1", "2", "3", "4", "5", "6"), rows),
-                "LOTGUI": when(rng.random(rows) < 0.67, padded(700_000 + index, 12)),
+                "STTISS": status,
+                "LOTGUI": when(from_hat, padded(700_000 + index, 12)),
                 "ARQUIV": join("GUIAS_", padded(index + 1, 8), ".XML"),
                 "PROTOC": padded(index + 1, 10),
             },
         )
+        yield from accounts.of_protocols(index, provider, received, denied, from_hat)
 
 
 def _authorizations(operator: Operator) -> Iterator[Rows]:

@@ -1,0 +1,123 @@
+"""Authorizations from HAT (*senhas*): each is kept in the tenant database first, and marked as imported in HAT then.
+
+HAT lists an authorization again when it has changed, as when it is cancelled: every version is kept. After the mark HAT
+is asked for it once more, for it may have changed between the list and the mark, and would not be listed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from hat_etl.billing.store import Store, store_of
+from hat_etl.billing.work import StageReport, each
+from hat_etl.errors import ConfigurationError, HatApiError
+from hat_etl.hat_api.bodies import Authorization
+from hat_etl.hat_api.client import HatApi, hat_api
+from hat_etl.hat_api.transport import Refused
+from hat_etl.target.database import Connection
+from hat_etl.tenants.config import Tenant
+
+STAGE = "authorizations"
+
+_OF_TRACKING = "trackingStatus"
+"""The property that the mark itself changes."""
+
+
+def take(tenant: Tenant) -> StageReport:
+    """Take every authorization that waits in HAT.
+
+    Raises ConfigurationError where the tenant's file does not ask for it, Unreachable when HAT does not answer; what
+    was taken until then stays.
+    """
+    if not tenant.billing.authorizations:
+        raise ConfigurationError(
+            "billing.authorizations: is not set; authorizations that are marked here reach no other importer.",
+            "If nothing else imports them (Protheus may), write authorizations = true under [billing].",
+            tenant.name,
+        )
+    report = StageReport(tenant.name, STAGE)
+    with store_of(tenant) as store, store.stage(STAGE), hat_api(tenant) as api:
+        _Taking(store, api, report).all()
+    return report.finish()
+
+
+class _Taking:
+    def __init__(self, store: Store, api: HatApi, report: StageReport) -> None:
+        self._store, self._api, self._report = store, api, report
+
+    def all(self) -> None:
+        """Go through the list. What is marked leaves it, so that the next move up to the page that was read."""
+        page, seen = 1, set[str]()
+        while True:
+            found = self._api.authorizations(page)
+            new = {item.id_on_health_insurer: item for item in found.items if item.id_on_health_insurer not in seen}
+            seen.update(new)
+            if new:
+                each(new.values(), self._take, self._store.tenant.billing.workers)
+                continue
+            if found.broken:
+                self._report.problem(
+                    HatApiError(
+                        f"HAT lists {found.broken} authorizations without a number on page {page}.",
+                        "Have them mended in HAT; they cannot be taken as they are.",
+                        self._store.tenant.name,
+                    )
+                )
+            if not found.has_next:
+                return
+            page += 1
+
+    def _take(self, item: Authorization) -> None:
+        number = item.id_on_health_insurer
+        with self._store.transaction() as connection:
+            self._report.count(keep(connection, item))
+        # Committed: only now may HAT forget that it waits.
+        try:
+            self._api.mark_authorization(number)
+            later = self._api.authorization(number)
+        except Refused as error:
+            error.cause = f"Authorization {number}: {error.cause}"
+            self._report.problem(error)
+            return
+        with self._store.transaction() as connection:
+            if later is not None and keep(connection, later) == "changed":
+                self._report.count("changed")
+            connection.execute(
+                "UPDATE hat_etl.authorizations SET marked_at = now() WHERE id_on_health_insurer = %s", (number,)
+            )
+
+
+def keep(connection: Connection, item: Authorization) -> str:
+    """Write a version of an authorization down; gives whether it is ``new``, ``changed`` or ``known``."""
+    document = {name: value for name, value in item.document().items() if name != _OF_TRACKING}
+    text = json.dumps(document, sort_keys=True, ensure_ascii=False)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    number = item.id_on_health_insurer
+    columns: dict[str, Any] = {
+        "authorization_id": item.authorization_id,
+        "authorization_type": item.authorization_type,
+        "authorization_date": item.authorization_date,
+        "authorization_status": item.authorization_status,
+        "health_provider_id": item.provider,
+        "sha256": digest,
+        "document": text,
+    }
+    before = connection.execute(
+        "SELECT sha256 FROM hat_etl.authorizations WHERE id_on_health_insurer = %s FOR UPDATE", (number,)
+    ).fetchone()
+    if before is not None and before[0] == digest:
+        return "known"
+    names, places = ", ".join(columns), ", ".join(["%s"] * len(columns))
+    changed = ", ".join(f"{name} = excluded.{name}" for name in columns)
+    connection.execute(
+        f"INSERT INTO hat_etl.authorizations (id_on_health_insurer, {names}) VALUES (%s, {places})"
+        f" ON CONFLICT (id_on_health_insurer) DO UPDATE SET {changed}, changed_at = now(), marked_at = NULL".encode(),
+        (number, *columns.values()),
+    )
+    connection.execute(
+        "INSERT INTO hat_etl.authorization_versions (id_on_health_insurer, sha256, document) VALUES (%s, %s, %s)",
+        (number, digest, text),
+    )
+    return "new" if before is None else "changed"

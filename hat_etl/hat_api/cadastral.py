@@ -1,0 +1,199 @@
+"""Changes of rows to HAT's cadastral API: each sent once, its answer waited for and written down.
+
+HAT answers a write with a token, under which its verdict is found later. A write whose reply is lost may have been
+done: HAT is asked for the row before it is sent again. Where HAT cannot be asked for a row, sending the same contents
+again leaves the same row, as these APIs include or change by key.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from hat_etl.entities.model import Entity
+from hat_etl.errors import HatApiError
+from hat_etl.hat_api.bodies import IntegrationAnswer
+from hat_etl.hat_api.client import HatApi, Receipt
+from hat_etl.hat_api.resources import RESOURCES, Resource
+from hat_etl.hat_api.transport import LONGEST_PAUSE, Refused, Unreachable
+from hat_etl.target import calls as ledger
+from hat_etl.target.calls import Calls, OpenCall
+from hat_etl.target.sink import CHANGE, EXCLUDE, INCLUDE, Change, Refusal
+from hat_etl.tenants.config import Tenant
+
+_OF_THE_ROW = frozenset({400, 409, 412, 422})
+"""Answers of HTTP that speak of the row; others speak of the call, and end the run."""
+
+_LONGEST_REASON = 500
+_FOUND = "found in HAT"
+_REFUSED = "O HAT recusou este registro: {told}. Corrija-o no Protheus ou no HAT; ele é enviado de novo a cada carga."
+_IN_DOUBT = (
+    "O HAT ainda não respondeu ao envio deste registro. A próxima carga consulta a resposta antes de enviá-lo de novo."
+)
+
+
+class _TokenLost(HatApiError):
+    """HAT does not know the token that it gave: the row has to be asked for."""
+
+
+class Cadastral:
+    """The sink of one run. Close it at the end."""
+
+    def __init__(self, tenant: Tenant, calls: Calls, run: int) -> None:
+        self._api = HatApi(tenant)
+        self._settings, self._registry = tenant.hat.api, tenant.ans_registry
+        self._calls, self._run = calls, run
+        self._in_doubt: set[tuple[str, tuple[str, ...]]] = set()
+        self._gone: set[tuple[str, tuple[str, ...]]] = set()
+
+    def close(self) -> None:
+        self._api.close()
+
+    def settle_doubts(self) -> None:
+        """Find out what became of the calls that an earlier run has left without an outcome. Raises HatApiError."""
+        for call in self._calls.in_doubt():
+            try:
+                answer = None if call.token is None else self._ask(call.token, wait=False)
+                told = self._verdict(call.id, call.change, answer) is not None
+            except _TokenLost:
+                self._look(call)
+                continue
+            if not told and call.token is not None:
+                self._in_doubt.add((call.table, call.change.key))
+            elif not told:
+                self._look(call)
+        self._gone = self._calls.excluded()
+
+    def _look(self, call: OpenCall) -> None:
+        if self._is_done(RESOURCES[call.table], call.change):
+            self._calls.close(call.id, ledger.ACCEPTED, _FOUND)
+        else:
+            self._calls.close(call.id, ledger.DROPPED, "not found in HAT")
+
+    def actions(self, entity: Entity) -> frozenset[str]:
+        resource = RESOURCES.get(entity.table)
+        return frozenset() if resource is None else resource.actions
+
+    def take(self, entity: Entity, changes: Sequence[Change]) -> list[Refusal]:
+        """Send the changes of one table, several at a time. Raises HatApiError when HAT cannot be reached."""
+        resource = RESOURCES[entity.table]
+        with ThreadPoolExecutor(self._settings.workers, "hat") as pool:
+            futures = [pool.submit(self._send, resource, change) for change in changes]
+            try:
+                outcomes = [future.result() for future in futures]
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                raise
+        return [refusal for refusal in outcomes if refusal is not None]
+
+    def _send(self, resource: Resource, change: Change) -> Refusal | None:
+        if (resource.table, change.key) in self._in_doubt:
+            return Refusal(change, "held", _IN_DOUBT)
+        if change.action == EXCLUDE and (resource.table, change.key) in self._gone:
+            return None  # an earlier run had it done
+        call = self._calls.begin(self._run, resource.table, change, resource.code(change.action))
+        for attempt in range(1, self._settings.attempts + 1):
+            try:
+                receipt = self._write(resource, change)
+            except Unreachable as error:
+                lost: HatApiError = error
+            else:
+                try:
+                    return self._outcome(call, change, receipt)
+                except _TokenLost as error:
+                    lost = error
+            if self._is_done(resource, change):
+                self._calls.close(call, ledger.ACCEPTED, _FOUND)
+                return None
+            if attempt == self._settings.attempts:
+                raise lost
+            pause = self._settings.pause_seconds * 2 ** (attempt - 1) * random.uniform(0.5, 1)
+            time.sleep(min(pause, LONGEST_PAUSE))
+        raise AssertionError("at least one attempt is made")
+
+    def _write(self, resource: Resource, change: Change) -> Receipt:
+        """One attempt. Raises Unreachable, or Refused when HAT refuses all calls."""
+        row = json.loads(change.row)
+        method, path = "POST", resource.address(row)
+        body: dict[str, Any] | None = resource.body(row, self._registry)
+        if resource.one_by_one and change.action in (CHANGE, EXCLUDE):
+            path = resource.own_address(row)
+            method, body = ("PUT", body) if change.action == CHANGE else ("DELETE", None)
+        try:
+            return self._api.write(method, path, body, billing=resource.billing)
+        except Refused as error:
+            if error.status == 404 and method == "DELETE":
+                return Receipt(answer=IntegrationAnswer())
+            if error.status == 404 and method == "PUT":
+                # What HAT does not have cannot be changed; the other APIs include it then by themselves.
+                return self._write(resource, replace(change, action=INCLUDE))
+            if error.status in _OF_THE_ROW:
+                said = error.answer or IntegrationAnswer()
+                return Receipt(answer=said.model_copy(update={"code": str(error.status)}))
+            raise
+
+    def _outcome(self, call: int, change: Change, receipt: Receipt) -> Refusal | None:
+        answer = receipt.answer
+        if receipt.token is not None:
+            self._calls.note_token(call, receipt.token)
+            answer = self._ask(receipt.token)
+        verdict = self._verdict(call, change, answer)
+        if verdict is None:
+            return Refusal(change, "held", _IN_DOUBT)
+        return verdict if isinstance(verdict, Refusal) else None
+
+    def _verdict(self, call: int, change: Change, answer: IntegrationAnswer | None) -> Refusal | bool | None:
+        """Write HAT's answer down: True when it has taken the change, the refusal, or None while it has not said."""
+        if answer is None:
+            return None
+        told = _without_data(answer.told)
+        if answer.is_good:
+            self._calls.close(call, ledger.ACCEPTED, told)
+            return True
+        self._calls.close(call, ledger.REFUSED, f"{answer.code}: {told}")
+        return Refusal(change, "reject", _REFUSED.format(told=told or f"código {answer.code}"))
+
+    def _ask(self, token: str, *, wait: bool = True) -> IntegrationAnswer | None:
+        """HAT's answer to a write; None while there is none. Raises _TokenLost."""
+        try:
+            return self._api.answer(token, wait=wait)
+        except Refused as error:
+            if error.status in _OF_THE_ROW:
+                said = error.answer or IntegrationAnswer()
+                return said.model_copy(update={"code": str(error.status)})
+            if error.status == 404:
+                raise _TokenLost(error.cause, error.next_step, error.tenant) from None
+            raise
+
+    def _is_done(self, resource: Resource, change: Change) -> bool:
+        """Whether HAT has what was sent, as far as it can be asked."""
+        if not resource.readable:
+            return False
+        row = json.loads(change.row)
+        wanted, key = resource.item(row), resource.key_of(row)
+        if resource.one_by_one:
+            found = self._api.read(resource.own_address(row))
+        else:
+            listed = self._api.read(resource.path, {**resource.head, **key})
+            items = listed.get("items") if isinstance(listed, dict) else None
+            found = next((item for item in items or () if isinstance(item, dict) and _holds(item, key)), None)
+        if change.action == EXCLUDE:
+            return found is None
+        return isinstance(found, dict) and _holds(found, wanted)
+
+
+def _holds(item: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether a row of HAT has these values; numbers may come as texts."""
+    return all(str(item.get(name, "")) == str(value) for name, value in wanted.items())
+
+
+def _without_data(told: str) -> str:
+    """HAT's words without long numbers, which may be a card, a CPF or a telephone; codes are shorter."""
+    return re.sub(r"\d{6,}", "(…)", told)[:_LONGEST_REASON].rstrip(". ")
