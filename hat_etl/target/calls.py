@@ -15,6 +15,7 @@ import numpy as np
 
 from hat_etl.entities.model import Entity
 from hat_etl.source.reader import Recnos
+from hat_etl.target import sql
 from hat_etl.target.database import Connection
 from hat_etl.target.intake import Intake
 from hat_etl.target.integrity import key_array, typed_key
@@ -111,7 +112,7 @@ def to_read_again(connection: Connection, entity: Entity, schema: str) -> Recnos
         f"SELECT recno FROM hat_etl.rejects WHERE \"table\" = {table} AND rule = '{RULE}'",
     ]
     queries += [
-        f"SELECT h.source_recno FROM ({_latest(entity, schema)}) l JOIN {hat} h USING ({_names(key)})"
+        f"SELECT h.source_recno FROM ({_latest(entity, schema)}) l JOIN {hat} h USING ({sql.names(key)})"
         for key in entity.alternate_keys
     ]
     rows = connection.execute(" UNION ".join(queries)).fetchall()
@@ -127,15 +128,15 @@ def show_accepted(connection: Connection, intake: Intake, schema: str, run: int)
     entity = intake.entity
     if not _is_accepted(connection, entity):
         return False
-    hat, table, names = f"{schema}.{entity.table}", f"'{entity.table}'", _names(f.name for f in entity.schema)
-    key, execute = _names(entity.key), connection.execute
+    hat, table, names = f"{schema}.{entity.table}", f"'{entity.table}'", sql.names(f.name for f in entity.schema)
+    key, execute = sql.names(entity.key), connection.execute
     execute(f"CREATE TEMPORARY TABLE accepted ON COMMIT DROP AS {_latest(entity, schema)}")
     back = "false" if intake.empty else f"EXISTS (SELECT FROM {intake.good} g WHERE {key_array(entity, 'g')} = a.parts)"
     execute(f"DELETE FROM accepted a WHERE a.action = '{EXCLUDE}' AND NOT {back}")
     doomed = f"SELECT {key_array(entity, 'h')} AS parts FROM {hat} h JOIN accepted a USING ({key})"
     for other in entity.alternate_keys:
         doomed += (
-            f" UNION SELECT {key_array(entity, 'h')} FROM {hat} h JOIN accepted a USING ({_names(other)})"
+            f" UNION SELECT {key_array(entity, 'h')} FROM {hat} h JOIN accepted a USING ({sql.names(other)})"
             f" WHERE a.action <> '{EXCLUDE}'"
         )
     execute(f"CREATE TEMPORARY TABLE replaced ON COMMIT DROP AS {doomed}")
@@ -181,7 +182,3 @@ def _latest(entity: Entity, schema: str) -> str:
         f" FROM hat_etl.api_calls WHERE state = '{ACCEPTED}' AND \"table\" = '{entity.table}' ORDER BY key, id DESC) c"
         f" CROSS JOIN LATERAL jsonb_populate_record(NULL::{schema}.{entity.table}, c.contents) b"
     )
-
-
-def _names(columns: Iterable[str]) -> str:
-    return ", ".join(f'"{column}"' for column in columns)

@@ -6,14 +6,14 @@ Of one run a key of a table has at most one image of a HAT row (``insert``, ``up
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.entities.model import Entity, Parent
-from hat_etl.target import ledger
+from hat_etl.target import ledger, sql
 from hat_etl.target.database import Connection
 from hat_etl.target.integrity import key_array
 from hat_etl.target.ledger import Watermark
@@ -144,7 +144,7 @@ def take_out(connection: Connection, schema: str, run: int, entity: Entity) -> N
         f" CROSS JOIN LATERAL jsonb_populate_record(NULL::{schema}.{entity.table}, c.before) b"
         f" WHERE c.run = {run} AND c.\"table\" = '{entity.table}' AND c.kind IN ('insert', 'update', 'delete')"
     )
-    connection.execute(f"CREATE INDEX ON {table} ({_names(entity.key)})")
+    connection.execute(f"CREATE INDEX ON {table} ({sql.names(entity.key)})")
     connection.execute(f"ANALYZE {table}")
 
 
@@ -153,7 +153,7 @@ def strayed(connection: Connection, schema: str, entity: Entity) -> int:
     return _count(
         connection.execute(
             f"SELECT count(*) FROM {_before(entity.table)} b LEFT JOIN {schema}.{entity.table} h"
-            f" ON {_equal('h', entity.key, 'b', entity.key)}"
+            f" ON {sql.equal('h', 'b', entity.key)}"
             " WHERE (b.kind = 'delete') = (h.source_recno IS NOT NULL)"
         )
     )
@@ -165,7 +165,7 @@ def rivals(connection: Connection, schema: str, run: int, entity: Entity) -> lis
     for key in entity.alternate_keys:
         rows = connection.execute(
             f"SELECT h.loaded_run, count(*) FROM {_before(entity.table)} b"
-            f" JOIN {schema}.{entity.table} h ON {_equal('h', key, 'b', key)}"
+            f" JOIN {schema}.{entity.table} h ON {sql.equal('h', 'b', key)}"
             f" WHERE b.kind <> 'insert' AND NOT {_is_touched(entity, 'h')} GROUP BY 1 ORDER BY 1"
         ).fetchall()
         found += [Hindrance(entity.table, int(count), _later(by, run)) for by, count in rows]
@@ -190,7 +190,7 @@ def _put_back_without(
     connection: Connection, schema: str, run: int, child: Entity, parent: Parent, tables: set[str]
 ) -> list[Hindrance]:
     """Rows to be put back whose parent a later run has removed."""
-    there = f"SELECT FROM {schema}.{parent.table} p WHERE {_equal('p', parent.parent_columns, 'b', parent.columns)}"
+    there = f"SELECT FROM {schema}.{parent.table} p WHERE {sql.equal('p', 'b', parent.parent_columns, parent.columns)}"
     gone_with = " AND ".join(
         f"d.before ->> '{theirs}' = o.\"{ours}\"::text"
         for ours, theirs in zip(parent.columns, parent.parent_columns, strict=True)
@@ -215,8 +215,8 @@ def _left_without(
     untouched = f" AND NOT {_is_touched(child, 'h')}" if child.table in tables else ""
     rows = connection.execute(
         f"SELECT h.loaded_run, count(*) FROM {_before(parent.table)} b"
-        f" JOIN {schema}.{parent.table} p ON {_equal('p', key, 'b', key)}"
-        f" JOIN {schema}.{child.table} h ON {_equal('h', parent.columns, 'p', parent.parent_columns)}"
+        f" JOIN {schema}.{parent.table} p ON {sql.equal('p', 'b', key)}"
+        f" JOIN {schema}.{child.table} h ON {sql.equal('h', 'p', parent.columns, parent.parent_columns)}"
         f" WHERE b.kind <> 'delete'{untouched}{_not_put_back(parent, 'h', tables)} GROUP BY 1 ORDER BY 1"
     ).fetchall()
     return [Hindrance(child.table, int(count), _later(by, run), parent.table) for by, count in rows]
@@ -226,7 +226,7 @@ def _not_put_back(parent: Parent, child: str, tables: set[str]) -> str:
     """SQL, after a condition: the parent of the row ``child`` is not among the rows to be put back either."""
     if parent.table not in tables:
         return ""
-    same = _equal("k", parent.parent_columns, child, parent.columns)
+    same = sql.equal("k", child, parent.parent_columns, parent.columns)
     return f" AND NOT EXISTS (SELECT FROM {_before(parent.table)} k WHERE k.kind <> 'insert' AND {same})"
 
 
@@ -256,7 +256,7 @@ class PuttingBack:
         A row whose alternate key moves goes, too, and ``restore`` makes it anew.
         """
         hat, before, execute = f"{self.schema}.{entity.table}", _before(entity.table), self.connection.execute
-        same = _equal("h", entity.key, "b", entity.key)
+        same = sql.equal("h", "b", entity.key)
         execute(
             f"INSERT INTO hat_etl.changes SELECT {self.undo}, '{entity.table}', CASE b.kind WHEN 'insert' THEN 'delete'"
             f" WHEN 'delete' THEN 'insert' ELSE 'update' END, {key_array(entity, 'b')}, to_jsonb(h)"
@@ -264,7 +264,7 @@ class PuttingBack:
         )
         removed = execute(f"DELETE FROM {hat} h USING {before} b WHERE b.kind = 'insert' AND {same}").rowcount
         moved = " OR ".join(
-            f"ROW({_names(key, 'h')}) IS DISTINCT FROM ROW({_names(key, 'b')})" for key in entity.alternate_keys
+            f"ROW({sql.names(key, 'h')}) IS DISTINCT FROM ROW({sql.names(key, 'b')})" for key in entity.alternate_keys
         )
         if moved:
             execute(f"DELETE FROM {hat} h USING {before} b WHERE b.kind = 'update' AND {same} AND ({moved})")
@@ -273,14 +273,14 @@ class PuttingBack:
     def restore(self, entity: Entity) -> tuple[int, int]:
         """Give rows their old contents and put back those that left; returns how many of each."""
         hat, before, execute = f"{self.schema}.{entity.table}", _before(entity.table), self.connection.execute
-        same = _equal("h", entity.key, "b", entity.key)
+        same = sql.equal("h", "b", entity.key)
         names = [field.name for field in entity.schema]
         changed = ", ".join(f'"{name}" = b."{name}"' for name in names if name not in entity.key)
         restored = execute(f"UPDATE {hat} h SET {changed} FROM {before} b WHERE b.kind = 'update' AND {same}").rowcount
         # What was updated is there; what is not had another alternate key.
         anew, put_back = (
             execute(
-                f"INSERT INTO {hat} ({_names(names)}) SELECT {_names(names, 'b')} FROM {before} b"
+                f"INSERT INTO {hat} ({sql.names(names)}) SELECT {sql.names(names, 'b')} FROM {before} b"
                 f" WHERE b.kind = '{kind}' AND NOT EXISTS (SELECT FROM {hat} h WHERE {same})"
             ).rowcount
             for kind in ("update", "delete")
@@ -383,19 +383,8 @@ def _before(table: str) -> str:
 
 
 def _is_touched(entity: Entity, alias: str) -> str:
-    same = _equal("t", entity.key, alias, entity.key)
+    same = sql.equal("t", alias, entity.key)
     return f"EXISTS (SELECT FROM {_before(entity.table)} t WHERE {same})"
-
-
-def _equal(left: str, columns: Sequence[str], right: str, other_columns: Sequence[str]) -> str:
-    return " AND ".join(
-        f'{left}."{ours}" = {right}."{theirs}"' for ours, theirs in zip(columns, other_columns, strict=True)
-    )
-
-
-def _names(columns: Iterable[str], alias: str = "") -> str:
-    prefix = f"{alias}." if alias else ""
-    return ", ".join(f'{prefix}"{column}"' for column in columns)
 
 
 def _count(cursor: Any) -> int:

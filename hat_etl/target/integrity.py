@@ -16,6 +16,7 @@ from psycopg import errors as pg
 from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.entities.model import Entity, Parent
 from hat_etl.errors import DataError
+from hat_etl.target import sql
 from hat_etl.target.database import Connection
 from hat_etl.target.schema import STAGE_SCHEMA, add_keys, add_references, constraint_name, rejected_table
 
@@ -180,7 +181,7 @@ def _remove_losers(connection: Connection, entity: Entity, *, everywhere: bool) 
     good, rejected = _staged(entity), _rejected(entity)
     connection.execute("CREATE TEMPORARY TABLE losers (source_recno bigint PRIMARY KEY) ON COMMIT DROP")
     for key in entity.keys:
-        names, complete = _names(key), " AND ".join(f'"{column}" IS NOT NULL' for column in key)
+        names, complete = sql.names(key), " AND ".join(f'"{column}" IS NOT NULL' for column in key)
         of_rejected = f"SELECT {names}, source_recno FROM {rejected} WHERE {complete}"
         of_good = f"SELECT {names}, source_recno FROM {good}"
         if not everywhere:
@@ -202,7 +203,7 @@ def _remove_losers(connection: Connection, entity: Entity, *, everywhere: bool) 
             f" FROM {table} JOIN losers USING (source_recno)",
             (entity.table, DUPLICATE_REASON.format(columns=", ".join(entity.key))),
         )
-    names = _names(dict.fromkeys(column for key in entity.keys for column in key))
+    names = sql.names(dict.fromkeys(column for key in entity.keys for column in key))
     removed = connection.execute(
         f"WITH gone AS (DELETE FROM {good} USING losers l WHERE {good}.source_recno = l.source_recno"
         f" RETURNING {good}.*) INSERT INTO {rejected} ({names}, source_recno) SELECT {names}, source_recno FROM gone"
@@ -219,12 +220,12 @@ def _keep_last_good(connection: Connection, entity: Entity, places: Places) -> i
     """
     if entity.table not in places.live:
         return 0
-    names = _names(field.name for field in entity.schema)
+    names = sql.names(field.name for field in entity.schema)
     qualified = ", ".join(f'l."{field.name}"' for field in entity.schema)
     return connection.execute(
         f"INSERT INTO {_staged(entity)} ({names})"
         f" SELECT {qualified} FROM {places.schema}.{entity.table} l"
-        f" JOIN (SELECT DISTINCT {_names(entity.key)} FROM {_rejected(entity)}) r USING ({_names(entity.key)})"
+        f" JOIN (SELECT DISTINCT {sql.names(entity.key)} FROM {_rejected(entity)}) r USING ({sql.names(entity.key)})"
         " ON CONFLICT DO NOTHING"
     ).rowcount
 
@@ -318,10 +319,6 @@ def typed_key(entity: Entity, parts: str) -> str:
 def label(parent: Parent) -> str:
     """A reference as operators read it: table, columns and the view that brings the parent."""
     return f"{parent.table} ({', '.join(parent.columns)}; visão {BY_TABLE[parent.table].view})"
-
-
-def _names(columns: Iterable[str]) -> str:
-    return ", ".join(f'"{column}"' for column in columns)
 
 
 def _staged(entity: Entity) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from psycopg import Cursor
 
 from hat_etl.entities.model import Entity, Parent
-from hat_etl.target import offering
+from hat_etl.target import offering, sql
 from hat_etl.target.database import Connection
 from hat_etl.target.intake import SMALL, Intake
 from hat_etl.target.integrity import DUPLICATE_REASON, HELD_REASON, SOFT_REASON, key_array, key_text, label, typed_key
@@ -124,8 +124,8 @@ class _TableMerge:
             f" AND NOT EXISTS (SELECT FROM {self._hat} h JOIN {intake.seen} s ON s.recno = h.source_recno"
             " WHERE NOT s.live)"
             f" AND NOT EXISTS (SELECT FROM {intake.good} g JOIN {intake.seen} s ON s.recno = g.source_recno"
-            f" LEFT JOIN {self._hat} h USING ({_names(key)}) WHERE NOT s.repeats"
-            f" AND ROW({_names(columns, 'h')}) IS DISTINCT FROM ROW({_names(columns, 'g')}))"
+            f" LEFT JOIN {self._hat} h USING ({sql.names(key)}) WHERE NOT s.repeats"
+            f" AND ROW({sql.names(columns, 'h')}) IS DISTINCT FROM ROW({sql.names(columns, 'g')}))"
         ).fetchone()
         return answer == (True,)
 
@@ -177,10 +177,10 @@ class _TableMerge:
     def _touch(self) -> None:
         """Collect the rows of HAT that what was read can concern, with the live row behind each."""
         intake, key = self._intake, self._entity.key
-        of_rejected = f"SELECT {_names(key)} FROM {intake.rejected} WHERE {_filled(key)}"
+        of_rejected = f"SELECT {sql.names(key)} FROM {intake.rejected} WHERE {sql.filled(key)}"
         concerned = [
-            f"SELECT {_names(key, 'h')} FROM {self._hat} h JOIN {intake.seen} s ON s.recno = h.source_recno",
-            f"SELECT {_names(key)} FROM {intake.good}",
+            f"SELECT {sql.names(key, 'h')} FROM {self._hat} h JOIN {intake.seen} s ON s.recno = h.source_recno",
+            f"SELECT {sql.names(key)} FROM {intake.good}",
             of_rejected,
             f"SELECT {typed_key(self._entity, 'b.key')} FROM hat_etl.backing b LEFT JOIN {intake.seen} s"
             f" ON s.recno = b.recno WHERE b.\"table\" = '{self._entity.table}'"
@@ -188,14 +188,15 @@ class _TableMerge:
         ]
         for other in self._entity.alternate_keys:
             concerned.append(
-                f"SELECT {_names(key, 'h')} FROM {self._hat} h JOIN (SELECT {_names(other)} FROM {intake.good} UNION"
-                f" SELECT {_names(other)} FROM {intake.rejected} WHERE {_filled(other)}) x USING ({_names(other)})"
+                f"SELECT {sql.names(key, 'h')} FROM {self._hat} h JOIN (SELECT {sql.names(other)} FROM {intake.good}"
+                f" UNION SELECT {sql.names(other)} FROM {intake.rejected} WHERE {sql.filled(other)}) x"
+                f" USING ({sql.names(other)})"
             )
         self._make("concerned", " UNION ".join(concerned))
         self._make(
             "touched",
-            f"SELECT {_names(self._keys, 'h')}, e.backing,"
-            f" s.recno IS NOT NULL AS superseded FROM {self._hat} h JOIN concerned USING ({_names(key)})"
+            f"SELECT {sql.names(self._keys, 'h')}, e.backing,"
+            f" s.recno IS NOT NULL AS superseded FROM {self._hat} h JOIN concerned USING ({sql.names(key)})"
             f" LEFT JOIN hat_etl.backing b ON b.\"table\" = '{self._entity.table}'"
             f" AND b.key = {key_array(self._entity, 'h')}"
             " CROSS JOIN LATERAL (SELECT CASE WHEN b.key IS NULL THEN h.source_recno ELSE b.recno END AS backing) e"
@@ -206,17 +207,17 @@ class _TableMerge:
         """Of live rows with one key the highest Recno wins; judged on all keys before anything is removed."""
         intake, losers = self._intake, []
         for key in self._entity.keys:
-            names = _names(key)
+            names = sql.names(key)
             losers.append(
                 f"(WITH rows AS MATERIALIZED (SELECT {names}, source_recno AS recno FROM {intake.good}"
-                f" UNION ALL SELECT {names}, source_recno FROM {intake.rejected} WHERE {_filled(key)}"
+                f" UNION ALL SELECT {names}, source_recno FROM {intake.rejected} WHERE {sql.filled(key)}"
                 f" UNION ALL SELECT {names}, backing FROM touched WHERE backing IS NOT NULL AND NOT superseded),"
                 f" tops AS (SELECT {names}, max(recno) AS top FROM rows GROUP BY {names} HAVING count(*) > 1)"
                 f" SELECT recno FROM rows JOIN tops USING ({names}) WHERE recno < top)"
             )
         self._fill("losers", " UNION ".join(["SELECT 0::bigint WHERE false", *losers]))
         self._run(f"DELETE FROM {intake.issues} i USING losers l WHERE i.recno = l.recno")
-        reason = _literal(DUPLICATE_REASON.format(columns=", ".join(self._entity.key)))
+        reason = sql.literal(DUPLICATE_REASON.format(columns=", ".join(self._entity.key)))
         duplicate = f"NULL, 'duplicate_key', 'reject', {reason}, NULL"
         for source, recno in ((intake.good, "source_recno"), (intake.rejected, "source_recno"), ("touched", "backing")):
             unstaged = " WHERE NOT superseded" if source == "touched" else ""
@@ -226,8 +227,8 @@ class _TableMerge:
             )
         self._run(
             f"WITH gone AS (DELETE FROM {intake.good} g USING losers l WHERE g.source_recno = l.recno RETURNING g.*)"
-            f" INSERT INTO {intake.rejected} ({_names(self._keys)}, source_recno)"
-            f" SELECT {_names(self._keys)}, source_recno FROM gone"
+            f" INSERT INTO {intake.rejected} ({sql.names(self._keys)}, source_recno)"
+            f" SELECT {sql.names(self._keys)}, source_recno FROM gone"
         )
 
     def _choose_last_good(self) -> None:
@@ -236,17 +237,17 @@ class _TableMerge:
         The last good version of a key stays while any live row has the key and no good row has taken one of its keys.
         """
         intake, key = self._intake, self._entity.key
-        same = _equal("r", "t", key)
+        same = sql.equal("r", "t", key)
         taken = "".join(
-            f" AND NOT EXISTS (SELECT FROM {intake.good} g WHERE {_equal('g', 't', other)})"
+            f" AND NOT EXISTS (SELECT FROM {intake.good} g WHERE {sql.equal('g', 't', other)})"
             for other in self._entity.alternate_keys
         )
         self._make(
             "fate",
-            f"SELECT {_names(key, 't')}, (l.recno IS NOT NULL"
+            f"SELECT {sql.names(key, 't')}, (l.recno IS NOT NULL"
             f" OR EXISTS (SELECT FROM {intake.rejected} r WHERE {same})){taken} AS stays"
             " FROM touched t LEFT JOIN losers l ON l.recno = t.backing AND NOT t.superseded"
-            f" WHERE NOT EXISTS (SELECT FROM {intake.good} g WHERE {_equal('g', 't', key)})"
+            f" WHERE NOT EXISTS (SELECT FROM {intake.good} g WHERE {sql.equal('g', 't', key)})"
             " AND (t.backing IS NULL OR t.superseded OR l.recno IS NOT NULL)",
         )
 
@@ -261,11 +262,11 @@ class _TableMerge:
         for number, parent in enumerate(entity.parents):
             there = f'p{number}."{parent.parent_columns[0]}" IS NOT NULL'
             if parent.table in self._merger.present:
-                on = _equal(f"p{number}", "c", parent.parent_columns, parent.columns)
+                on = sql.equal(f"p{number}", "c", parent.parent_columns, parent.columns)
                 joins.append(f"LEFT JOIN {self._merger.schema}.{parent.table} p{number} ON {on}")
             else:
                 there = "false"
-            flags.append(f"({_filled(parent.columns, 'c')} AND NOT {there}) AS m{number}")
+            flags.append(f"({sql.filled(parent.columns, 'c')} AND NOT {there}) AS m{number}")
         self._make(
             "lacking",
             f"SELECT * FROM (SELECT c.source_recno, {key_text(entity, 'c')} AS key, {', '.join(flags)}"
@@ -287,9 +288,9 @@ class _TableMerge:
             )
             self._run(f"DELETE FROM lacking WHERE {orphan}")
             self._run(  # the version that HAT has of a held row leaves
-                f"INSERT INTO fate SELECT {_names(entity.key, 't')}, false FROM touched t"
-                f" WHERE NOT EXISTS (SELECT FROM {intake.good} g WHERE {_equal('g', 't', entity.key)})"
-                f" AND NOT EXISTS (SELECT FROM fate f WHERE {_equal('f', 't', entity.key)})"
+                f"INSERT INTO fate SELECT {sql.names(entity.key, 't')}, false FROM touched t"
+                f" WHERE NOT EXISTS (SELECT FROM {intake.good} g WHERE {sql.equal('g', 't', entity.key)})"
+                f" AND NOT EXISTS (SELECT FROM fate f WHERE {sql.equal('f', 't', entity.key)})"
                 " AND (t.backing IS NULL OR t.superseded)"
             )
         for number, parent in enumerate(entity.parents):
@@ -311,31 +312,31 @@ class _TableMerge:
         if not moved:
             return []
         found = " UNION ".join(
-            f"SELECT {_names(key, 'h')} FROM {self._hat} h JOIN {_left(parent.table)} l"
-            f" ON {_equal('l', 'h', parent.parent_columns, parent.columns)} WHERE {self._absent(parent, 'h')}"
+            f"SELECT {sql.names(key, 'h')} FROM {self._hat} h JOIN {_left(parent.table)} l"
+            f" ON {sql.equal('l', 'h', parent.parent_columns, parent.columns)} WHERE {self._absent(parent, 'h')}"
             for parent in moved
         )
         flags = ", ".join(f"{self._absent(entity.parents[number], 'h')} AS m{number}" for number in hard)
         held = self._run(
-            f"WITH found AS ({found}), rows AS (SELECT {_names(key, 'h')}, {key_array(entity, 'h')} AS parts,"
+            f"WITH found AS ({found}), rows AS (SELECT {sql.names(key, 'h')}, {key_array(entity, 'h')} AS parts,"
             f" {key_text(entity, 'h')} AS key, CASE WHEN b.key IS NULL THEN h.source_recno ELSE b.recno END AS recno,"
-            f" {flags} FROM {self._hat} h JOIN found USING ({_names(key)})"
+            f" {flags} FROM {self._hat} h JOIN found USING ({sql.names(key)})"
             f" LEFT JOIN hat_etl.backing b ON b.\"table\" = '{entity.table}' AND b.key = {key_array(entity, 'h')}"
-            f" WHERE NOT EXISTS (SELECT FROM {self._intake.good} g WHERE {_equal('g', 'h', key)})),"
+            f" WHERE NOT EXISTS (SELECT FROM {self._intake.good} g WHERE {sql.equal('g', 'h', key)})),"
             f" noted AS (INSERT INTO orphans SELECT r.parts, CASE WHEN f.stays IS NULL THEN r.recno"
-            f" END, r.key, {_held_reason(entity, hard)} FROM rows r LEFT JOIN fate f USING ({_names(key)})"
+            f" END, r.key, {_held_reason(entity, hard)} FROM rows r LEFT JOIN fate f USING ({sql.names(key)})"
             " RETURNING recno) SELECT FROM noted WHERE recno IS NOT NULL"
         )
         return [held]
 
     def _absent(self, parent: Parent, child: str) -> str:
         """SQL that is true when the row ``child`` names a parent that HAT does not have."""
-        filled = _filled(parent.columns, child)
+        filled = sql.filled(parent.columns, child)
         if parent.table not in self._merger.present:
             return f"({filled})"
         return (
             f"({filled} AND NOT EXISTS (SELECT FROM {self._merger.schema}.{parent.table} p"
-            f" WHERE {_equal('p', child, parent.parent_columns, parent.columns)}))"
+            f" WHERE {sql.equal('p', child, parent.parent_columns, parent.columns)}))"
         )
 
     # -- changes of HAT ----------------------------------------------------------------------------------------------
@@ -345,17 +346,18 @@ class _TableMerge:
         intake, entity, key = self._intake, self._entity, self._entity.key
         self._make(
             "leaving",
-            f"SELECT {_names(key)} FROM fate WHERE NOT stays UNION SELECT {typed_key(entity, 'parts')} FROM orphans",
+            f"SELECT {sql.names(key)} FROM fate WHERE NOT stays UNION SELECT {typed_key(entity, 'parts')} FROM orphans",
         )
         columns = [column.name for column in entity.columns]
         moved = " OR ".join(
-            f"ROW({_names(other, 'h')}) IS DISTINCT FROM ROW({_names(other, 'g')})" for other in entity.alternate_keys
+            f"ROW({sql.names(other, 'h')}) IS DISTINCT FROM ROW({sql.names(other, 'g')})"
+            for other in entity.alternate_keys
         )
         self._make(
             "differing",
-            f"SELECT {_names(key, 'g')}, {moved or 'false'} AS moved"
-            f" FROM {intake.good} g JOIN {self._hat} h USING ({_names(key)})"
-            f" WHERE ROW({_names(columns, 'h')}) IS DISTINCT FROM ROW({_names(columns, 'g')})",
+            f"SELECT {sql.names(key, 'g')}, {moved or 'false'} AS moved"
+            f" FROM {intake.good} g JOIN {self._hat} h USING ({sql.names(key)})"
+            f" WHERE ROW({sql.names(columns, 'h')}) IS DISTINCT FROM ROW({sql.names(columns, 'g')})",
         )
 
     def _offer(self) -> int:
@@ -385,13 +387,13 @@ class _TableMerge:
                 self._run(
                     "INSERT INTO hat_etl.changes"
                     f" SELECT {self._merger.run}, '{entity.table}', '{kind}', {key_array(entity, 'h')}, to_jsonb(h)"
-                    f" FROM {self._hat} h JOIN {table} d USING ({_names(key)})"
+                    f" FROM {self._hat} h JOIN {table} d USING ({sql.names(key)})"
                 )
             )
         gone = self._run(
             f"CREATE TEMPORARY TABLE {entity.table}__left ON COMMIT DROP AS"
-            f" SELECT {_names(self._keys, 'h')} FROM {self._hat} h JOIN leaving USING ({_names(key)})"
-            f" UNION SELECT {_names(self._keys, 'h')} FROM {self._hat} h JOIN differing d USING ({_names(key)})"
+            f" SELECT {sql.names(self._keys, 'h')} FROM {self._hat} h JOIN leaving USING ({sql.names(key)})"
+            f" UNION SELECT {sql.names(self._keys, 'h')} FROM {self._hat} h JOIN differing d USING ({sql.names(key)})"
             " WHERE d.moved"
         )
         return counts[0], counts[1], gone, self._run("SELECT FROM differing WHERE moved LIMIT 1")
@@ -402,19 +404,19 @@ class _TableMerge:
         new = self._run(
             "INSERT INTO hat_etl.changes"
             f" SELECT {self._merger.run}, '{entity.table}', 'insert', {key_array(entity, 'g')}, NULL"
-            f" FROM {intake.good} g WHERE NOT EXISTS (SELECT FROM {self._hat} h WHERE {_equal('h', 'g', key)})"
+            f" FROM {intake.good} g WHERE NOT EXISTS (SELECT FROM {self._hat} h WHERE {sql.equal('h', 'g', key)})"
         )
-        names = _names(field.name for field in entity.schema)
+        names = sql.names(field.name for field in entity.schema)
         for doomed in ("leaving", "(SELECT * FROM differing WHERE moved)"):
-            self._run(f"DELETE FROM {self._hat} h USING {doomed} d WHERE {_equal('h', 'd', key)}")
+            self._run(f"DELETE FROM {self._hat} h USING {doomed} d WHERE {sql.equal('h', 'd', key)}")
         changed = ", ".join(f'"{f.name}" = g."{f.name}"' for f in entity.schema if f.name not in key)
         self._run(
-            f"UPDATE {self._hat} h SET {changed} FROM {intake.good} g JOIN differing d USING ({_names(key)})"
-            f" WHERE NOT d.moved AND {_equal('h', 'g', key)}"
+            f"UPDATE {self._hat} h SET {changed} FROM {intake.good} g JOIN differing d USING ({sql.names(key)})"
+            f" WHERE NOT d.moved AND {sql.equal('h', 'g', key)}"
         )
         self._run(
             f"INSERT INTO {self._hat} ({names}) SELECT {names} FROM {intake.good} g"
-            f" WHERE NOT EXISTS (SELECT FROM {self._hat} h WHERE {_equal('h', 'g', key)})"
+            f" WHERE NOT EXISTS (SELECT FROM {self._hat} h WHERE {sql.equal('h', 'g', key)})"
         )
         return new
 
@@ -427,11 +429,11 @@ class _TableMerge:
         self._fill(
             "backed",
             f"SELECT {key_array(entity, 'fate')} AS parts, NULL::bigint AS recno, false AS usual FROM fate WHERE stays"
-            f" AND NOT EXISTS (SELECT FROM leaving l WHERE {_equal('l', 'fate', key)})"
+            f" AND NOT EXISTS (SELECT FROM leaving l WHERE {sql.equal('l', 'fate', key)})"
             f" UNION ALL SELECT {key_array(entity, 'g')}, g.source_recno, g.source_recno = h.source_recno"
-            f" FROM {intake.good} g JOIN {self._hat} h USING ({_names(key)})"
+            f" FROM {intake.good} g JOIN {self._hat} h USING ({sql.names(key)})"
             f" UNION ALL SELECT {key_array(entity, 'l')}, NULL, true FROM leaving l"
-            f" WHERE NOT EXISTS (SELECT FROM {intake.good} g WHERE {_equal('g', 'l', key)})",
+            f" WHERE NOT EXISTS (SELECT FROM {intake.good} g WHERE {sql.equal('g', 'l', key)})",
         )
         table = f"'{entity.table}'"
         self._fill(
@@ -503,7 +505,7 @@ class _TableMerge:
                 unusual = (
                     f"hat_etl.backing b ON {of_table} AND b.recno = w.recno"
                     f" CROSS JOIN LATERAL (SELECT {typed_key(entity, 'b.key')}) k"
-                    f" JOIN {self._hat} h ON {_equal('h', 'k', entity.key)}"
+                    f" JOIN {self._hat} h ON {sql.equal('h', 'k', entity.key)}"
                 )
                 toggled += [
                     f"SELECT w.recno, NULL AS key, {reason} AS reason FROM {warned} JOIN {row}"
@@ -514,7 +516,7 @@ class _TableMerge:
                 bereft.append(
                     f"SELECT h.source_recno, {key_array(entity, 'h')} AS parts, {key_text(entity, 'h')} AS key,"
                     f" {reason} AS reason FROM {_left(parent.table)} l"
-                    f" JOIN {self._hat} h ON {_equal('l', 'h', parent.parent_columns, parent.columns)}"
+                    f" JOIN {self._hat} h ON {sql.equal('l', 'h', parent.parent_columns, parent.columns)}"
                     f" WHERE {self._absent(parent, 'h')}"
                 )
         if bereft:
@@ -563,32 +565,12 @@ def _left(table: str) -> str:
     return f"pg_temp.{table}__left"
 
 
-def _names(columns: Iterable[str], alias: str = "") -> str:
-    prefix = f"{alias}." if alias else ""
-    return ", ".join(f'{prefix}"{column}"' for column in columns)
-
-
-def _filled(columns: Iterable[str], alias: str = "") -> str:
-    prefix = f"{alias}." if alias else ""
-    return " AND ".join(f'{prefix}"{column}" IS NOT NULL' for column in columns)
-
-
-def _equal(left: str, right: str, columns: Iterable[str], other_columns: Iterable[str] | None = None) -> str:
-    columns = list(columns)
-    pairs = zip(columns, other_columns or columns, strict=True)
-    return " AND ".join(f'{left}."{ours}" = {right}."{theirs}"' for ours, theirs in pairs)
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _held_reason(entity: Entity, hard: Iterable[int]) -> str:
     """SQL for the reason of a row whose flags ``m<number>`` tell which hard parents are missing."""
     before, after = HELD_REASON.split("{parents}")
-    labels = ", ".join(f"CASE WHEN m{number} THEN {_literal(label(entity.parents[number]))} END" for number in hard)
-    return f"{_literal(before)} || array_to_string(ARRAY[{labels}], ' e ') || {_literal(after)}"
+    labels = ", ".join(f"CASE WHEN m{number} THEN {sql.literal(label(entity.parents[number]))} END" for number in hard)
+    return f"{sql.literal(before)} || array_to_string(ARRAY[{labels}], ' e ') || {sql.literal(after)}"
 
 
 def _soft_reason(parent: Parent) -> str:
-    return _literal(SOFT_REASON.format(parents=label(parent)))
+    return sql.literal(SOFT_REASON.format(parents=label(parent)))

@@ -6,9 +6,10 @@ moment at which the changes are known and the one at which they are carried out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hat_etl.target import sql
 from hat_etl.target.database import Connection
 from hat_etl.target.intake import Intake
 from hat_etl.target.integrity import key_array, key_text
@@ -81,14 +82,15 @@ class Offering:
         )
         run(
             f"WITH gone AS (DELETE FROM {good} g USING refused r WHERE r.parts = {key_array(entity, 'g')}"
-            f" AND r.action <> '{EXCLUDE}' RETURNING g.*) INSERT INTO {rejected} ({_names(columns)}, source_recno)"
-            f" SELECT {_names(columns)}, source_recno FROM gone"
+            f" AND r.action <> '{EXCLUDE}' RETURNING g.*) INSERT INTO {rejected} ({sql.names(columns)}, source_recno)"
+            f" SELECT {sql.names(columns)}, source_recno FROM gone"
         )
         taken = "".join(
-            f" AND NOT EXISTS (SELECT FROM {good} g WHERE {_equal('g', 't', other)})" for other in entity.alternate_keys
+            f" AND NOT EXISTS (SELECT FROM {good} g WHERE {sql.equal('g', 't', other)})"
+            for other in entity.alternate_keys
         )
         run(
-            f"INSERT INTO fate SELECT {_names(entity.key, 't')}, true{taken} FROM touched t"
+            f"INSERT INTO fate SELECT {sql.names(entity.key, 't')}, true{taken} FROM touched t"
             f" JOIN refused r ON r.parts = {key_array(entity, 't')} WHERE r.action = '{CHANGE}'"
         )
         self._keep_excluded(entry)
@@ -116,12 +118,3 @@ class Offering:
         )
         run(f"UPDATE fate f SET stays = true FROM refused r WHERE r.parts = {fate} AND r.action = '{EXCLUDE}'")
         run(f"DELETE FROM orphans o USING refused r WHERE r.parts = o.parts AND r.action = '{EXCLUDE}'")
-
-
-def _names(columns: Iterable[str], alias: str = "") -> str:
-    prefix = f"{alias}." if alias else ""
-    return ", ".join(f'{prefix}"{column}"' for column in columns)
-
-
-def _equal(left: str, right: str, columns: Iterable[str]) -> str:
-    return " AND ".join(f'{left}."{column}" = {right}."{column}"' for column in columns)
