@@ -45,6 +45,15 @@ def test_a_number_on_the_wire_is_written_as_oracle_dumps_it(number: str, bytes_:
     assert codec.oracle_number(Decimal(number)).hex() == bytes_
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("5e-324", "0"), ("-1e-131", "0"), ("1e-130", "1E-130"), ("1e300", "9.9999999999999999999999999999999999999E125")],
+)
+def test_what_is_smaller_than_a_number_can_be_is_zero_and_what_is_larger_the_largest(text: str, number: str) -> None:
+    wire = codec.ENCODERS[codec.OracleType.NUMBER](text.encode())
+    assert codec.read_oracle_number(codec.Reader(wire).octets()) == Decimal(number)
+
+
 @given(
     st.datetimes(min_value=datetime(1, 1, 1), max_value=datetime(9999, 12, 31)),
 )
