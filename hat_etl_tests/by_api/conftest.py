@@ -13,13 +13,15 @@ import pytest
 from hat_etl.sandbox.hat.app import HatServer
 from hat_etl.sandbox.hat.state import State
 from hat_etl.sandbox.web import Faults, Faulty, serving
-from hat_etl_tests.conformance.conftest import make_site, plain_site, today
+from hat_etl_tests.conformance.conftest import MakeSite, make_site
+from hat_etl_tests.conformance.model import Pls
 from hat_etl_tests.conformance.site import TENANT, Site
+from hat_etl_tests.conformance.world import widths
 from hat_etl_tests.failures.commands import Command
 from hat_etl_tests.failures.phases import Phase
 from hat_etl_tests.undo.small import Small
 
-__all__ = ["make_site", "plain_site", "today"]
+__all__ = ["make_site"]
 
 REGISTRY, TOKEN = "412345", "c0ffee" * 8
 TABLES = ("health_insurers", "professionals", "health_providers", "attendance_locations", "clinical_staff")
@@ -142,12 +144,21 @@ class World:
         return dict(self.ask("SELECT state, count(*) FROM hat_etl.api_calls GROUP BY 1"))  # type: ignore[arg-type]
 
 
+@pytest.fixture(scope="module")
+def site(make_site: MakeSite) -> Site:
+    """A tenant with our views on empty PLS tables."""
+    made = make_site()
+    made.create_tables(Pls(widths()))
+    made.install_views()
+    return made
+
+
 @pytest.fixture
-def world(plain_site: Site) -> Iterator[World]:
-    clinic, state = Clinic(plain_site), State()
+def world(site: Site) -> Iterator[World]:
+    clinic, state = Clinic(site), State()
     server = HatServer(state, {TOKEN}, "acme", "77", REGISTRY)
     faulty = server.app()
-    with serving(faulty) as url, plain_site.tenant_lines(lines(url, plain_site)):
+    with serving(faulty) as url, site.tenant_lines(lines(url, site)):
         made = World(clinic, state, server, faulty)
         knows(made)
         yield made

@@ -85,11 +85,6 @@ url = "file:hat_url"
         self._open.close()
 
     @property
-    def folder(self) -> Path:
-        """Where the tenant's file lies."""
-        return self._folder
-
-    @property
     def environment(self) -> dict[str, str]:
         """What commands of this tenant find in their environment."""
         return self._environment
@@ -97,7 +92,7 @@ url = "file:hat_url"
     @contextmanager
     def tenant_lines(self, lines: str) -> Iterator[None]:
         """For as long as the block runs, the tenant's file ends with these lines; it ends in section [hat]."""
-        file = self._folder / f"{TENANT}.toml"
+        file = self.folder / f"{TENANT}.toml"
         before = file.read_text(encoding="utf-8")
         file.write_text(before + lines, encoding="utf-8")
         try:
