@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from dagster import DagsterInstance, DagsterRun
@@ -63,11 +63,18 @@ class WorkerLauncher(CeleryRunLauncher):
 def held(run_id: str) -> Iterator[bool]:
     """Holds the run until the end of the block or of the process; False when another process does."""
     from sqlalchemy import text
+    from sqlalchemy.exc import DBAPIError
 
     with _database().connect() as connection:
         connection.detach()  # so that it is closed at the end, and the lock with it
         statement = text(f"SELECT {_LOCK.format('')}")
-        yield bool(connection.execute(statement, {"run": run_id}).scalar_one())
+        is_ours = bool(connection.execute(statement, {"run": run_id}).scalar_one())
+        try:
+            yield is_ours
+        finally:
+            if is_ours:  # at once, where the server is there: it takes a moment to see that a connection is closed
+                with suppress(DBAPIError):
+                    connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:run, 0))"), {"run": run_id})
 
 
 def is_held(run_id: str) -> bool:

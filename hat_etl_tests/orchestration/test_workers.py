@@ -46,6 +46,7 @@ class Worker:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "celery", *words, "-n", f"{self._name}@%h"],
                 cwd=ROOT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -58,6 +59,11 @@ class Worker:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def said(self) -> str:
+        """What it and its runs have printed so far."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
 
     def kill(self) -> None:
         """As when its machine is gone: the run that it executes dies with it."""
@@ -132,11 +138,12 @@ def test_two_workers_run_two_tenants_at_once_and_when_one_is_killed_the_other_ta
 
 
 def test_a_run_on_a_worker_ends_when_a_person_asks_for_it(demo: Demo, instance: dg.DagsterInstance, home: Path) -> None:
-    with Daemon(home / "daemon.log") as daemon, Worker("a", home):
+    with Daemon(home / "daemon.log") as daemon, Worker("a", home) as worker:
         with nobody_reads_persons(demo):
             run = launch(instance, "incremental_sync", "one")
             daemon.wait_for(lambda: set(run_processes(instance)) == {run}, "the run goes on")
             assert instance.run_launcher.terminate(run)
+            daemon.wait_for(lambda: "sending interrupt" in worker.said, "the run has seen that it is to end")
             # Whoever is interrupted lets go of HAT once its statements in the ERP have ended.
         daemon.wait_for(lambda: statuses(instance, "one") == [DagsterRunStatus.CANCELED], "the run has ended")
     assert not instance.run_launcher.terminate(run)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hat_etl.errors import ConfigurationError
-from hat_etl.sandbox import command, physical
+from hat_etl.sandbox import command
 from hat_etl.sandbox.churn.activity import Activity
 from hat_etl.sandbox.churn.operations import ENDS, LABELS
 from hat_etl.sandbox.churn.performing import apply
@@ -47,9 +47,8 @@ def churn(folder: Path, changes: int, seed: int, kinds: Collection[str] = ()) ->
         raise ConfigurationError(f"There is no sandbox in {folder}.", "Make one: hat-etl sandbox up.")
     begun = time.monotonic()
     report, counts = Report(seed), dict[tuple[str, str], int]()
-    sizes = {alias: manifest.rows[alias] for alias in physical.aliases()}
     with Activity(Sandbox.up(folder).url(PLS, "postgres"), manifest.company) as activity:
-        for operation in mixture(seed, changes, sizes, kinds):
+        for operation in mixture(seed, changes, manifest.rows, kinds):
             written = len(apply(operation, activity))
             if operation.kind not in ENDS and written:
                 place = operation.label, operation.alias

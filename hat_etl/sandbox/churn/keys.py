@@ -179,6 +179,8 @@ def _with_check_digits(of: Table, old: list[Values], drawn: list[Values]) -> lis
         if card.isdecimal() and card.isascii():
             digits: Integers = np.array([[int(character) for character in card]], np.int64)
             values[digit] = str(documents.card_digit(digits)[0])
+        elif values:  # a number that is none has no digit: the row keeps what it has
+            values.setdefault(digit, row[digit])
     return drawn
 
 

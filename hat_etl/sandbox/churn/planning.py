@@ -95,11 +95,12 @@ def _meaning(rng: random.Random, label: str) -> tuple[Kind, Clock, bool]:
 def mixture(seed: int, changes: int, sizes: Mapping[str, int], kinds: Collection[str] = ()) -> list[Operation]:
     """About ``changes`` changed rows in as few statements as there are tables and kinds; all transactions end.
 
-    ``sizes`` gives the rows per table: small tables change in proportion to their size, and nothing changes as a
-    whole, so that a small sandbox takes fewer changes than asked.
+    ``sizes`` gives the rows per table; those behind HAT tables change: small ones in proportion to their size, and none
+    as a whole, so that a small sandbox takes fewer changes than asked.
     """
     rng = random.Random(seed)
     labels = check_labels(kinds)
+    sizes = {alias: sizes[alias] for alias in physical.aliases() if alias in sizes}
     operations = [
         operation
         for label, rows in _portions({label: _share(label) for label in labels}, changes).items()
