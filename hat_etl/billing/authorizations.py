@@ -11,8 +11,8 @@ import json
 from typing import Any
 
 from hat_etl.billing.store import Store, store_of
-from hat_etl.billing.work import StageReport, each
-from hat_etl.errors import ConfigurationError, HatApiError
+from hat_etl.billing.work import StageReport, each, waiting
+from hat_etl.errors import ConfigurationError
 from hat_etl.hat_api.bodies import Authorization
 from hat_etl.hat_api.client import HatApi, hat_api
 from hat_etl.hat_api.transport import Refused
@@ -48,26 +48,14 @@ class _Taking:
         self._store, self._api, self._report = store, api, report
 
     def all(self) -> None:
-        """Go through the list. What is marked leaves it, so that the next move up to the page that was read."""
-        page, seen = 1, set[str]()
-        while True:
-            found = self._api.authorizations(page)
-            new = {item.id_on_health_insurer: item for item in found.items if item.id_on_health_insurer not in seen}
-            seen.update(new)
-            if new:
-                each(new.values(), self._take, self._store.tenant.billing.workers)
-                continue
-            if found.broken:
-                self._report.problem(
-                    HatApiError(
-                        f"HAT lists {found.broken} authorizations without a number on page {page}.",
-                        "Have them mended in HAT; they cannot be taken as they are.",
-                        self._store.tenant.name,
-                    )
-                )
-            if not found.has_next:
-                return
-            page += 1
+        """Go through the list."""
+        listed = waiting(
+            self._api.authorizations, lambda item: item.id_on_health_insurer, self._report,
+            "authorizations without a number",
+        )  # fmt: skip
+        for items in listed:
+            latest = {item.id_on_health_insurer: item for item in items}
+            each(latest.values(), self._take, self._store.tenant.billing.workers)
 
     def _take(self, item: Authorization) -> None:
         number = item.id_on_health_insurer

@@ -10,8 +10,8 @@ from hat_etl.billing.push import enqueue_status, tell
 from hat_etl.billing.states import UNSENT, State
 from hat_etl.billing.store import Lot, Store, store_of
 from hat_etl.billing.validate import validate_pulled
-from hat_etl.billing.work import StageReport, each
-from hat_etl.errors import DecisionNeeded, HatApiError
+from hat_etl.billing.work import StageReport, each, waiting
+from hat_etl.errors import DecisionNeeded
 from hat_etl.hat_api.bodies import LotItem, LotUpdate, RejectionCause
 from hat_etl.hat_api.client import WAITING, HatApi, hat_api
 from hat_etl.hat_api.files import Files, NotDownloaded
@@ -49,26 +49,13 @@ class _Pull:
         self._store, self._api, self._files, self._report = store, api, files, report
 
     def all(self) -> None:
-        """Go through the list. What is taken leaves it, so that the next lots move up to the page that was read."""
-        page, seen = 1, set[tuple[str, str]]()
-        while True:
-            found = self._api.waiting_lots(page)
-            new = [item for item in found.items if (item.health_provider_id, item.batch_number) not in seen]
-            seen.update((item.health_provider_id, item.batch_number) for item in new)
-            if new:
-                each(new, self._take, self._store.tenant.billing.workers)
-                continue
-            if found.broken:
-                self._report.problem(
-                    HatApiError(
-                        f"HAT lists {found.broken} lots without number or provider on page {page}.",
-                        "Have them mended in HAT; they cannot be taken as they are.",
-                        self._store.tenant.name,
-                    )
-                )
-            if not found.has_next:
-                return
-            page += 1
+        """Go through the list."""
+        listed = waiting(
+            self._api.waiting_lots, lambda item: (item.health_provider_id, item.batch_number), self._report,
+            "lots without number or provider",
+        )  # fmt: skip
+        for lots in listed:
+            each(lots, self._take, self._store.tenant.billing.workers)
 
     def _take(self, item: LotItem) -> None:
         try:

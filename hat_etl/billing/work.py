@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
 
-from hat_etl.errors import HatEtlError, OperatorError
+from hat_etl.errors import HatApiError, HatEtlError, OperatorError
+from hat_etl.hat_api.bodies import ItemT, Page
 
 WorkT = TypeVar("WorkT")
 
@@ -101,7 +100,30 @@ def each(items: Iterable[WorkT], work: Callable[[WorkT], None], workers: int) ->
             raise
 
 
-def peak_mib() -> float:
-    """The most memory that this process has held, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+def waiting(
+    listed: Callable[[int], Page[ItemT]], name: Callable[[ItemT], Hashable], report: StageReport, broken: str
+) -> Iterator[list[ItemT]]:
+    """What waits in HAT, the new items of a page at a time, each to be taken before the next are asked for.
+
+    What is taken leaves the list, so that the next items move up to the page that was read: it is read again until it
+    brings nothing new. ``broken`` tells what its unreadable items are; they are reported and hide no other.
+    """
+    page, seen = 1, set[Hashable]()
+    while True:
+        found = listed(page)
+        new = [item for item in found.items if name(item) not in seen]
+        seen.update(map(name, new))
+        if new:
+            yield new
+            continue
+        if found.broken:
+            report.problem(
+                HatApiError(
+                    f"HAT lists {found.broken} {broken} on page {page}.",
+                    "Have them mended in HAT; they cannot be taken as they are.",
+                    report.tenant,
+                )
+            )
+        if not found.has_next:
+            return
+        page += 1
