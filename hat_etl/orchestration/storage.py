@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.storage.base_storage import DagsterStorage
@@ -14,9 +13,6 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from hat_etl.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from sqlalchemy.engine import Engine
 
 URL_VARIABLE = "HAT_DAGSTER_URL"
 
@@ -36,7 +32,9 @@ class HatStorage(DagsterStorage, ConfigurableClass):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> DagsterStorage:
         if url := os.environ.get(URL_VARIABLE):
-            return _on_postgresql(psycopg2_url(url), inst_data)
+            from hat_etl.orchestration.postgresql import storage_on
+
+            return storage_on(psycopg2_url(url), inst_data)
         home = os.environ.get("DAGSTER_HOME")
         if not home:
             raise ConfigurationError(
@@ -44,39 +42,6 @@ class HatStorage(DagsterStorage, ConfigurableClass):
                 "Set DAGSTER_HOME to a folder that holds dagster.yaml.",
             )
         return DagsterSqliteStorage(str(Path(home) / "storage"), inst_data=inst_data)
-
-
-def _on_postgresql(url: str, inst_data: ConfigurableClassData | None) -> DagsterStorage:
-    """Dagster's storage with the connections of this process.
-
-    By itself, it opens a connection for every query and looks for its tables whenever it is opened, which is at every
-    tick of a sensor and costs more than the tick.
-    """
-    from dagster_postgres import DagsterPostgresStorage
-
-    storage = DagsterPostgresStorage(url, should_autocreate_tables=url not in _seen, inst_data=inst_data)
-    _seen.add(url)
-    parts: tuple[Any, ...] = (storage.run_storage, storage.event_log_storage, storage.schedule_storage)
-    for part in parts:
-        part._engine = connections(url)
-    return storage
-
-
-_seen: set[str] = set()
-"""Databases that this process knows to have Dagster's tables."""
-
-
-@cache
-def connections(url: str) -> Engine:
-    """The connections of this process. Each is tried before it is used: a database that was started again is no error.
-
-    Few are kept, for processes are many; Dagster uses one per thread, for a moment.
-    """
-    from sqlalchemy import create_engine
-
-    return create_engine(
-        url, isolation_level="AUTOCOMMIT", pool_pre_ping=True, pool_size=2, max_overflow=50, pool_recycle=300
-    )
 
 
 def psycopg2_url(url: str) -> str:

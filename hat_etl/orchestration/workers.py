@@ -19,7 +19,8 @@ from dagster._serdes import ConfigurableClassData
 from dagster_celery.launcher import CeleryRunLauncher
 
 from hat_etl.errors import ConfigurationError
-from hat_etl.orchestration.storage import URL_VARIABLE, connections, psycopg2_url
+from hat_etl.orchestration.postgresql import connections
+from hat_etl.orchestration.storage import URL_VARIABLE, psycopg2_url
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine

@@ -52,8 +52,12 @@ def test_denials_reach_hat_with_their_codes(world: World) -> None:
 
 
 def test_a_statement_is_asked_for_when_something_is_denied_and_once_for_one_decision(world: World) -> None:
+    """Two lots that left at once came to the operator in either order, and the other one was denied."""
     world.order(5)
-    denied, paid = world.add("000123"), world.add("000456")
+    denied = world.add("000123")
+    world.pull()
+    world.send()
+    paid = world.add("000456")
     world.loop(rounds=5)
     assert world.in_hat(denied).status == 6
     assert [cause["code"] for cause in world.in_hat(denied).causes] == ["1705"]

@@ -54,8 +54,19 @@ class Room:
             runs = self.instance.get_runs()
             return all(run.is_finished for run in runs) and [run.status for run in runs[:1]] == [SUCCESS]
 
-        self.daemon.wait_for(ended, "every run has ended, the last one well")
+        try:
+            self.daemon.wait_for(ended, "every run has ended, the last one well")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.story()}") from None
         return list(self.instance.get_runs())
+
+    def story(self) -> str:
+        """What Dagster has written of every run, for whoever reads why a test failed."""
+        lines = []
+        for run in self.instance.get_runs():
+            lines.append(f"{run.run_id} {run.status.value}")
+            lines += [f"  {entry.user_message[:500]}" for entry in self.instance.all_logs(run.run_id)]
+        return "\n".join(lines)
 
     # -- what is killed ----------------------------------------------------------------------------------------------
 

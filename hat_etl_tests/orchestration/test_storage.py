@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
 from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from sqlalchemy.exc import OperationalError
 
 from hat_etl.errors import ConfigurationError
 from hat_etl.orchestration.due import RUNS_PER_ERP
+from hat_etl.orchestration.postgresql import connections
 from hat_etl.orchestration.storage import psycopg2_url
+from hat_etl_tests.orchestration.daemon import queue
 from hat_etl_tests.servers import Server
+
+ENGINE_EVENT = dg.DagsterEventType.ENGINE_EVENT
+CUT = """
+CREATE SEQUENCE cuts;
+CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF nextval('cuts') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER cut BEFORE INSERT ON event_logs FOR EACH ROW EXECUTE FUNCTION cut();
+"""
+"""Ends the connection that writes the first event."""
+
+
+def sensor_state() -> InstigatorState:
+    location = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="hat_etl.definitions"), "hat_etl")
+    origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), "due_tenants")
+    return InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.DECLARED_IN_CODE)
 
 
 def reopened(instance: dg.DagsterInstance) -> dg.DagsterInstance:
@@ -66,6 +90,52 @@ def test_processes_keep_few_connections_and_a_server_that_was_started_again_is_n
             for pid in kept:
                 connection.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
         assert instance.get_dynamic_partitions("tenant") == ["acme"]
+
+
+def test_a_server_that_takes_no_connections_for_a_moment_is_waited_for(postgres: Server) -> None:
+    database = postgres.create_database("dagster")
+    engine = connections(psycopg2_url(postgres.url(database)))
+    with postgres.connect() as connection, ThreadPoolExecutor(1) as pool:
+        connection.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false".encode())
+        asking = pool.submit(lambda: engine.connect().close())
+        try:
+            assert not wait([asking], timeout=2).done, asking.exception()
+        finally:
+            connection.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true".encode())
+        asking.result()
+
+
+def test_an_address_that_leads_nowhere_is_told_at_once(postgres: Server) -> None:
+    with pytest.raises(OperationalError, match="does not exist"):
+        connections(psycopg2_url(postgres.url("nowhere"))).connect()
+
+
+def test_an_event_whose_writing_was_cut_off_is_written_again(
+    home: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = postgres.create_database("dagster")
+    monkeypatch.setenv("HAT_DAGSTER_URL", postgres.url(database))
+    with dg.DagsterInstance.get() as instance, postgres.connect(database) as connection:
+        run = queue(instance, "incremental_sync", {})
+        connection.execute(CUT)
+        instance.report_engine_event("canary", run)
+        assert connection.execute("SELECT last_value FROM cuts").fetchone() == (2,)
+        assert [entry.dagster_event_type for entry in instance.all_logs(run.run_id)][-1] is ENGINE_EVENT
+
+
+def test_a_sensor_that_is_known_by_halves_is_made_known(
+    home: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database went away between the two, and the daemon never looked at other sensors again."""
+    database = postgres.create_database("dagster")
+    monkeypatch.setenv("HAT_DAGSTER_URL", postgres.url(database))
+    with dg.DagsterInstance.get() as instance, postgres.connect(database) as connection:
+        state = sensor_state()
+        instance.add_instigator_state(state)
+        connection.execute("DELETE FROM instigators")
+        assert not instance.all_instigator_state()
+        instance.add_instigator_state(state)
+        assert instance.all_instigator_state() == [state]
 
 
 def test_one_run_at_a_time_is_let_in_for_a_tenant_and_few_for_an_erp(home: Path) -> None:
