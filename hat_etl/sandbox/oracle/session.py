@@ -340,8 +340,9 @@ class Session:
 
         threading.Thread(target=fetch, daemon=True).start()
         ready, _, _ = select.select([self._channel.fileno(), self._wake_read], [], [])
-        if self._wake_read not in ready:
-            rows.connection.cancel_safe()
+        while self._wake_read not in ready:
+            rows.connection.cancel_safe()  # does nothing where the server has not begun yet
+            ready, _, _ = select.select([self._wake_read], [], [], 0.1)
         os.read(self._wake_read, 1)
         if isinstance(outcome.exception(), psycopg.errors.QueryCanceled):
             self._channel.receive()  # the marker that interrupts, or the end of the connection
