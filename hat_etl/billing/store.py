@@ -19,7 +19,6 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
-from hat_etl.billing import tables
 from hat_etl.billing.states import State, before
 from hat_etl.errors import Busy, DataError
 from hat_etl.target.database import Connection, TenantDatabase, errors
@@ -82,11 +81,9 @@ class Store:
                 return
 
     def is_there(self) -> bool:
-        """Whether billing has ever begun. Raises TargetError when the database is another tenant's."""
+        """Whether hat_etl has ever been here. Raises TargetError when the database is another tenant's."""
         with self.connection() as connection:
-            if not self._database.check_identity(connection):
-                return False
-            return connection.execute("SELECT to_regclass(%s)", (f"hat_etl.{tables.LAST}",)).fetchone() != (None,)
+            return self._database.check_identity(connection)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -106,11 +103,7 @@ class Store:
                     self.tenant.name,
                 ) from None  # fmt: skip
             control.execute("RESET lock_timeout")
-            if not self.is_there():
-                self._database.prepare(control)
-                with control.transaction():
-                    for statement in tables.create():
-                        control.execute(statement.encode())
+            self._database.prepare(control)
             yield
 
     @contextmanager

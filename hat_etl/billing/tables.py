@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateIndex, CreateTable, SetTableComment
 
 from hat_etl.billing.states import State
 from hat_etl.target.schema import TECHNICAL_SCHEMA
 
-_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _MOMENT = sa.DateTime(timezone=True)
-_metadata = sa.MetaData(schema=TECHNICAL_SCHEMA)
+metadata = sa.MetaData(schema=TECHNICAL_SCHEMA)
 
 
 def _now(name: str) -> sa.Column[object]:
@@ -24,7 +22,7 @@ def _one_of(column: str, values: list[str]) -> sa.CheckConstraint:
 
 lots = sa.Table(
     "billing_lots",
-    _metadata,
+    metadata,
     sa.Column("lot", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     sa.Column("batch_number", sa.Text, nullable=False),
     sa.Column("provider", sa.Text, nullable=False),
@@ -60,7 +58,7 @@ lots = sa.Table(
 
 contents = sa.Table(
     "billing_contents",
-    _metadata,
+    metadata,
     sa.Column("lot", sa.BigInteger, sa.ForeignKey(lots.c.lot), primary_key=True),
     sa.Column("sha256", sa.Text, primary_key=True),
     sa.Column("content", sa.LargeBinary, nullable=False),
@@ -70,7 +68,7 @@ contents = sa.Table(
 
 history = sa.Table(
     "billing_history",
-    _metadata,
+    metadata,
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     sa.Column("lot", sa.BigInteger, sa.ForeignKey(lots.c.lot), nullable=False),
     _now("at"),
@@ -84,7 +82,7 @@ history = sa.Table(
 
 outbox = sa.Table(
     "billing_outbox",
-    _metadata,
+    metadata,
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     sa.Column("lot", sa.BigInteger, sa.ForeignKey(lots.c.lot), nullable=False),
     sa.Column("kind", sa.Text, _one_of("kind", ["deliver", "status", "delete"]), nullable=False),
@@ -103,7 +101,7 @@ outbox = sa.Table(
 
 missing = sa.Table(
     "billing_missing_files",
-    _metadata,
+    metadata,
     sa.Column("provider", sa.Text, primary_key=True),
     sa.Column("batch_number", sa.Text, primary_key=True),
     sa.Column("code", sa.Text, nullable=False),
@@ -116,7 +114,7 @@ missing = sa.Table(
 
 versions = sa.Table(
     "authorization_versions",
-    _metadata,
+    metadata,
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     sa.Column("id_on_health_insurer", sa.Text, nullable=False),
     sa.Column("sha256", sa.Text, nullable=False),
@@ -128,7 +126,7 @@ versions = sa.Table(
 
 authorizations = sa.Table(
     "authorizations",
-    _metadata,
+    metadata,
     sa.Column("id_on_health_insurer", sa.Text, primary_key=True),
     *(
         sa.Column(name, sa.Text)
@@ -146,22 +144,3 @@ authorizations = sa.Table(
     comment="The inbox of authorizations (senhas): each as HAT has given it last. document = all of it; changed_at ="
     " when this version came; marked_at = when HAT was told that it is imported.",
 )  # fmt: skip
-
-LAST = authorizations.name
-"""The table that is made last: where it is, all are."""
-
-
-def create() -> list[str]:
-    """Statements that make the tables where they are missing."""
-    statements = []
-    for table in _metadata.sorted_tables:
-        if table is not authorizations:
-            statements += _ddl(table)
-    return statements + _ddl(authorizations)
-
-
-def _ddl(table: sa.Table) -> list[str]:
-    parts: list[sa.schema.ExecutableDDLElement] = [CreateTable(table, if_not_exists=True)]
-    parts += [CreateIndex(index, if_not_exists=True) for index in table.indexes]
-    parts.append(SetTableComment(table))
-    return [str(part.compile(dialect=_DIALECT)).strip() for part in parts]

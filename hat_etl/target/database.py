@@ -11,7 +11,7 @@ import psycopg
 from psycopg import errors as pg
 
 from hat_etl.errors import Busy, HatEtlError, TargetError
-from hat_etl.target.schema import create_technical
+from hat_etl.target.technical import bring_up_to_date
 from hat_etl.tenants.address import SERVER_NETWORK, connection_string, refusal
 from hat_etl.tenants.config import Tenant
 
@@ -77,8 +77,8 @@ class TenantDatabase:
 
         ``command`` is what errors tell to start again.
 
-        Makes the technical schema where it is missing and writes or checks the identity row. Raises Busy when another
-        run holds the lock, TargetError when the database belongs to another tenant.
+        Makes or upgrades the technical schema and writes or checks the identity row. Raises Busy when another run
+        holds the lock, TargetError when the database belongs to another tenant or a later hat_etl.
         """
         with self.connect() as control, errors(self.tenant.name, command=command):
             # A killed holder's session may take a moment to notice.
@@ -99,15 +99,13 @@ class TenantDatabase:
             yield control
 
     def prepare(self, connection: Connection) -> None:
-        """Make the technical schema where it is missing, and write or check the identity row. Raises TargetError."""
+        """Make or upgrade the technical schema, and write or check the identity row. Raises TargetError."""
         with connection.transaction():
             # Two commands may be the first of a tenant at the same time.
             connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", PREPARATION)
-            with connection.pipeline():
-                for statement in create_technical():
-                    connection.execute(statement)
-                self._write_identity(connection)
             self.check_identity(connection)
+            bring_up_to_date(connection, self.tenant.name)
+            self._write_identity(connection)
 
     def end_session(self, connection: Connection, pid: int) -> bool:
         """End an earlier session of this tenant, whose connection is lost; whether it is gone.

@@ -366,13 +366,3 @@ api_calls = sa.Table(
     " HAT has it, the HAT tables here do not show it yet; settled = they do; dropped = HAT had not got it. code = the"
     " ERP's code of the action; contents = the row, until the call is settled.",
 )
-
-
-def create_technical() -> list[str]:
-    """Statements that make schema ``hat_etl`` and its tables where they are missing."""
-    statements = [f"CREATE SCHEMA IF NOT EXISTS {TECHNICAL_SCHEMA}"]
-    for table in technical.sorted_tables:
-        statements.append(_sql(CreateTable(table, if_not_exists=True)))
-        statements += [_sql(CreateIndex(index, if_not_exists=True)) for index in table.indexes]
-        statements.append(_sql(SetTableComment(table)))
-    return statements
