@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from hat_etl.billing import store as rows
+from hat_etl.billing.contents import OutOfReach
 from hat_etl.billing.operators.base import Absent, Letter, NoAnswer, NotSent, Operator, Rejected, Taken, Unclear
 from hat_etl.billing.operators.profile import operator_of
 from hat_etl.billing.push import enqueue_status
@@ -82,7 +83,7 @@ class _Provider:
             for lot in lots:
                 if self._breaker.is_open or not self._one(lot):
                     return
-        except DataError as error:
+        except (DataError, OutOfReach) as error:
             # What is wrong with one lot concerns its provider only.
             self._report.problem(error)
 
@@ -218,6 +219,7 @@ def letter_of(lot: Lot, content: bytes = b"", *, again: bool = False) -> Letter:
         protocol=lot.protocol,
         again=again,
         content=content,
+        sha256=lot.sha256,
     )
 
 

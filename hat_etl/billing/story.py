@@ -67,13 +67,16 @@ def stuck(store: Store) -> list[dict[str, Any]]:
 def story(tenant: Tenant, batch_number: str, provider: str | None = None) -> dict[str, Any]:
     """Everything that is known of one lot. Raises DataError when there is none."""
     with store_of(tenant) as store:
+        with store.connection() as connection:
+            if store.is_there():
+                store.prepare(connection)
         with store.transaction() as connection:
             lot = only(store, connection, batch_number, provider).lot
         (row,) = _ask(store, "SELECT * FROM hat_etl.billing_lots WHERE lot = %s", (lot,))
         contents = _ask(
             store,
-            "SELECT sha256, length(content) AS bytes, pulled_at FROM hat_etl.billing_contents WHERE lot = %s"
-            " ORDER BY pulled_at",
+            "SELECT sha256, coalesce(bytes, length(content)) AS bytes, pulled_at, place"
+            " FROM hat_etl.billing_contents WHERE lot = %s ORDER BY pulled_at",
             (lot,),
         )
         messages = _ask(

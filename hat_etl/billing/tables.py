@@ -63,9 +63,12 @@ contents = sa.Table(
     _metadata,
     sa.Column("lot", sa.BigInteger, sa.ForeignKey(lots.c.lot), primary_key=True),
     sa.Column("sha256", sa.Text, primary_key=True),
-    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("content", sa.LargeBinary),
     _now("pulled_at"),
-    comment="The bytes of each lot as HAT gave them, never changed; a lot has several when HAT's file was replaced.",
+    sa.Column("place", sa.Text),
+    sa.Column("bytes", sa.Integer),
+    comment="The bytes of each lot as HAT gave them, never changed; a lot has several when HAT's file was replaced."
+    " place = the object that holds them, where it is not content; bytes = their number.",
 )
 
 history = sa.Table(
@@ -151,13 +154,26 @@ LAST = authorizations.name
 """The table that is made last: where it is, all are."""
 
 
+ARE_CURRENT = (
+    "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('hat_etl.billing_contents')"
+    " AND attname = 'bytes')"
+)
+"""Asks whether the tables are there, as they are made now."""
+
+_LATER = (
+    "ALTER TABLE hat_etl.billing_contents ALTER COLUMN content DROP NOT NULL,"
+    " ADD COLUMN IF NOT EXISTS place TEXT, ADD COLUMN IF NOT EXISTS bytes INTEGER",
+)
+"""What tables of earlier versions lack."""
+
+
 def create() -> list[str]:
-    """Statements that make the tables where they are missing."""
+    """Statements that make the tables where they are missing, and bring earlier ones up to date."""
     statements = []
     for table in _metadata.sorted_tables:
         if table is not authorizations:
             statements += _ddl(table)
-    return statements + _ddl(authorizations)
+    return [*statements, *_ddl(authorizations), *_LATER]
 
 
 def _ddl(table: sa.Table) -> list[str]:
