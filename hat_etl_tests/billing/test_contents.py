@@ -140,6 +140,21 @@ def test_a_store_out_of_reach_keeps_no_lot_of_the_database_from_the_operator(wor
     assert world.at_operator() == {near: 1, far: 1}
 
 
+def test_a_lot_that_could_not_be_read_for_its_check_is_not_passed_by_a_later_one(world: World) -> None:
+    folder = keep_in_folder(world)
+    first, second = world.add(), world.add()
+    world.pull()
+    world.rows("UPDATE hat_etl.billing_lots SET state = 'pulled' RETURNING 1")
+    (file,) = folder.glob(f"{PROVIDER}_{first}_*")
+    kept = file.rename(folder / "kept")
+    assert world.pull().counts == {"validated": 1}
+    world.send()
+    assert world.states() == {first: "pulled", second: "validated"}
+    kept.rename(file)
+    world.loop()
+    assert list(world.at_operator()) == [first, second]
+
+
 def test_a_lot_whose_pull_is_killed_between_object_and_commit_is_pulled_once(world: World) -> None:
     folder = keep_in_folder(world)
     world.pull()
