@@ -52,7 +52,7 @@ class SourceError(HatEtlError):
 
 
 class TargetError(HatEtlError):
-    """The tenant database cannot be reached, refuses, is full, or belongs to another tenant."""
+    """The tenant database, or a store beside it, cannot be reached, refuses, is full, or belongs to another tenant."""
 
     exit_code = 5
     kind = "target"

@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from hat_etl.billing import store as rows
+from hat_etl.billing.contents import OutOfReach
 from hat_etl.billing.operators.base import Absent, Letter, NoAnswer, NotSent, Operator, Rejected, Taken, Unclear
 from hat_etl.billing.operators.profile import operator_of
 from hat_etl.billing.push import enqueue_status
@@ -50,9 +51,17 @@ def _doubt_interrupted(store: Store, report: StageReport) -> None:
         report.count("unknown")
 
 
+_UNCHECKED_BEFORE = (
+    "SELECT FROM hat_etl.billing_lots b WHERE b.provider = billing_lots.provider AND b.state = 'pulled'"
+    " AND b.hold IS NULL AND (coalesce(b.batch_date, ''), length(b.batch_number), b.batch_number)"
+    " < (coalesce(billing_lots.batch_date, ''), length(billing_lots.batch_number), billing_lots.batch_number)"
+)
+"""An earlier lot of the provider whose check could not be done, as when its bytes could not be read."""
+
+
 def _queue(store: Store) -> None:
     """Write the deliveries into the outbox."""
-    lots = store.lots("state = 'validated' AND hold IS NULL")
+    lots = store.lots(f"state = 'validated' AND hold IS NULL AND NOT EXISTS ({_UNCHECKED_BEFORE})")
     for start in range(0, len(lots), _QUEUED_AT_ONCE):
         with store.transaction() as connection:
             for lot in lots[start : start + _QUEUED_AT_ONCE]:
@@ -82,7 +91,7 @@ class _Provider:
             for lot in lots:
                 if self._breaker.is_open or not self._one(lot):
                     return
-        except DataError as error:
+        except (DataError, OutOfReach) as error:
             # What is wrong with one lot concerns its provider only.
             self._report.problem(error)
 
@@ -218,6 +227,7 @@ def letter_of(lot: Lot, content: bytes = b"", *, again: bool = False) -> Letter:
         protocol=lot.protocol,
         again=again,
         content=content,
+        sha256=lot.sha256,
     )
 
 

@@ -1,16 +1,25 @@
-"""The doctor's look at the billing loop: each Mastertoken, and the operator's services. Changes nothing."""
+"""The doctor's look at the billing loop: each Mastertoken, the store of the bytes, and the operator's services.
+
+Changes nothing; what it writes into the store it deletes again.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
 
+from hat_etl.billing.contents import Contents
+from hat_etl.billing.objects import Failed, ObjectStore
 from hat_etl.billing.operators.base import Letter, NoAnswer
 from hat_etl.billing.operators.profile import operator_of
 from hat_etl.errors import HatEtlError, OperatorError
 from hat_etl.hat_api.client import hat_api
 from hat_etl.sync.doctor import Check
+from hat_etl.tenants.billing import Folder
 from hat_etl.tenants.config import Tenant
+from hat_etl.tenants.location import LOCAL
 from hat_etl.tenants.secrets import SecretRef
 
 _PROBE = Letter(0, "0", "0", "0", None, None, None, "4.03.00", "0")
@@ -22,6 +31,8 @@ def examine(tenant: Tenant) -> list[Check]:
     checks: list[Check] = []
     if tenant.hat.api_url is not None:
         checks += _tokens(tenant)
+    if tenant.billing.store is not None:
+        checks.append(_store(tenant, tenant.billing.store))
     if tenant.billing.deliver is not None:
         checks.append(_operator(tenant))
     return checks
@@ -56,16 +67,44 @@ def _operator(tenant: Tenant) -> Check:
     try:
         with operator_of(tenant) as operator:
             answer = operator.status(_PROBE)
+        folder = tenant.billing.folder
+        if tenant.billing.deliver == "folder" and folder is not None:
+            _try_folder(tenant, folder)
     except HatEtlError as error:
         return Check(subject, "failed", error.cause, error.next_step, error.exit_code)
-    folder = tenant.billing.folder
-    if tenant.billing.deliver == "folder" and folder is not None and not os.access(folder.path, os.W_OK):
-        mend = f"Make {folder.path}, writable by the user who runs hat-etl."
-        return Check(
-            subject, "failed", "The folder is not there, or nobody may write into it.", mend, OperatorError.exit_code
-        )
     if isinstance(answer, NoAnswer) and answer.down:
         mend = "See that it is up and that the network lets this machine reach it."
         return Check(subject, "failed", f"Cannot be reached ({answer.why}).", mend, OperatorError.exit_code)
     told = answer.why if isinstance(answer, NoAnswer) else "answers"
     return Check(subject, "ok", f"{tenant.billing.deliver}: {told}")
+
+
+def _try_folder(tenant: Tenant, folder: Folder) -> None:
+    """Raises OperatorError where no lot can be put into the folder, as far as looking can tell."""
+    path = Path(urlsplit(folder.path).path)
+    if urlsplit(folder.path).scheme in LOCAL:
+        if not os.access(path, os.W_OK):
+            raise OperatorError(
+                "The folder is not there, or nobody may write into it.",
+                f"Make {path}, writable by the user who runs hat-etl.",
+                tenant.name,
+            )
+        return
+    try:
+        # An operator might take an object that is written to try it out.
+        ObjectStore(folder.path, folder.options, tenant.name).look()
+    except Failed as error:
+        raise OperatorError(
+            f"{folder.path} cannot be looked into: {error}.",
+            "See that the store is up, that the bucket is there, and that [billing.folder.options] are right.",
+            tenant.name,
+        ) from None
+
+
+def _store(tenant: Tenant, url: str) -> Check:
+    subject = "billing: store"
+    try:
+        Contents(tenant).probe(url)
+    except HatEtlError as error:
+        return Check(subject, "failed", error.cause, error.next_step, error.exit_code)
+    return Check(subject, "ok", f"{url}: a small object was written, read and deleted")

@@ -95,6 +95,7 @@ class _Pull:
                 batch_date=item.batch_date,
                 auth_type=item.auth_type,
                 content=content,
+                place=self._store.contents.put(item.health_provider_id, item.batch_number, content),
             )
             self._report.count("pulled")
             enqueue_status(self._store, connection, lot)
@@ -107,7 +108,8 @@ class _Pull:
         return known.lot
 
     def _stop(self, connection: Connection, known: Lot, content: bytes) -> None:
-        digest = rows.add_content(connection, known.lot, content)
+        place = self._store.contents.put(known.provider, known.batch_number, content)
+        digest = rows.add_content(connection, known.lot, content, place)
         detail = {"sha256": digest, "state": str(known.state)}
         rows.change(connection, known.lot, "other content", detail, hold=CONTENT_CHANGED)
         self._report.count("stopped")

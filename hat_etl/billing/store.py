@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
+from hat_etl.billing.contents import Contents
 from hat_etl.billing.states import State, before
 from hat_etl.errors import Busy, DataError
 from hat_etl.target.database import Connection, TenantDatabase, errors
@@ -70,6 +71,7 @@ class Store:
 
     def __init__(self, tenant: Tenant) -> None:
         self.tenant = tenant
+        self.contents = Contents(tenant)
         self._database = TenantDatabase(tenant)
         self._idle: SimpleQueue[Connection] = SimpleQueue()
 
@@ -146,25 +148,27 @@ class Store:
         return found[0] if found else None
 
     def content(self, connection: Connection, lot: Lot) -> bytes:
-        """The bytes in force. Raises DataError when they are not what was pulled."""
+        """The bytes in force. Raises DataError when they are not what was pulled, OutOfReach."""
         row = connection.execute(
-            "SELECT content FROM hat_etl.billing_contents WHERE lot = %s AND sha256 = %s", (lot.lot, lot.sha256)
+            "SELECT content, place FROM hat_etl.billing_contents WHERE lot = %s AND sha256 = %s", (lot.lot, lot.sha256)
         ).fetchone()
-        content = bytes(row[0]) if row else b""
-        if hashlib.sha256(content).hexdigest() != lot.sha256:
+        content, place = row or (b"", None)
+        if place is not None:
+            content = self.contents.get(place, lot.provider, lot.batch_number)
+        if hashlib.sha256(content or b"").hexdigest() != lot.sha256:
             raise DataError(
                 f"What is stored of lot {lot.batch_number} is not what was pulled: its SHA-256 differs.",
-                "Restore hat_etl.billing_contents from a backup; nothing of the lot is sent until then.",
+                f"Restore {place or 'hat_etl.billing_contents'} from a backup; nothing of the lot is sent until then.",
                 self.tenant.name,
             )
-        return content
+        return bytes(content)
 
 
 def add(
     connection: Connection, *, batch_number: str, provider: str, batch_date: str | None, auth_type: str | None,
-    content: bytes,
+    content: bytes, place: str | None = None,
 ) -> int:  # fmt: skip
-    """Write a new lot with its bytes; gives its number here."""
+    """Write a new lot with its bytes, or the ``place`` that holds them; gives its number here."""
     digest = hashlib.sha256(content).hexdigest()
     row = connection.execute(
         "INSERT INTO hat_etl.billing_lots (batch_number, provider, batch_date, auth_type, state, sha256)"
@@ -172,17 +176,18 @@ def add(
         (batch_number, provider, batch_date, auth_type, digest),
     ).fetchone()
     assert row is not None
-    add_content(connection, int(row[0]), content)
+    add_content(connection, int(row[0]), content, place)
     note(connection, int(row[0]), "pulled", {"sha256": digest, "bytes": len(content)}, to=State.PULLED)
     return int(row[0])
 
 
-def add_content(connection: Connection, lot: int, content: bytes) -> str:
-    """Keep bytes of a lot; gives their SHA-256."""
+def add_content(connection: Connection, lot: int, content: bytes, place: str | None = None) -> str:
+    """Keep bytes of a lot, or the ``place`` that holds them; gives their SHA-256."""
     digest = hashlib.sha256(content).hexdigest()
     connection.execute(
-        "INSERT INTO hat_etl.billing_contents (lot, sha256, content) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-        (lot, digest, content),
+        "INSERT INTO hat_etl.billing_contents (lot, sha256, content, place, bytes) VALUES (%s, %s, %s, %s, %s)"
+        " ON CONFLICT DO NOTHING",
+        (lot, digest, content if place is None else None, place, len(content)),
     )
     return digest
 

@@ -72,8 +72,8 @@ def story(tenant: Tenant, batch_number: str, provider: str | None = None) -> dic
         (row,) = _ask(store, "SELECT * FROM hat_etl.billing_lots WHERE lot = %s", (lot,))
         contents = _ask(
             store,
-            "SELECT sha256, length(content) AS bytes, pulled_at FROM hat_etl.billing_contents WHERE lot = %s"
-            " ORDER BY pulled_at",
+            "SELECT sha256, coalesce(bytes, length(content)) AS bytes, pulled_at, place"
+            " FROM hat_etl.billing_contents WHERE lot = %s ORDER BY pulled_at",
             (lot,),
         )
         messages = _ask(

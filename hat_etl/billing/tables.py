@@ -61,9 +61,12 @@ contents = sa.Table(
     metadata,
     sa.Column("lot", sa.BigInteger, sa.ForeignKey(lots.c.lot), primary_key=True),
     sa.Column("sha256", sa.Text, primary_key=True),
-    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("content", sa.LargeBinary),
     _now("pulled_at"),
-    comment="The bytes of each lot as HAT gave them, never changed; a lot has several when HAT's file was replaced.",
+    sa.Column("place", sa.Text),
+    sa.Column("bytes", sa.Integer),
+    comment="The bytes of each lot as HAT gave them, never changed; a lot has several when HAT's file was replaced."
+    " place = the object that holds them, where it is not content; bytes = their number.",
 )
 
 history = sa.Table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hat_etl.billing import store as rows
+from hat_etl.billing.contents import OutOfReach
 from hat_etl.billing.operators.base import cause
 from hat_etl.billing.push import enqueue_status
 from hat_etl.billing.states import State
@@ -30,7 +31,7 @@ def validate_pulled(store: Store, report: StageReport) -> None:
         try:
             with store.connection() as connection:
                 content = store.content(connection, lot)
-        except DataError as error:
+        except (DataError, OutOfReach) as error:
             report.problem(error)
             return
         _settle(store, lot, check(content, schemas=schemas, registry=registry, lot_only=True), report)

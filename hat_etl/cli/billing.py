@@ -223,10 +223,14 @@ def _print_story(found: dict[str, Any]) -> None:
     )
     for cause in lot["causes"]:
         click.echo(f"  {cause['code']} {cause['description']} {cause.get('detailedDescription', '')}")
+    places = [file.pop("place") for file in found["contents"]]
     for title, name in (("Files", "contents"), ("Messages", "messages"), ("History", "history")):
         rows = found[name]
         if rows:
             print_table(title, tuple(rows[0]), [tuple(map(_plain, row.values())) for row in rows])
+    for file, place in zip(found["contents"], places, strict=True):
+        if place is not None:
+            click.echo(f"The bytes of {file['sha256'][:12]} lie at {place}")
 
 
 def _plain(value: Any) -> str:

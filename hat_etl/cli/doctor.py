@@ -19,7 +19,10 @@ from hat_etl.tenants import store
 @click.option("--all", "show_all", is_flag=True, help="Show what is well, too, view by view.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def doctor(tenant: str, show_all: bool, as_json: bool) -> None:
-    """Test everything that a load of TENANT and its billing need, and say how to mend what fails. Changes nothing."""
+    """Test everything that a load of TENANT and its billing need, and say how to mend what fails.
+
+    Changes nothing; a small object that it writes to the store of billing is deleted again.
+    """
     from hat_etl.billing import doctor as billing
 
     loaded = store.load(tenant)

@@ -186,6 +186,9 @@ def target_failed(tenant: str, table: str | None, error: psycopg.Error, command:
         case pg.InsufficientPrivilege():
             cause = f"The login of the tenant database lacks a right ({_primary(error)})."
             step = f"Grant it; hat-etl doctor {tenant} lists what a load needs."
+        case pg.UndefinedTable() | pg.UndefinedColumn():
+            cause = f"The tenant database lacks what this version of hat_etl looks for ({_primary(error)})."
+            step = f"After an upgrade, the next load, sync or billing run makes it. Else run: hat-etl doctor {tenant}"
         case pg.LockNotAvailable() | pg.DeadlockDetected():
             cause = "Tables of the tenant database stay locked by other sessions."
             step = f"End the sessions that hold them, then go on with: {resume}"
@@ -202,5 +205,5 @@ def target_failed(tenant: str, table: str | None, error: psycopg.Error, command:
 
 
 def _primary(error: psycopg.Error) -> str:
-    # Names of objects only: PostgreSQL's message for a missing right never quotes data.
+    # Names of objects only: PostgreSQL's messages for missing rights and objects never quote data.
     return error.diag.message_primary or type(error).__name__

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StrictBool, StrictInt
 
+from hat_etl.tenants.location import Location, Options
 from hat_etl.tenants.secrets import SecretRef
 from hat_etl.tenants.section import Section, WebAddress, pattern
 
@@ -91,9 +92,11 @@ class Pls(Section):
 
 
 class Folder(Section):
-    """``[billing.folder]``: a folder from which the operator takes lots."""
+    """``[billing.folder]``: a folder, of a disk or of an object store, from which the operator takes lots."""
 
-    path: AbsolutePath
+    path: Location
+    options: Options = Field(default_factory=dict)
+    """Options of the object store's library."""
 
 
 class Billing(Section):
@@ -111,6 +114,10 @@ class Billing(Section):
     folder: Folder | None = None
     download_hosts: tuple[_FileHost, ...] = ("*.blob.core.windows.net",)
     """Hosts from which lots may be downloaded, by https."""
+    store: Location | None = None
+    """Where the bytes of lots are kept; without it, in the tenant database."""
+    store_options: Options = Field(default_factory=dict)
+    """Options of the library of ``store``. Lots that lie in a store are read with them also when ``store`` is gone."""
     max_lot_mib: Annotated[StrictInt, Field(ge=1, le=200)] = 16
     workers: Annotated[StrictInt, Field(ge=1, le=32)] = 4
     """Lots in work at a time; those of one provider are delivered one after the other."""

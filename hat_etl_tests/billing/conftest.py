@@ -25,6 +25,8 @@ from hat_etl.tenants.config import Tenant
 from hat_etl.tiss.schemas import Schemas
 from hat_etl_tests.servers import Server
 
+from .s3 import KEY, S3, SECRET, serving_s3
+
 REGISTRY, PROVIDER = "412345", "000123"
 TOKEN = "c0ffee" * 8
 
@@ -179,3 +181,12 @@ def world(postgres: Server, schemas: Schemas, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("HAT_ETL_TENANTS", str(tmp_path))
     with new_world("acme", postgres, schemas, tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    """A server that speaks S3, with a bucket ``lots``."""
+    monkeypatch.setenv("S3_KEY", KEY)
+    monkeypatch.setenv("S3_SECRET", SECRET)
+    with serving_s3() as server:
+        yield server

@@ -21,6 +21,16 @@ def test_the_tenant_file_that_it_shows_is_one(tmp_path: Path, monkeypatch: pytes
     assert store.load("acme").billing.deliver == "soap"
 
 
+def test_the_object_stores_that_it_shows_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
+    taken = []
+    for shown in re.findall(r"```text\n(.*?)```", TEXT, re.DOTALL):
+        (tmp_path / "acme.toml").write_text(f'{_HEAD}[hat]\nurl = "env:B"\n{shown}', encoding="utf-8")
+        billing = store.load("acme").billing
+        taken += [billing.store, billing.folder and billing.folder.path]
+    assert taken == ["s3://acme-lots/hat", None, None, "s3://acme-inbox/lots"]
+
+
 def test_every_key_of_the_sections_is_told_and_no_other() -> None:
     known = {
         key

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hat_etl.billing import store as rows
-from hat_etl.billing import tables
 from hat_etl.billing.states import MEANINGS, OPEN, TRANSITIONS, UNSENT, State, before, state_of, status_in_hat
 from hat_etl.errors import DataError
+from hat_etl.target.technical import bring_up_to_date
 from hat_etl_tests.servers import Server
 
 
@@ -46,9 +46,8 @@ def test_every_status_has_a_state_and_shows_in_hat_as_one_that_hat_knows(status:
 @pytest.fixture(scope="module")
 def connection(postgres: Server) -> Any:
     with postgres.connect(postgres.create_database("states")) as made:
-        made.execute("CREATE SCHEMA hat_etl")
-        for statement in tables.create():
-            made.execute(statement.encode())
+        with made.transaction():
+            bring_up_to_date(made, "acme")
         yield made
 
 

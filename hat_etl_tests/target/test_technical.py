@@ -71,11 +71,17 @@ def connection(postgres: Server) -> Connection:
 
 
 @pytest.fixture
-def with_a_second(tmp_path: Path) -> Path:
-    """The migrations, and one more that nobody has seen yet."""
-    shutil.copytree(MIGRATIONS, tmp_path / "migrations", ignore=shutil.ignore_patterns("v000[2-9]*"))
-    (tmp_path / "migrations" / "versions" / "v0002_second.py").write_text(SECOND.format(more="SELECT 1"))
-    return tmp_path / "migrations"
+def first(tmp_path: Path) -> Path:
+    """The first migration alone."""
+    return shutil.copytree(MIGRATIONS, tmp_path / "first", ignore=shutil.ignore_patterns("v000[2-9]*"))
+
+
+@pytest.fixture
+def with_a_second(first: Path, tmp_path: Path) -> Path:
+    """The first migration, and one more that nobody has seen yet."""
+    migrations = shutil.copytree(first, tmp_path / "migrations")
+    (migrations / "versions" / "v0002_second.py").write_text(SECOND.format(more="SELECT 1"))
+    return migrations
 
 
 def upgrade(connection: Connection, migrations: Path = MIGRATIONS) -> None:
@@ -96,11 +102,9 @@ def test_the_latest_version_is_that_of_alembic_and_there_is_one_way_to_it() -> N
 
 
 def test_a_database_takes_the_steps_that_it_has_not_seen_and_keeps_its_rows(
-    connection: Connection, with_a_second: Path
+    connection: Connection, first: Path, with_a_second: Path
 ) -> None:
-    first_only = with_a_second.parent / "first"
-    shutil.copytree(with_a_second, first_only, ignore=shutil.ignore_patterns("v0002*"))
-    upgrade(connection, first_only)
+    upgrade(connection, first)
     connection.execute("INSERT INTO hat_etl.identity (tenant, ans_registry) VALUES ('acme', '412345')")
     assert version(connection) == "0001"
     for _ in range(2):
@@ -118,8 +122,8 @@ def test_a_step_that_fails_leaves_nothing_behind(connection: Connection, with_a_
     assert connection.execute("SELECT to_regnamespace('hat_etl')").fetchone() == (None,)
 
 
-def test_tables_that_were_made_before_there_were_versions_are_kept(connection: Connection) -> None:
-    upgrade(connection)
+def test_tables_that_were_made_before_there_were_versions_are_kept(connection: Connection, first: Path) -> None:
+    upgrade(connection, first)
     connection.execute("INSERT INTO hat_etl.identity (tenant, ans_registry) VALUES ('acme', '412345')")
     connection.execute("DROP TABLE hat_etl.schema_version")
     upgrade(connection)

@@ -30,6 +30,8 @@ class Letter:
     """Whether it was sent before, so that being refused as a double means that it had arrived."""
     content: bytes = field(default=b"", repr=False)
     """The file as HAT gave it; empty where only the status is asked for."""
+    sha256: str = ""
+    """Of the file, in hexadecimal."""
 
 
 @dataclass(frozen=True)

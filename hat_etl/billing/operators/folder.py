@@ -1,11 +1,14 @@
-"""A folder from which the operator takes lots. A file appears there whole or not at all, and is never changed."""
+"""A folder, of a disk or of an object store, from which the operator takes lots.
+
+A file appears there whole or not at all. A lot has one name there, whatever becomes of its delivery.
+"""
 
 from __future__ import annotations
 
-import os
+import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
+from hat_etl.billing.objects import Failed, Gone, ObjectStore, Refused, safe_name
 from hat_etl.billing.operators.base import (
     Absent,
     Denials,
@@ -24,31 +27,36 @@ class FolderOperator:
 
     statements_at_once = 0
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: ObjectStore) -> None:
         self._folder = folder
 
     def close(self) -> None:
         pass
 
     def deliver(self, letter: Letter) -> Taken | Rejected | NotSent | Unclear:
-        place = self._place(letter)
-        draft = place.with_suffix(".part")
+        name = _name(letter)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with draft.open("wb") as stream:
-                stream.write(letter.content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            draft.replace(place)
-            _sync(self._folder)
-        except OSError as error:
-            return NotSent(error.strerror or type(error).__name__)
+            # One that cannot be reached is found out before anything may have arrived.
+            self._folder.holds(name)
+        except Refused:
+            pass  # Some let us write, but not look.
+        except Failed as error:
+            return NotSent(error.why)
+        try:
+            self._folder.write(name, letter.content)
+        except Failed as error:
+            return NotSent(error.why) if error.harmless else Unclear(error.why)
         return Taken(None)
 
     def find(self, letter: Letter) -> Taken | Rejected | Absent | NoAnswer:
-        if self._place(letter).exists():
-            return Taken(None)
-        return NoAnswer("the file is not in the folder: never written, or taken by the operator already")
+        try:
+            found = self._folder.read(_name(letter))
+        except Gone:
+            return NoAnswer("the file is not in the folder: never written, or taken by the operator already")
+        except Failed as error:
+            return NoAnswer(error.why, down=not isinstance(error, Refused))
+        # An earlier file of the lot: this one would have taken its place.
+        return Taken(None) if hashlib.sha256(found).hexdigest() == letter.sha256 else Absent()
 
     def status(self, letter: Letter) -> Standing | Absent | NoAnswer:
         return NoAnswer("a folder tells no status")
@@ -56,17 +64,6 @@ class FolderOperator:
     def statement(self, letters: Sequence[Letter]) -> dict[int, Denials] | NoAnswer:
         return {}
 
-    def _place(self, letter: Letter) -> Path:
-        # Numbers of HAT and of providers are not to be trusted with paths.
-        safe = "".join(
-            c if c.isalnum() else "_" for c in f"{letter.provider}_{letter.lot_number}_{letter.batch_number}"
-        )
-        return self._folder / f"{safe}.xml"
 
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _name(letter: Letter) -> str:
+    return f"{safe_name(letter.provider, letter.lot_number, letter.batch_number)}.xml"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from hat_etl.billing.objects import ObjectStore
 from hat_etl.billing.operators.base import (
     Absent,
     Denials,
@@ -108,7 +109,8 @@ def _delivering(tenant: Tenant) -> Operator:
         case "folder":
             if tenant.billing.folder is None:
                 raise _missing(tenant, "billing.folder")
-            return FolderOperator(tenant.billing.folder.path)
+            folder = tenant.billing.folder
+            return FolderOperator(ObjectStore(folder.path, folder.options, tenant.name))
         case None:
             raise _missing(tenant, "billing.deliver")
 
