@@ -23,11 +23,14 @@ class _Quiet(WSGIRequestHandler):
 
 
 class S3:
-    """The server. ``losing``: what is put is confirmed and not kept; ``muffled``: it is kept, and the answer lost."""
+    """The server. ``losing``: what is put is confirmed and not kept; ``muffled``: it is kept, and the answer lost.
+
+    ``spoiling``: what is read are other bytes.
+    """
 
     def __init__(self) -> None:
         self._app: Any = DomainDispatcherApplication(create_backend_app)
-        self.losing = self.muffled = False
+        self.losing = self.muffled = self.spoiling = False
         self.url = ""
         self.calls: list[str] = []
 
@@ -41,6 +44,9 @@ class S3:
             list(self._app(environ, lambda *arguments: None))
             start("409 Conflict", [("Content-Length", "0")])
             return [b""]
+        if method == "GET" and self.spoiling:
+            start("200 OK", [("Content-Length", "6")])
+            return [b"spoilt"]
         answer: Iterable[bytes] = self._app(environ, start)
         return answer
 

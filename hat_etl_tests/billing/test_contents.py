@@ -71,14 +71,11 @@ def test_what_s3_loses_or_cannot_be_reached_stays_in_hats_list(world: World, s3:
     assert world.states() == {number: "validated"}
 
 
-def test_what_reads_back_otherwise_is_not_taken(world: World) -> None:
-    folder = keep_in_folder(world)
+def test_what_reads_back_otherwise_is_not_taken(world: World, s3: S3) -> None:
+    keep_in_s3(world, s3)
     number = world.add()
-    folder.mkdir()
-    digest = hashlib.sha256(bytes_of(number)).hexdigest()
-    # The name leads to where all that is written reads back as nothing.
-    (folder / f"{PROVIDER}_{number}_{digest}.xml").mkdir()
-    with pytest.raises(OutOfReach):
+    s3.spoiling = True
+    with pytest.raises(OutOfReach, match="reads back otherwise"):
         world.pull()
     assert (world.states(), world.in_hat(number).tracking) == ({}, 0)
 
@@ -231,7 +228,7 @@ def test_secrets_of_a_store_are_references_and_show_nowhere(
         "s3:lots",
         "s3://",
         "s3://u:p@lots",
-        "simplecache::s3://lots",
+        "filecache://x::s3://lots",
         "file://lots",
         "nope://lots",
     ],
