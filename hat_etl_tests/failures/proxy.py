@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias
 Direction: TypeAlias = Literal["to_server", "from_server"]
 
 CHUNK = 8192
-DEADLINE = 60.0
+DEADLINE = 180.0
 _SO_ATTACH_FILTER = 26
 
 

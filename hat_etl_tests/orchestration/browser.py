@@ -15,7 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-DEADLINE = 120
+DEADLINE = 300
 MISSING = "no browser here; to install one on Debian: apt-get install chromium chromium-driver"
 
 

@@ -23,7 +23,9 @@ from hat_etl.orchestration.assets import asset_key
 from hat_etl.sandbox import command
 from hat_etl.sandbox.server import HAT, LOADER, PLS, PROTHEUS, Sandbox
 from hat_etl.source import view_live
+from hat_etl.sync.load import LoadRequest, load
 from hat_etl.tenants import store
+from hat_etl_tests.servers import place
 
 ROOT = Path(__file__).parents[2]
 BENEFICIARIES = 300
@@ -98,7 +100,7 @@ def failure(result: dg.ExecuteInProcessResult) -> tuple[str, dict[str, Any]]:
 def new_demo() -> Iterator[Demo]:
     """A sandbox that nobody else changes."""
     # A short path: that of the server's socket may have about 100 characters.
-    with tempfile.TemporaryDirectory(prefix="dg") as name:
+    with tempfile.TemporaryDirectory(prefix="dg", dir=place()) as name:
         folder, tenants = Path(name), Path(name) / "tenants"
         sandbox, _ = command.up(folder, beneficiaries=BENEFICIARIES, tenants=tenants)
         try:
@@ -116,14 +118,26 @@ def demo() -> Iterator[Demo]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def loaded_demo(demo: Demo) -> Demo:
+    """HAT has been loaded since this module began, without Dagster."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(store.FOLDER_VARIABLE, str(demo.tenants))
+        load(store.load("demo"), LoadRequest(restart=True))
+    return demo
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return new_home(tmp_path / "dagster", monkeypatch)
+
+
+def new_home(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     """A DAGSTER_HOME of its own with the repository's settings, and SQLite."""
-    folder = tmp_path / "dagster"
     folder.mkdir()
     shutil.copy(ROOT / "dagster.yaml", folder)
-    monkeypatch.setenv("DAGSTER_HOME", str(folder))
-    monkeypatch.delenv("HAT_DAGSTER_URL", raising=False)
+    patch.setenv("DAGSTER_HOME", str(folder))
+    patch.delenv("HAT_DAGSTER_URL", raising=False)
     return folder
 
 

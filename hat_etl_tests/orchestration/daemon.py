@@ -22,7 +22,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from hat_etl.definitions import defs
 from hat_etl_tests.orchestration.conftest import ROOT
 
-DEADLINE = 180.0
+DEADLINE = 300.0
 MODULE = "hat_etl.definitions"
 
 

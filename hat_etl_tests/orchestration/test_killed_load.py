@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from dagster import DagsterRunStatus
 
-from hat_etl.sandbox.server import HAT, LOADER
+from hat_etl.sandbox.server import LOADER
 from hat_etl.sync.load import LoadRequest, load
 from hat_etl.tenants import store
 from hat_etl_tests.failures.proxy import Proxy
@@ -27,24 +27,25 @@ MOMENTS = {
 """What the load says to HAT in each phase."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def demo() -> Iterator[Demo]:
-    with new_demo() as made:
+    """Its HAT database is empty, and stays so: tenants get copies of it."""
+    with new_demo() as made, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(store.FOLDER_VARIABLE, str(made.tenants))
         yield made
 
 
-@pytest.fixture
-def undisturbed(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> Rows:
-    """What a load that nobody disturbs leaves in HAT; that of ``demo`` itself is empty."""
-    monkeypatch.setenv(store.FOLDER_VARIABLE, str(demo.tenants))
+@pytest.fixture(scope="module")
+def undisturbed(demo: Demo) -> Rows:
+    """What a load that nobody disturbs leaves in HAT."""
     add_tenant(demo, "undisturbed")
     load(store.load("undisturbed"), LoadRequest())
     return rows(demo, "undisturbed")
 
 
-def staged(demo: Demo) -> int:
+def staged(demo: Demo, tenant: str) -> int:
     """How many ranges of the unfinished load are in HAT."""
-    with psycopg.connect(demo.sandbox.url(HAT, LOADER)) as hat:
+    with psycopg.connect(demo.sandbox.url(tenant, LOADER)) as hat:
         return int(hat.execute("SELECT count(*) FROM hat_etl.checkpoints").fetchall()[0][0])
 
 
@@ -55,24 +56,25 @@ def staged(demo: Demo) -> int:
 def test_a_killed_load_goes_on_by_itself_and_ends_as_an_undisturbed_one(
     moment: str, kill: Callable[[Room], None], demo: Demo, undisturbed: Rows, home: Path
 ) -> None:
-    proxy = Proxy(demo.sandbox.socket)
-    (demo.sandbox.folder / "hat.url").write_text(proxy.url(HAT, LOADER), encoding="utf-8")
+    tenant, proxy = moment, Proxy(demo.sandbox.socket)
+    add_tenant(demo, tenant)
+    (demo.tenants / f"{tenant}-hat.url").write_text(proxy.url(tenant, LOADER), encoding="utf-8")
     gate = proxy.hold_at(MOMENTS[moment])
     with opened_room(home) as room:
-        room.instance.add_dynamic_partitions("tenant", ["demo"])
-        killed = launch(room.instance, "initial_load", "demo")
+        room.instance.add_dynamic_partitions("tenant", [tenant])
+        killed = launch(room.instance, "initial_load", tenant)
         room.await_run()
         gate.await_closed()
-        assert staged(demo) > 0
-        assert rows(demo, HAT) == {}
+        assert staged(demo, tenant) > 0
+        assert rows(demo, tenant) == {}
         kill(room)
         proxy.cut()
         last, first = room.await_end()
         assert (first.run_id, first.status) == (killed, DagsterRunStatus.FAILURE)
         assert last.parent_run_id == killed
         assert "checking what is staged" in said(room.instance, last)
-    assert rows(demo, HAT) == undisturbed
-    with psycopg.connect(demo.sandbox.url(HAT, LOADER)) as hat:
+    assert rows(demo, tenant) == undisturbed
+    with psycopg.connect(demo.sandbox.url(tenant, LOADER)) as hat:
         assert hat.execute("SELECT mode, state FROM hat_etl.runs").fetchall() == [("load", "succeeded")]
     proxy.close()
 

@@ -87,7 +87,7 @@ def test_the_check_turns_red_without_a_run_and_green_by_one(
     assert door.launch(mode="restart").success
     assert status() == ("SUCCEEDED", True)
     try:
-        file.write_text(f'{before}\n[schedule]\nincremental = "* * * * *"\n[alerts]\nlate_minutes = 1\n')
+        file.write_text(f'{before}\n[schedule]\nincremental = "* * * * *"\n[alerts]\nlate_minutes = 60\n')
         monkeypatch.setattr(lateness, "_look_through_runs", lambda *_: None)  # as after a day
         lateness.tenant_files.cache_clear()
         for times in (1, 2):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -51,10 +52,7 @@ def test_a_run_goes_on_as_long_as_its_process(instance: dg.DagsterInstance, proc
     run = run_in(instance, process.pid)
     assert health(instance, run) == WorkerStatus.RUNNING
     process.kill()
-    process.stdin.close()  # type: ignore[union-attr]
-    deadline = time.monotonic() + 30
-    while health(instance, run) == WorkerStatus.RUNNING and time.monotonic() < deadline:
-        pass
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert health(instance, run) == WorkerStatus.NOT_FOUND, "dead, though its parent has not taken notice yet"
     process.wait()
     assert health(instance, run) == WorkerStatus.NOT_FOUND

@@ -19,7 +19,7 @@ from hat_etl.tenants import store
 from hat_etl_tests.orchestration.conftest import ROOT
 from hat_etl_tests.servers import Server
 
-DEADLINE = 120.0
+DEADLINE = 300.0
 TENANTS = ("alfa", "beta", "gama")
 MOMENTS = ("TICK_CREATED", "RUN_IDS_RESERVED", "RUN_CREATED", "RUN_LAUNCHED")
 

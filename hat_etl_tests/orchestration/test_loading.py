@@ -27,12 +27,11 @@ def test_every_table_is_materialized_with_the_rows_that_hat_holds(door: Door, de
     assert "Now: swapping." in said
 
 
-def test_a_subset_loads_its_tables_only(door: Door, demo: Demo) -> None:
-    door.launch(mode="restart")
+def test_a_subset_loads_its_tables_only(door: Door, loaded_demo: Demo) -> None:
     result = door.launch("persons", "families")
     told = materialized(result)
     assert list(told) == ["persons", "families"]
-    assert told["persons"]["dagster/row_count"] == demo.count("persons")
+    assert told["persons"]["dagster/row_count"] == loaded_demo.count("persons")
 
 
 def test_a_kept_last_good_version_counts_as_a_row(door: Door, demo: Demo) -> None:
@@ -47,10 +46,9 @@ def test_a_kept_last_good_version_counts_as_a_row(door: Door, demo: Demo) -> Non
     assert demo.count("persons") == before
 
 
-def test_children_that_lose_their_parent_are_observed(door: Door, demo: Demo) -> None:
-    door.launch(mode="restart")
-    before = demo.count("beneficiary_coverage_groups")
-    demo.change_erp(
+def test_children_that_lose_their_parent_are_observed(door: Door, loaded_demo: Demo) -> None:
+    before = loaded_demo.count("beneficiary_coverage_groups")
+    loaded_demo.change_erp(
         "DELETE FROM bg7010 WHERE (bg7_codint, bg7_codgru) ="
         " (SELECT bfe_codint, bfe_codgru FROM bfe010 WHERE d_e_l_e_t_ = ' ' ORDER BY r_e_c_n_o_ LIMIT 1)"
     )
@@ -64,8 +62,8 @@ def test_children_that_lose_their_parent_are_observed(door: Door, demo: Demo) ->
     child = observed["beneficiary_coverage_groups"]
     told = {name: value.value for name, value in child.metadata.items()}
     assert child.partition == "demo"
-    assert told["held"] == before - demo.count("beneficiary_coverage_groups")
-    assert 0 < demo.count("beneficiary_coverage_groups") < before
+    assert told["held"] == before - loaded_demo.count("beneficiary_coverage_groups")
+    assert 0 < loaded_demo.count("beneficiary_coverage_groups") < before
 
 
 def test_a_load_that_needs_a_decision_says_so_and_takes_it(door: Door, demo: Demo) -> None:

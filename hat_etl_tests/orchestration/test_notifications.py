@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster import DagsterRunStatus
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hat_etl.definitions import defs
 from hat_etl.orchestration import notifications
-from hat_etl.orchestration.notifications import Failure, fingerprint, repetitions, send, tell_failures
+from hat_etl.orchestration.notifications import (
+    CAUSE_TAG,
+    Failure,
+    fingerprint,
+    judge_failure,
+    repetitions,
+    send,
+    tell_failures,
+)
 from hat_etl_tests.orchestration.conftest import Door
 from hat_etl_tests.orchestration.test_runs import sync_of
 
@@ -44,6 +54,38 @@ def test_repetitions_are_told_ever_more_rarely(door: Door, received: list[dict[s
     ]  # fmt: skip
 
 
+def ended(
+    door: Door, status: DagsterRunStatus, tenant: str = "acme", job: str = "incremental_sync", **tags: str
+) -> dg.DagsterRun:
+    return door.instance.create_run_for_job(
+        defs.resolve_job_def(job), tags={"dagster/partition": tenant, **tags}, status=status
+    )
+
+
+def times(door: Door, tenant: str = "acme", job: str = "incremental_sync") -> int:
+    """How often in a row the same cause has come, when another run of this tenant and job fails."""
+    return judge_failure(door.instance, ended(door, DagsterRunStatus.FAILURE, tenant, job), "ERP is down").repeated
+
+
+def test_failures_are_counted_for_each_tenant_and_job(door: Door) -> None:
+    assert times(door) == 1
+    assert times(door, tenant="other") == 1
+    assert times(door, job="reconcile") == 1
+    assert times(door) == times(door, tenant="other") == times(door, job="reconcile") == 2
+
+
+def test_a_success_begins_the_count_anew_even_one_with_the_tags_of_a_failure_and_a_cancelled_run_does_not(
+    door: Door,
+) -> None:
+    assert times(door) == 1
+    ended(door, DagsterRunStatus.CANCELED)
+    assert times(door) == 2
+    ended(door, DagsterRunStatus.SUCCESS)
+    assert times(door) == 1
+    ended(door, DagsterRunStatus.SUCCESS, **{CAUSE_TAG: fingerprint("ERP is down")})  # it was launched again
+    assert times(door) == 1
+
+
 @given(st.integers(1, 10_000))
 def test_what_is_told_is_told_again_before_it_has_come_twice_as_often(count: int) -> None:
     told = [n for n in range(1, count + 1) if Failure("acme", "sync", "r", "cause", n).is_told]
@@ -71,6 +113,14 @@ def test_a_target_that_refuses_is_noticed_and_none_is_no_failure(monkeypatch: py
     assert not send("title", "body")
     monkeypatch.delenv(notifications.TARGETS_VARIABLE)
     assert send("title", "body")
+
+
+def test_a_target_that_nobody_understands_is_noticed_and_the_others_are_told(
+    received: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(notifications.TARGETS_VARIABLE, f"{os.environ[notifications.TARGETS_VARIABLE]} what://is.this/")
+    assert not send("title", "body")
+    assert [message["title"] for message in received] == ["title"]
 
 
 def test_the_sensor_runs_without_being_switched_on() -> None:

@@ -111,10 +111,8 @@ def test_what_a_person_launches_outside_the_windows_is_refused_and_does_not_go_o
 
 @pytest.mark.parametrize("looks", [0, 3], ids=["closed", "caught"])
 def test_a_scheduled_sync_whose_window_is_closed_is_no_failure_and_is_made_up_for(
-    looks: int, door: Door, demo: Demo, closing: Closing
+    looks: int, door: Door, loaded_demo: Demo, closing: Closing
 ) -> None:
-    closing(10**6)
-    assert door.launch(mode="restart").success
     closing(looks)
     skipped = sync(door, BY_SCHEDULE)
     assert skipped.success
@@ -131,13 +129,11 @@ def test_a_scheduled_sync_whose_window_is_closed_is_no_failure_and_is_made_up_fo
 
 
 def test_nothing_goes_on_while_the_window_is_closed_or_the_tenant_is_paused(
-    door: Door, demo: Demo, closing: Closing
+    door: Door, loaded_demo: Demo, closing: Closing
 ) -> None:
-    closing(10**6)
-    assert door.launch(mode="restart").success
     closing(0)
     assert sync(door, BY_SCHEDULE).success
-    file = demo.tenants / "demo.toml"
+    file = loaded_demo.tenants / "demo.toml"
     text = file.read_text(encoding="utf-8")
     for closed in (True, False):
         changed = _closed_now(text) if closed else f"{text}\n[schedule]\npaused = true\n"
@@ -145,9 +141,9 @@ def test_nothing_goes_on_while_the_window_is_closed_or_the_tenant_is_paused(
         assert take_up(door) == []
 
 
-def test_nothing_goes_on_beside_a_run_of_its_tenant_nor_after_a_week(door: Door, demo: Demo, closing: Closing) -> None:
-    closing(10**6)
-    assert door.launch(mode="restart").success
+def test_nothing_goes_on_beside_a_run_of_its_tenant_nor_after_a_week(
+    door: Door, loaded_demo: Demo, closing: Closing
+) -> None:
     closing(0)
     assert sync(door, BY_SCHEDULE).success
     closing(10**6)

@@ -22,11 +22,11 @@ from hat_etl_tests.servers import Server
 SUCCESS = DagsterRunStatus.SUCCESS
 
 
-@pytest.fixture
-def demo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Demo]:
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Demo]:
     """It is loaded."""
-    with new_demo() as made:
-        monkeypatch.setenv(store.FOLDER_VARIABLE, str(made.tenants))
+    with new_demo() as made, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(store.FOLDER_VARIABLE, str(made.tenants))
         load(store.load("demo"), LoadRequest())
         yield made
 

@@ -67,14 +67,15 @@ def demo() -> Iterator[Demo]:
 
 
 @pytest.fixture
-def loaded(door: Door, demo: Demo) -> Door:
-    assert door.launch(mode="restart").success
+def loaded(door: Door, loaded_demo: Demo) -> Door:
+    """HAT shows the ERP, whatever earlier tests have left."""
+    assert sync(door, accept=True).success
     return door
 
 
 def test_a_sync_tells_of_the_tables_that_changed_and_of_no_other(loaded: Door, demo: Demo) -> None:
-    assert sync(loaded).success
     demo.change_erp(RENAME.format("A", 3))
+    before = time.time()
     result = sync(loaded)
     assert result.success
     found = told(loaded, result)
@@ -83,7 +84,7 @@ def test_a_sync_tells_of_the_tables_that_changed_and_of_no_other(loaded: Door, d
         "updated": 3, "loaded": 0, "deleted": 0, "strategy": "window",
     }  # fmt: skip
     assert found["tenant"]["updated"] == 3
-    assert 0 < time.time() - found["tenant"]["watermark"] < 120
+    assert before < found["tenant"]["watermark"] < time.time()
     assert set(told(loaded, sync(loaded))) == {"tenant"}
     assert "Now: merging." in said(loaded, result)
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from hat_etl.entities import ENTITIES
 from hat_etl.sync.load import LoadRequest, load
 from hat_etl.tenants import store
-from hat_etl_tests.orchestration.conftest import Demo
+from hat_etl_tests.orchestration.conftest import Demo, new_home
 from hat_etl_tests.orchestration.webserver import Ui, opened
 
 LOCATION = {"repositoryLocationName": "hat_etl", "repositoryName": "__repository__"}
 
 
-@pytest.fixture
-def ui(demo: Demo, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ui]:
-    monkeypatch.setenv(store.FOLDER_VARIABLE, str(demo.tenants))
-    with opened() as made:
-        yield made
+@pytest.fixture(scope="module")
+def ui(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+    with pytest.MonkeyPatch.context() as patch:
+        new_home(tmp_path_factory.mktemp("ui") / "dagster", patch)
+        patch.setenv(store.FOLDER_VARIABLE, str(demo.tenants))
+        with opened() as made:
+            yield made
 
 
 def test_a_person_finds_the_tenant_and_loads_it(ui: Ui, demo: Demo) -> None:

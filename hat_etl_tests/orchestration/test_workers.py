@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -86,14 +86,16 @@ def demo() -> Iterator[Demo]:
 
 
 @pytest.fixture
-def database(home: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dagster's."""
-    monkeypatch.setenv("HAT_DAGSTER_URL", postgres.url(postgres.create_database("workers")))
+def database(home: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of Dagster's."""
+    name = postgres.create_database("workers")
+    monkeypatch.setenv("HAT_DAGSTER_URL", postgres.url(name))
+    return name
 
 
 @pytest.fixture
 def instance(
-    demo: Demo, home: Path, database: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    demo: Demo, home: Path, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dg.DagsterInstance]:
     """Dagster with a broker."""
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(demo.tenants))
@@ -122,9 +124,12 @@ def test_two_workers_run_two_tenants_at_once_and_when_one_is_killed_the_other_ta
     demo: Demo, instance: dg.DagsterInstance, home: Path
 ) -> None:
     before = rows(demo, "one")
-    with Daemon(home / "daemon.log") as daemon, Worker("a", home) as a, Worker("b", home) as b:
+    with Daemon(home / "daemon.log") as daemon, Worker("a", home) as a, ExitStack() as stack:
         with nobody_reads_persons(demo):
             first, second = launch(instance, "incremental_sync", "one"), launch(instance, "incremental_sync", "two")
+            daemon.wait_for(lambda: len(run_processes(instance)) == 1, "the worker is busy with one of them")
+            # The worker that comes later finds the other run waiting: whoever is busy has not taken it in.
+            b = stack.enter_context(Worker("b", home))
             daemon.wait_for(lambda: set(run_processes(instance)) == {first, second}, "both runs go on")
             processes = run_processes(instance)
             assert {process.ppid() for process in processes.values()} == {a.pid, b.pid}
@@ -149,12 +154,18 @@ def test_a_run_on_a_worker_ends_when_a_person_asks_for_it(demo: Demo, instance: 
     assert not instance.run_launcher.terminate(run)
 
 
-def test_a_run_is_held_by_one_process_and_only_while_that_is_there(database: None) -> None:
+def test_a_run_is_held_by_one_process_and_only_while_that_is_there(database: str, postgres: Server) -> None:
+    def taken() -> int:
+        with postgres.connect(database) as connection:
+            query = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database"
+            mine = "WHERE locktype = 'advisory' AND datname = current_database()"
+            return int(connection.execute(f"{query} {mine}".encode()).fetchall()[0][0])
+
     with held("run 1") as is_ours:
         assert is_ours
         assert is_held("run 1")
-        assert is_held("run 1"), "looking takes nothing"
         assert not is_held("run 2")
+        assert taken() == 1, "looking takes nothing"
         with held("run 1") as is_ours_too:
             assert not is_ours_too
         assert is_held("run 1")

@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from hat_etl_tests.orchestration.conftest import ROOT
 
-DEADLINE = 120.0
+DEADLINE = 300.0
 
 
 @dataclass
