@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -97,10 +98,16 @@ def database(home: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch) -> s
 def instance(
     demo: Demo, home: Path, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dg.DagsterInstance]:
-    """Dagster with a broker."""
+    """Dagster with a broker.
+
+    At any port: a worker that an earlier run of the tests had left at the usual one took a run away.
+    """
     monkeypatch.setenv(store.FOLDER_VARIABLE, str(demo.tenants))
     hurry(home)
-    with ValkeyServer(data_dir=tmp_path / "broker") as broker:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with ValkeyServer(port, data_dir=tmp_path / "broker") as broker:
         monkeypatch.setenv("HAT_ETL_BROKER", f"{broker.connection_url}/0")
         with dg.DagsterInstance.get() as opened:
             opened.add_dynamic_partitions("tenant", ["one", "two"])
