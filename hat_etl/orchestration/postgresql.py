@@ -21,8 +21,11 @@ from sqlalchemy import Dialect, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import OperationalError
 
-PATIENCE = 60.0
-"""Seconds for which a server that takes no connections is waited for: a restart, or another one that takes over."""
+PATIENCE = 10.0
+"""Seconds for which a server that takes no connections is waited for: a restart, or another one that takes over.
+
+Dagster tries six times before it gives up, so that it is a minute in all.
+"""
 _PAUSE = 0.5
 _HOPELESS = ("authentication failed", "does not exist", "no password supplied", "could not translate host name")
 """What is said where waiting does not help. Other servers' languages wait in vain, and then tell the same."""
