@@ -14,6 +14,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from sqlalchemy.exc import OperationalError
 
 from hat_etl.errors import ConfigurationError
+from hat_etl.orchestration import postgresql
 from hat_etl.orchestration.due import RUNS_PER_ERP
 from hat_etl.orchestration.postgresql import connections
 from hat_etl.orchestration.storage import psycopg2_url
@@ -38,6 +39,14 @@ def sensor_state() -> InstigatorState:
     return InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.DECLARED_IN_CODE)
 
 
+@pytest.fixture
+def database(home: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of the one in which Dagster keeps its runs."""
+    name = postgres.create_database("dagster")
+    monkeypatch.setenv("HAT_DAGSTER_URL", postgres.url(name))
+    return name
+
+
 def reopened(instance: dg.DagsterInstance) -> dg.DagsterInstance:
     """As the process of a run opens it."""
     return dg.DagsterInstance.from_ref(instance.get_ref())
@@ -51,11 +60,7 @@ def test_without_an_address_runs_are_kept_in_files(home: Path) -> None:
     assert list((home / "storage").rglob("*.db"))
 
 
-def test_with_an_address_runs_are_kept_in_postgresql(
-    home: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    database = postgres.create_database("dagster")
-    monkeypatch.setenv("HAT_DAGSTER_URL", postgres.url(database))
+def test_with_an_address_runs_are_kept_in_postgresql(home: Path, postgres: Server, database: str) -> None:
     with dg.DagsterInstance.get() as instance:
         instance.add_dynamic_partitions("tenant", ["acme"])
         with reopened(instance) as again:
@@ -67,10 +72,8 @@ def test_with_an_address_runs_are_kept_in_postgresql(
 
 
 def test_processes_keep_few_connections_and_a_server_that_was_started_again_is_no_error(
-    home: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
+    home: Path, postgres: Server, database: str
 ) -> None:
-    database = postgres.create_database("dagster")
-    monkeypatch.setenv("HAT_DAGSTER_URL", postgres.url(database))
 
     def backends() -> list[int]:
         with postgres.connect() as connection:
@@ -105,16 +108,17 @@ def test_a_server_that_takes_no_connections_for_a_moment_is_waited_for(postgres:
         asking.result()
 
 
-def test_an_address_that_leads_nowhere_is_told_at_once(postgres: Server) -> None:
-    with pytest.raises(OperationalError, match="does not exist"):
-        connections(psycopg2_url(postgres.url("nowhere"))).connect()
+def test_an_address_that_leads_nowhere_is_not_waited_for(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgresql, "PATIENCE", 120.0)
+    engine = connections(psycopg2_url(postgres.url("nowhere")))
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(engine.connect)
+        assert wait([asking], timeout=60).done
+        assert isinstance(error := asking.exception(), OperationalError)
+        assert "does not exist" in str(error)
 
 
-def test_an_event_whose_writing_was_cut_off_is_written_again(
-    home: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    database = postgres.create_database("dagster")
-    monkeypatch.setenv("HAT_DAGSTER_URL", postgres.url(database))
+def test_an_event_whose_writing_was_cut_off_is_written_again(home: Path, postgres: Server, database: str) -> None:
     with dg.DagsterInstance.get() as instance, postgres.connect(database) as connection:
         run = queue(instance, "incremental_sync", {})
         connection.execute(CUT)
@@ -123,12 +127,8 @@ def test_an_event_whose_writing_was_cut_off_is_written_again(
         assert [entry.dagster_event_type for entry in instance.all_logs(run.run_id)][-1] is ENGINE_EVENT
 
 
-def test_a_sensor_that_is_known_by_halves_is_made_known(
-    home: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sensor_that_is_known_by_halves_is_made_known(home: Path, postgres: Server, database: str) -> None:
     """The database went away between the two, and the daemon never looked at other sensors again."""
-    database = postgres.create_database("dagster")
-    monkeypatch.setenv("HAT_DAGSTER_URL", postgres.url(database))
     with dg.DagsterInstance.get() as instance, postgres.connect(database) as connection:
         state = sensor_state()
         instance.add_instigator_state(state)
