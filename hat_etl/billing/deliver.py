@@ -23,7 +23,6 @@ from hat_etl.target.database import Connection
 from hat_etl.tenants.config import Tenant
 
 _LONGEST_PAUSE = 3600.0
-_QUEUED_AT_ONCE = 500
 
 
 def send(tenant: Tenant) -> StageReport:
@@ -52,19 +51,16 @@ def _doubt_interrupted(store: Store, report: StageReport) -> None:
 
 
 _UNCHECKED_BEFORE = (
-    "SELECT FROM hat_etl.billing_lots b WHERE b.provider = billing_lots.provider AND b.state = 'pulled'"
-    " AND b.hold IS NULL AND (coalesce(b.batch_date, ''), length(b.batch_number), b.batch_number)"
-    " < (coalesce(billing_lots.batch_date, ''), length(billing_lots.batch_number), billing_lots.batch_number)"
+    f"SELECT FROM hat_etl.billing_lots b WHERE {rows.EARLIER} AND b.state = 'pulled' AND b.hold IS NULL"
 )
 """An earlier lot of the provider whose check could not be done, as when its bytes could not be read."""
 
 
 def _queue(store: Store) -> None:
     """Write the deliveries into the outbox."""
-    lots = store.lots(f"state = 'validated' AND hold IS NULL AND NOT EXISTS ({_UNCHECKED_BEFORE})")
-    for start in range(0, len(lots), _QUEUED_AT_ONCE):
+    for lots in store.portions(f"state = 'validated' AND hold IS NULL AND NOT EXISTS ({_UNCHECKED_BEFORE})"):
         with store.transaction() as connection:
-            for lot in lots[start : start + _QUEUED_AT_ONCE]:
+            for lot in lots:
                 rows.move(connection, lot.lot, State.QUEUED, "queued")
                 rows.enqueue(connection, lot.lot, "deliver", {"sha256": lot.sha256})
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from itertools import groupby
+from itertools import groupby, islice
+from operator import attrgetter
 from threading import Lock
 from typing import Any
 
@@ -20,6 +21,8 @@ from hat_etl.target.database import Connection
 from hat_etl.tenants.config import Tenant
 
 _DAY = 86_400.0
+_SENDER = ("provider", "origin_code", "version")
+"""What lots have in common that one question may name."""
 
 
 def poll(tenant: Tenant, *, everything: bool = False) -> StageReport:
@@ -40,12 +43,8 @@ class _Poll:
     def all(self, *, everything: bool) -> None:
         states = [str(state) for state in WITH_OPERATOR]
         due = "" if everything else " AND next_poll <= now()"
-        with self._store.connection() as connection:
-            found = connection.execute(
-                f"SELECT lot FROM hat_etl.billing_lots WHERE state = ANY (%s){due} ORDER BY next_poll".encode(),
-                (states,),
-            ).fetchall()
-        each((int(row[0]) for row in found), self._status, self._store.tenant.billing.workers)
+        numbers = self._store.numbers(f"state = ANY (%s){due}", (states,), order="next_poll")
+        each(numbers, self._status, self._store.tenant.billing.workers)
         if self._operator.statements_at_once:
             each(self._groups(), self._statement, self._store.tenant.billing.workers)
         if self._breaker.is_open:
@@ -107,10 +106,10 @@ class _Poll:
     def _groups(self) -> Iterator[list[Lot]]:
         """Lots without a statement, by who asks and in which version, as many as one question may name."""
         at_once = self._operator.statements_at_once
-        lots = self._store.lots("lot = ANY (%s)", (self._unstated,)) if self._unstated else []
-        for _, of_sender in groupby(sorted(lots, key=_sender), key=_sender):
-            group = list(of_sender)
-            yield from (group[start : start + at_once] for start in range(0, len(group), at_once))
+        lots = self._store.lots("lot = ANY (%s)", (self._unstated,), order=", ".join(_SENDER))
+        for _, of_sender in groupby(lots, key=attrgetter(*_SENDER)):
+            while group := list(islice(of_sender, at_once)):
+                yield group
 
     def _statement(self, lots: list[Lot]) -> None:
         if self._breaker.is_open:
@@ -137,10 +136,6 @@ class _Poll:
             )  # fmt: skip
             enqueue_status(self._store, connection, lot.lot)
         self._report.count("statements")
-
-
-def _sender(lot: Lot) -> tuple[str, str, str]:
-    return (lot.provider, lot.origin_code or "", lot.version or "")
 
 
 def _denials_after(lot: Lot, answer: Standing) -> dict[str, Any]:

@@ -62,8 +62,17 @@ _COLUMNS = ", ".join(Lot.__dataclass_fields__)
 LOCKING = " FOR NO KEY UPDATE"
 """Locks a lot against changes; whoever writes a line of its history need not wait for that."""
 
-ORDER = "provider, batch_date NULLS FIRST, length(batch_number), batch_number"
+_PLACE = ("coalesce({0}.batch_date, '')", "length({0}.batch_number)", "{0}.batch_number")
+ORDER = ", ".join(("provider", *_PLACE)).format("billing_lots")
 """The order in which a provider has sent its lots."""
+
+EARLIER = "b.provider = billing_lots.provider AND ({}) < ({})".format(
+    ", ".join(_PLACE).format("b"), ", ".join(_PLACE).format("billing_lots")
+)
+"""Whether the provider has sent lot ``b`` before."""
+
+_PORTION = 500
+"""Lots in memory at a time: a tenant may have many thousands in one state."""
 
 
 class Store:
@@ -129,10 +138,27 @@ class Store:
         with self.connection() as connection, connection.transaction():
             yield connection
 
-    def lots(self, where: str, values: tuple[Any, ...] = (), order: str = ORDER) -> list[Lot]:
-        """The lots for which ``where`` holds."""
+    def numbers(self, where: str, values: tuple[Any, ...] = (), order: str = ORDER) -> list[int]:
+        """The numbers here of the lots for which ``where`` holds."""
         with self.connection() as connection:
-            return self._lots(connection, f"WHERE {where} ORDER BY {order}", values)
+            found = connection.execute(
+                f"SELECT lot FROM hat_etl.billing_lots WHERE {where} ORDER BY {order}".encode(), values
+            )
+            return [int(row[0]) for row in found]
+
+    def portions(self, where: str, values: tuple[Any, ...] = (), order: str = ORDER) -> Iterator[list[Lot]]:
+        """The lots for which ``where`` holds, some at a time, each portion as it is when it is asked for."""
+        numbers = self.numbers(where, values, order)
+        for start in range(0, len(numbers), _PORTION):
+            with self.connection() as connection:
+                rest = f"WHERE lot = ANY (%s) AND {where} ORDER BY {order}"
+                lots = self._lots(connection, rest, (numbers[start : start + _PORTION], *values))
+            yield lots
+
+    def lots(self, where: str, values: tuple[Any, ...] = (), order: str = ORDER) -> Iterator[Lot]:
+        """The lots for which ``where`` holds, read in portions."""
+        for portion in self.portions(where, values, order):
+            yield from portion
 
     def _lots(self, connection: Connection, rest: str, values: tuple[Any, ...]) -> list[Lot]:
         with connection.cursor(row_factory=class_row(Lot)) as cursor:

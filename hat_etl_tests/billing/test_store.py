@@ -1,0 +1,60 @@
+"""The lots in the tenant database, as the stages read them."""
+
+from __future__ import annotations
+
+from hat_etl.billing import store as rows
+from hat_etl.billing.states import State
+from hat_etl.billing.store import store_of
+
+from .conftest import World
+
+# Numbers of a provider as HAT gives them: of any length, some with the day that they came, some without.
+_LOTS = (
+    "INSERT INTO hat_etl.billing_lots (batch_number, provider, batch_date, state, sha256)"
+    " SELECT (i * 7919 %% %(lots)s)::text, '00000' || i %% 2, CASE WHEN i %% 3 > 0 THEN '2026-01-0' || i %% 3 END,"
+    " 'pulled', '' FROM generate_series(1, %(lots)s) i"
+)
+
+
+def _filled(world: World, lots: int) -> None:
+    with store_of(world.tenant) as store, store.stage("pull"), store.transaction() as connection:
+        connection.execute(_LOTS, {"lots": lots})
+
+
+def test_lots_that_are_read_in_portions_come_once_and_in_order(world: World) -> None:
+    _filled(world, 1_234)
+    wanted = world.rows(
+        "SELECT lot FROM hat_etl.billing_lots"
+        " ORDER BY provider, batch_date NULLS FIRST, length(batch_number), batch_number"
+    )
+    with store_of(world.tenant) as store:
+        portions = list(store.portions("state = %s", ("pulled",)))
+    assert [lot.lot for portion in portions for lot in portion] == [lot for (lot,) in wanted]
+    assert max(map(len, portions)) < 1_234
+
+
+def test_a_lot_that_is_gone_from_its_state_meanwhile_is_in_no_later_portion(world: World) -> None:
+    _filled(world, 1_234)
+    with store_of(world.tenant) as store:
+        portions = store.portions("state = 'pulled'")
+        first = next(portions)
+        last = store.numbers("state = 'pulled'")[-1]
+        with store.transaction() as connection:
+            rows.move(connection, last, State.REFUSED, "refused")
+        rest = [lot.lot for portion in portions for lot in portion]
+    assert len(first) + len(rest) == 1_233
+    assert last not in rest
+
+
+def test_what_came_earlier_agrees_with_the_order_of_a_providers_lots(world: World) -> None:
+    """The order once stood in two places, which could have come to differ."""
+    _filled(world, 300)
+    with store_of(world.tenant) as store:
+        ordered = store.numbers("provider = '000001'")
+    for place, lot in enumerate(ordered):
+        ((earlier,),) = world.rows(
+            f"SELECT count(*) FROM hat_etl.billing_lots, hat_etl.billing_lots b"
+            f" WHERE billing_lots.lot = %s AND {rows.EARLIER}",
+            (lot,),
+        )
+        assert earlier == place
