@@ -405,7 +405,7 @@ class _Sync:
         control, schema = self.control, self.database.schema
         present = frozenset(swap.existing(control, schema))
         repaired = frozenset(self.request.recnos or ())
-        merger = Merger(control, schema, self.run, present, repaired, sink, arrived=arrived)
+        merger = Merger(control, schema, self.run, present, arrived=arrived, repaired=repaired, sink=sink)
         changed: dict[str, Merged] = {}
         for entity in ENTITIES:
             if entity.table not in present:
