@@ -50,9 +50,7 @@ def _doubt_interrupted(store: Store, report: StageReport) -> None:
         report.count("unknown")
 
 
-_UNCHECKED_BEFORE = (
-    f"SELECT FROM hat_etl.billing_lots b WHERE {rows.EARLIER} AND b.state = 'pulled' AND b.hold IS NULL"
-)
+_UNCHECKED_BEFORE = f"SELECT FROM hat_etl.billing_lots b WHERE {rows.EARLIER} AND b.state = 'pulled' AND b.hold IS NULL"
 """An earlier lot of the provider whose check could not be done, as when its bytes could not be read."""
 
 

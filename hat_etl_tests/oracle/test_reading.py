@@ -14,10 +14,12 @@ import pytest
 
 from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Entity
+from hat_etl.sandbox.oracle.server import OracleServer
 from hat_etl.sandbox.server import READER
 from hat_etl.source.erp import open_source
+from hat_etl.source.oracle_session import OracleSession
 from hat_etl.source.reader import Range, Snapshot, Source, ViewShape
-from hat_etl.tenants import store
+from hat_etl.tenants import oracle_address, store
 from hat_etl_tests.failures.ground import Ground, Server
 from hat_etl_tests.oracle.conftest import address, started
 
@@ -61,6 +63,17 @@ def rows(batches: Iterable[pa.RecordBatch]) -> list[Row]:
     return sorted(
         ({name: _plain(value) for name, value in row.items()} for row in found), key=lambda row: row["source_recno"]
     )
+
+
+def test_packets_are_as_large_as_the_server_grants_unless_the_address_says_otherwise(
+    oracle: OracleServer, ground: Ground
+) -> None:
+    """With packets of 8 KiB a load of a million rows waited for the interpreter some twenty thousand times more."""
+    for options, size in (("", 65_535), ("?sdu=16384", 16_384)):
+        found = oracle_address.parse(address(oracle, READER) + options)
+        assert found is not None
+        with closing(OracleSession(found, ground.name)) as session:
+            assert session.connection.sdu == size
 
 
 def _plain(value: Any) -> Any:
