@@ -126,6 +126,7 @@ class LazyGroup(HatEtlGroup):
         "undo": ("hat_etl.cli.undo", "undo"),
         "tiss": ("hat_etl.cli.tiss", "tiss"),
         "billing": ("hat_etl.cli.billing", "billing"),
+        "oracle": ("hat_etl.cli.oracle", "oracle"),
         "sandbox": ("hat_etl.cli.sandbox", "sandbox"),
         "demo": ("hat_etl.cli.demo", "demo"),
     }

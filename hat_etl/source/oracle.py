@@ -32,6 +32,7 @@ from hat_etl.source.reader import (
 from hat_etl.source.view_check import LiveColumn
 from hat_etl.tenants import oracle_address
 from hat_etl.tenants.config import Tenant
+from hat_etl.tenants.oracle_address import OracleAddress
 
 T = TypeVar("T")
 
@@ -41,7 +42,7 @@ SAMPLE_ROWS = 10_000
 LONGEST_TEXT = 4_000
 """Characters of a VARCHAR2 whose view sets no limit of its own."""
 
-_SCN_QUERIES = (
+SCN_QUERIES = (
     ("SELECT DBMS_FLASHBACK.GET_SYSTEM_CHANGE_NUMBER FROM DUAL", timedelta()),
     ("SELECT CURRENT_SCN FROM V$DATABASE", timedelta()),
     # Known to everybody, and right to some seconds only: never later than asked for, but earlier.
@@ -61,12 +62,15 @@ _TYPES = {
 
 
 class OracleSource:
-    """A PLS on Oracle, as one tenant's file describes it; ``command`` is what errors tell to start again."""
+    """A PLS on Oracle, as one tenant's file describes it; ``command`` is what errors tell to start again.
 
-    def __init__(self, tenant: Tenant, command: str = "load") -> None:
+    ``address`` stands in for the one that the file refers to.
+    """
+
+    def __init__(self, tenant: Tenant, command: str = "load", address: OracleAddress | None = None) -> None:
         self._tenant = tenant
         self._again = refusals.command_again(tenant.name, command)
-        self._address = oracle_address.address(tenant.name, "erp.url", tenant.erp.url)
+        self._address = address or oracle_address.address(tenant.name, "erp.url", tenant.erp.url)
         self._control: OracleSession | None = None
         self._probed: tuple[int, timedelta] | None = None
         self._refused: list[str] = []
@@ -296,7 +300,7 @@ def _utc(session: OracleSession) -> datetime:
 
 def _scn(session: OracleSession) -> tuple[int, timedelta] | None:
     """The SCN of now, and how far behind now it may be; None when the login has no way to it."""
-    for query, behind in _SCN_QUERIES:
+    for query, behind in SCN_QUERIES:
         found = _if_allowed(lambda query=query: session.row(query))  # type: ignore[misc]
         if found is not None:
             return int(found[0]), behind

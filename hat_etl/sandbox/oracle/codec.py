@@ -50,6 +50,13 @@ class Reader:
         self._place += count
         return piece
 
+    def rest(self) -> bytes:
+        return self.take(len(self._data) - self._place)
+
+    @property
+    def is_at_end(self) -> bool:
+        return self._place == len(self._data)
+
     def byte(self) -> int:
         return self.take(1)[0]
 

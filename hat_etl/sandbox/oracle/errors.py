@@ -16,6 +16,7 @@ _TEXTS = {
     1031: "insufficient privileges",
     1403: "no data found",
     1466: "unable to read data - table definition has changed",
+    1476: "divisor is equal to zero",
     1555: 'snapshot too old: rollback segment number 9 with name "_SYSSMU9_1$" too small',
     1722: "invalid number",
     3113: "end-of-file on communication channel",

@@ -9,7 +9,9 @@ from enum import IntEnum
 
 from hat_etl.sandbox.oracle.profiles import Profile
 
-_SHORT_HEADER, _DATA_FLAGS = 8, 2
+HEADER = 8
+"""Bytes of what stands before every packet's body."""
+_DATA_FLAGS = 2
 _LONGEST_PIECE = 65_535
 _LARGEST_TDU = 2 << 20
 _SENT_AT_ONCE = 1 << 18
@@ -65,15 +67,15 @@ class Channel:
 
     def greet(self) -> str:
         """The connect descriptor that the client asks with."""
-        kind, body = self._packet()
+        kind, body = self.packet()
         if kind != PacketType.CONNECT:
             raise Closed
         length, start = struct.unpack(">HH", body[16:20])
         if len(body) >= 54:
             self._piece = struct.unpack(">I", body[50:54])[0] or self._piece
-        text = body[start - _SHORT_HEADER : start - _SHORT_HEADER + length]
+        text = body[start - HEADER : start - HEADER + length]
         if len(text) < length:  # a long one follows in a packet of its own
-            _, rest = self._packet()
+            _, rest = self.packet()
             text = rest[_DATA_FLAGS:]
         return text.decode(errors="replace")
 
@@ -93,11 +95,19 @@ class Channel:
         self._send(PacketType.ACCEPT, body)
         self._accepted = True
 
+    def repeat(self, packets: bytes) -> None:
+        """Send what another server has sent, packets and all."""
+        self._client.sendall(packets)
+
+    def accepted(self) -> None:
+        """Go on as if ``accept`` had been called."""
+        self._accepted = True
+
     # -- talking -----------------------------------------------------------------------------------------------------
 
     def receive(self) -> bytes:
         """The next piece of a message. Raises Interrupted for a marker."""
-        kind, body = self._packet()
+        kind, body = self.packet()
         if kind == PacketType.MARKER:
             raise Interrupted
         if kind != PacketType.DATA or struct.unpack(">H", body[:_DATA_FLAGS])[0] & _END_OF_FILE:
@@ -109,12 +119,12 @@ class Channel:
         marked = ends_response and self._profile.ends_responses
         if marked:
             message += _END_MESSAGE
-        room = self._piece - _SHORT_HEADER - _DATA_FLAGS
+        room = self._piece - HEADER - _DATA_FLAGS
         waiting = bytearray()
         for start in range(0, len(message), room):
             piece = message[start : start + room]
             flags = _END_OF_RESPONSE if marked and start + room >= len(message) else 0
-            length = len(piece) + _SHORT_HEADER + _DATA_FLAGS
+            length = len(piece) + HEADER + _DATA_FLAGS
             waiting += struct.pack(">IBBHH", length, PacketType.DATA, 0, 0, flags) + piece
             if len(waiting) > _SENT_AT_ONCE:
                 self._client.sendall(waiting)
@@ -123,7 +133,7 @@ class Channel:
 
     def cut_off(self, message: bytes) -> None:
         """Send the beginning of an answer and hang up: the last packet promises more than comes."""
-        length = len(message) + _SHORT_HEADER + _DATA_FLAGS + 1_000
+        length = len(message) + HEADER + _DATA_FLAGS + 1_000
         self._client.sendall(struct.pack(">IBBHH", length, PacketType.DATA, 0, 0, 0) + message)
 
     def hang(self) -> None:
@@ -143,7 +153,7 @@ class Channel:
         """After a marker: both sides forget what was under way."""
         self._mark(Marker.BREAK)
         while True:
-            kind, body = self._packet()
+            kind, body = self.packet()
             if kind == PacketType.MARKER and body[2] == Marker.RESET:
                 break
         self._mark(Marker.RESET)
@@ -152,15 +162,16 @@ class Channel:
         self._send(PacketType.MARKER, bytes((1, 0, marker)))
 
     def _send(self, kind: PacketType, body: bytes) -> None:
-        length = len(body) + _SHORT_HEADER
+        length = len(body) + HEADER
         head = struct.pack(">I", length) if self._accepted else struct.pack(">HH", length, 0)
         self._client.sendall(head + struct.pack(">BBH", kind, 0, 0) + body)
 
-    def _packet(self) -> tuple[int, bytes]:
-        self._wait_for(_SHORT_HEADER)
+    def packet(self) -> tuple[int, bytes]:
+        """Type and body of the next packet, whatever it is."""
+        self._wait_for(HEADER)
         (length,) = struct.unpack_from(">I" if self._accepted else ">H", self._received)
         self._wait_for(length)
-        kind, body = self._received[4], bytes(self._received[_SHORT_HEADER:length])
+        kind, body = self._received[4], bytes(self._received[HEADER:length])
         del self._received[:length]
         return kind, body
 

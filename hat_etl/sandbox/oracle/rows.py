@@ -38,6 +38,8 @@ def told(error: psycopg.Error) -> OracleError:
             return OracleError(904, '"COLUMN"')
         case errors.QueryCanceled():
             return OracleError(1013)
+        case errors.DivisionByZero():
+            return OracleError(1476)
         case errors.DataError():
             return OracleError(1722)
         case psycopg.OperationalError():

@@ -1,32 +1,26 @@
-"""The server: it listens on loopback and serves each client in a thread of its own."""
+"""The server: a database of PostgreSQL that speaks as one of Oracle."""
 
 from __future__ import annotations
 
-import logging
-import socket
-import struct
-import threading
 from collections.abc import Mapping
-from contextlib import suppress
 
 import psycopg
 
 from hat_etl.sandbox.oracle import dictionary
-from hat_etl.sandbox.oracle.faults import Faults, Reset
+from hat_etl.sandbox.oracle.faults import Faults
 from hat_etl.sandbox.oracle.kept import Results
+from hat_etl.sandbox.oracle.listener import Listener
 from hat_etl.sandbox.oracle.logon import Account
 from hat_etl.sandbox.oracle.moments import Moments
 from hat_etl.sandbox.oracle.packets import Channel
 from hat_etl.sandbox.oracle.profiles import PROFILES
 from hat_etl.sandbox.oracle.session import Session
-from hat_etl.sandbox.oracle.translation import DICTIONARY
+from hat_etl.sandbox.oracle.translation import COMMANDS, DICTIONARY
 
 SERVICE = "PLSPDB"
-WE8MSWIN1252 = 178
-"""Number of the character set in which Protheus keeps its texts."""
 
 
-class OracleServer:
+class OracleServer(Listener):
     """An Oracle database to the eye of a client; the data are those of a database of PostgreSQL.
 
     It knows the login, queries in the forms of ``translation``, moments of the past, and the errors of ``errors``.
@@ -54,57 +48,23 @@ class OracleServer:
         self.dsn = psycopg.conninfo.make_conninfo(
             dsn, options=f'-c timezone=UTC -c search_path="$user",{DICTIONARY}', client_encoding="UTF8"
         )
-        self.accounts = {name.upper(): account for name, account in accounts.items()}
-        self.profile = PROFILES[profile]
-        self.service = SERVICE
-        self.charset = WE8MSWIN1252
         self.results = Results() if keeps_results else None
         self.faults = Faults()
         self.moments = Moments(self.dsn)
         self.statements: list[tuple[str, int | None]] = []
         """Queries in the order in which they came, with the SCN that each asks for."""
-        self._clients: set[socket.socket] = set()
-        self._listener = socket.create_server(("127.0.0.1", port))
-        self.port = int(self._listener.getsockname()[1])
-        threading.Thread(target=self._listen, name="oracle", daemon=True).start()
+        super().__init__(SERVICE, accounts, PROFILES[profile], port)
 
-    @property
-    def address(self) -> str:
-        """Host, port and service as a client names them."""
-        return f"127.0.0.1:{self.port}/{self.service}"
+    def talk(self, channel: Channel) -> None:
+        Session(self, channel).run()
 
     def heard(self, sql: str, scn: int | None) -> None:
         self.statements.append((sql, scn))
 
+    def command(self, sql: str) -> bool:
+        """Do a statement that has no rows; False where it is none that is known."""
+        return any(command.fullmatch(sql) for command in COMMANDS)
+
     def close(self) -> None:
-        """Stop listening and turn all clients out."""
-        with suppress(OSError):  # wakes the thread that accepts
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for client in list(self._clients):
-            with suppress(OSError):
-                client.shutdown(socket.SHUT_RDWR)
+        super().close()
         self.moments.close()
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), name="oracle session", daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        self._clients.add(client)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            Session(self, Channel(client, self.profile)).run()
-        except Reset:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        except OSError:
-            pass  # the client has gone while it was answered
-        except Exception:
-            logging.getLogger(__name__).exception("The session failed.")
-        finally:
-            self._clients.discard(client)
-            client.close()

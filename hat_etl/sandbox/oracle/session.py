@@ -1,9 +1,8 @@
-"""One client: it logs in, then its calls are answered one after the other until it leaves."""
+"""A client that has logged in: its statements are answered one after the other until it leaves."""
 
 from __future__ import annotations
 
 import os
-import re
 import select
 import threading
 from collections.abc import Iterator
@@ -15,14 +14,14 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from hat_etl.sandbox.oracle import messages
-from hat_etl.sandbox.oracle.codec import Incomplete, OracleType, Reader
+from hat_etl.sandbox.oracle.codec import OracleType, Reader
 from hat_etl.sandbox.oracle.errors import OracleError
-from hat_etl.sandbox.oracle.faults import CutOff, EndEarly, HangUp, Silence
-from hat_etl.sandbox.oracle.logon import Account, Challenge
-from hat_etl.sandbox.oracle.messages import NO_DATA, Bind, Execute, Function, Message, ResultColumn
-from hat_etl.sandbox.oracle.packets import Channel, Closed, Interrupted, Refused
+from hat_etl.sandbox.oracle.faults import CutOff, EndEarly, HangUp
+from hat_etl.sandbox.oracle.guest import Guest
+from hat_etl.sandbox.oracle.messages import NO_DATA, Bind, Execute, Function, ResultColumn
+from hat_etl.sandbox.oracle.packets import Channel, Closed
 from hat_etl.sandbox.oracle.rows import Raw, Rows, told
-from hat_etl.sandbox.oracle.translation import COMMANDS, READ_ONLY, SCN_QUERIES, Query, translate
+from hat_etl.sandbox.oracle.translation import READ_ONLY, SCN_QUERIES, Query, translate
 
 if TYPE_CHECKING:
     from hat_etl.sandbox.oracle.server import OracleServer
@@ -42,17 +41,12 @@ class _Cursor:
     sent: int = 0
 
 
-class Session:
-    """Serves one connection. ``run`` returns when the client has gone."""
+class Session(Guest):
+    """Serves one connection from a database of PostgreSQL."""
 
     def __init__(self, server: OracleServer, channel: Channel) -> None:
+        super().__init__(server, channel)
         self._server = server
-        self._profile = server.profile
-        self._channel = channel
-        self._sequence = 0
-        self._user = ""
-        self._challenge: Challenge | None = None
-        self._account: Account | None = None
         self._cursors: dict[int, _Cursor] = {}
         self._numbers = count(1)
         self._idle: list[psycopg.Connection] = []
@@ -61,13 +55,7 @@ class Session:
 
     def run(self) -> None:
         try:
-            self._greet()
-            while True:
-                self._serve()
-        except Refused as refusal:
-            self._channel.refuse(refusal.code)
-        except Closed:
-            pass
+            super().run()
         finally:
             for cursor in self._cursors.values():
                 self._release(cursor)
@@ -76,66 +64,9 @@ class Session:
             os.close(self._wake_read)
             os.close(self._wake_write)
 
-    def _greet(self) -> None:
-        asked = re.search(r"SERVICE_NAME=([^)]*)", self._channel.greet(), re.IGNORECASE)
-        if asked is None or asked[1].upper() != self._server.service:
-            raise Refused(12514)
-        self._channel.accept()
-
-    def _serve(self) -> None:
-        """Answer one call."""
-        try:
-            message = self._channel.receive()
-            while True:
-                try:
-                    return self._dispatch(Reader(message))
-                except Incomplete:
-                    message += self._channel.receive()
-        except Interrupted:
-            self._channel.make_up()
-            self._fail(OracleError(1013))
-        except OracleError as error:
-            self._fail(error)
-            if error.code in (28, 3113, 28000, 28001, 1017):
-                raise Closed from None
-        except HangUp:
-            raise Closed from None
-        except Silence:
-            self._channel.hang()
-            raise Closed from None
-
-    def _fail(self, error: OracleError) -> None:
-        self._answer(messages.status(self._profile, self._sequence, error.code, str(error)))
-
-    def _answer(self, message: bytes) -> None:
-        self._channel.answer(message)
-
     # -- calls -------------------------------------------------------------------------------------------------------
 
-    def _dispatch(self, reader: Reader) -> None:
-        kind = reader.byte()
-        while kind == Message.PIGGYBACK:
-            self._piggyback(reader)
-            kind = reader.byte()
-        match kind:
-            case Message.PROTOCOL:
-                self._channel.answer(messages.protocol(self._profile, self._server.charset), ends_response=False)
-            case Message.DATA_TYPES:
-                self._channel.answer(messages.DATA_TYPES, ends_response=False)
-            case Message.FUNCTION:
-                self._call(reader)
-            case _:
-                raise OracleError(600, f"message {kind}")
-
-    def _header(self, reader: Reader) -> int:
-        function, self._sequence = reader.byte(), reader.byte()
-        if self._profile.has_tokens:
-            reader.number()
-        return function
-
-    def _piggyback(self, reader: Reader) -> None:
-        """What travels in front of a call and is not answered by itself."""
-        function = self._header(reader)
+    def _piggyback(self, function: int, reader: Reader) -> None:
         match function:
             case Function.CLOSE_CURSORS:
                 for number in messages.read_closed_cursors(reader):
@@ -147,15 +78,8 @@ class Session:
             case _:
                 raise OracleError(600, f"piggyback {function}")
 
-    def _call(self, reader: Reader) -> None:
-        function = self._header(reader)
-        if self._account is None and function not in (Function.LOGIN, Function.LOGIN_PROOF):
-            raise Closed
+    def _call(self, function: int, reader: Reader) -> None:
         match function:
-            case Function.LOGIN:
-                self._login(reader)
-            case Function.LOGIN_PROOF:
-                self._prove(reader)
             case Function.EXECUTE:
                 self._execute(messages.read_execute(reader, self._profile))
             case Function.FETCH:
@@ -176,36 +100,6 @@ class Session:
                 raise Closed
             case _:
                 raise OracleError(600, f"function {function}")
-
-    def _status(self, code: int = 0, text: str = "", *, cursor: int = 0, rows: int = 0) -> bytes:
-        return messages.status(self._profile, self._sequence, code, text, cursor=cursor, rows=rows)
-
-    # -- login -------------------------------------------------------------------------------------------------------
-
-    def _login(self, reader: Reader) -> None:
-        user, _ = messages.read_login(reader)
-        self._user = user.upper()
-        self._challenge = Challenge(self._server.accounts.get(self._user))
-        self._answer(messages.named_values(self._challenge.questions()) + self._status())
-
-    def _prove(self, reader: Reader) -> None:
-        _, answers = messages.read_login(reader)
-        if self._challenge is None:
-            raise Closed
-        proof = self._challenge.judge(answers)
-        self._account = self._server.accounts[self._user]
-        facts = {
-            "AUTH_VERSION_NO": str(self._profile.version),
-            "AUTH_SESSION_ID": "1",
-            "AUTH_SERIAL_NUM": "1",
-            "AUTH_SC_SERVICE_NAME": self._server.service,
-            "AUTH_SC_DBUNIQUE_NAME": self._server.service,
-            "AUTH_INSTANCENAME": self._server.service.lower(),
-            "AUTH_MAX_OPEN_CURSORS": "300",
-            "AUTH_MAX_IDEN_LENGTH": "128",
-            "AUTH_SVR_RESPONSE": proof,
-        }
-        self._answer(messages.named_values({name: (value, 0) for name, value in facts.items()}) + self._status())
 
     # -- statements --------------------------------------------------------------------------------------------------
 
@@ -233,7 +127,7 @@ class Session:
         if READ_ONLY.fullmatch(sql):
             self._read_only = self._server.moments.take()
             return True
-        return any(command.fullmatch(sql) for command in COMMANDS)
+        return self._server.command(sql)
 
     def _open(self, sql: str, bind_types: tuple[OracleType, ...], binds: tuple[Bind, ...]) -> _Cursor:
         query = self._scn_query(sql) if sql.upper() in SCN_QUERIES else translate(sql, binds)

@@ -1,0 +1,84 @@
+"""``hat-etl oracle``: captures of real Oracle servers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from hat_etl.cli.main import print_json
+from hat_etl.errors import ConfigurationError, DataError
+from hat_etl.tenants import oracle_address, store
+from hat_etl.tenants.secrets import SecretRef
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group()
+def oracle() -> None:
+    """Captures of real Oracle servers: what one answered to hat_etl, to be replayed where there is no Oracle."""
+
+
+@oracle.command()
+@click.argument("tenant")
+@click.option("--login", help="Reference to the throw-away user's address.  [default: env:<NAME>_CAPTURE_URL]")
+@click.option(
+    "--output", default="capture.jsonl.gz", show_default=True, type=click.Path(dir_okay=False, path_type=Path)
+)
+@click.option(
+    "--settle", default=10.0, show_default=True, help="Seconds for which the tables rest before they are read."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def record(tenant: str, login: str | None, output: Path, settle: float, as_json: bool) -> None:
+    """Record a capture of TENANT's Oracle: made-up tables, read as hat_etl reads.
+
+    A throw-away user makes two tables and drops them again. Nothing of the operator's is read, and the file holds
+    neither login nor address. See docs/oracle.md for what the DBA does before and after.
+    """
+    from hat_etl.capture import making
+
+    loaded = store.load(tenant)
+    if loaded.erp.dialect != "oracle":
+        raise ConfigurationError("The ERP of this tenant is no Oracle.", "Name another tenant.", tenant=tenant)
+    if output.exists():
+        raise ConfigurationError(f"{output} is there already.", "Name another file with --output.", tenant=tenant)
+    try:
+        reference = SecretRef.parse(login or f"env:{store.environment_prefix(tenant)}_CAPTURE_URL", tenant=tenant)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--login") from None
+    capture = making.record(loaded, oracle_address.address(tenant, "--login", reference), settle)
+    capture.write(output)
+    surprises = [outcome.step for outcome in capture.outcomes if outcome.surprises]
+    if as_json:
+        print_json({"file": output, "server": capture.server, "steps": list(map(asdict, capture.outcomes))})
+        return
+    for outcome in capture.outcomes:
+        came = outcome.error or f"{outcome.rows:,} rows"
+        click.echo(f"{outcome.step}: {came}{', NOT what was put in' if outcome.surprises else ''}")
+    click.echo(
+        f"{output}: Oracle {capture.server}, {len(capture.outcomes)} steps, {len(surprises)} with surprises."
+        f" It has been replayed once. Again: hat-etl oracle replay {output}"
+    )
+
+
+@oracle.command()
+@click.argument("file", type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def replay(file: Path, as_json: bool) -> None:
+    """Replay the capture FILE to the driver that is installed here, and see whether it understands the same."""
+    from hat_etl.capture import making, scenario
+    from hat_etl.capture.file import read
+
+    capture = read(file, scenario.VERSION)
+    differing = making.differences(capture)
+    if differing:
+        raise DataError(
+            f"{len(differing)} steps come otherwise than when the capture was made: {', '.join(differing)}.",
+            "See what has changed since: python-oracledb, or the way in which hat_etl asks.",
+        )
+    if as_json:
+        print_json({"file": file, "server": capture.server, "made_on": capture.made_on, "same": len(capture.outcomes)})
+    else:
+        made = f"Oracle {capture.server}, recorded {capture.made_on}"
+        click.echo(f"{made}: all {len(capture.outcomes)} steps come the same.")

@@ -1,0 +1,134 @@
+"""Recording a capture: what is kept, what is not, and what is left behind in the database."""
+
+from __future__ import annotations
+
+import gzip
+import signal
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from hat_etl.capture import making, scenario, tables
+from hat_etl.capture.file import Asked, read
+from hat_etl.sandbox.oracle.faults import Fault, HangUp, Hold
+from hat_etl.tenants import oracle_address
+from hat_etl_tests.captures.conftest import Site
+from hat_etl_tests.captures.writable import PASSWORD, SCHEMA, USER, WritableOracle
+from hat_etl_tests.failures.ground import DEADLINE
+
+NOT_HELD_BY_POSTGRESQL = {"nanoseconds"}
+"""Steps in which a server that keeps its rows in PostgreSQL has to surprise."""
+
+
+@pytest.mark.parametrize("profile", ["12c", "19c", "23ai"])
+def test_a_capture_holds_every_step_and_replays_as_it_was(
+    profile: str, start_oracle: Callable[..., WritableOracle]
+) -> None:
+    oracle = start_oracle(profile)
+    address = oracle_address.parse(oracle.login)
+    assert address is not None
+    capture = making.record(scenario.TENANT, address, settle=0)  # replays it once
+    oracle.close()
+    assert making.differences(capture) == []
+    outcomes = {outcome.step: outcome for outcome in capture.outcomes}
+    assert {step for step, outcome in outcomes.items() if outcome.surprises} == NOT_HELD_BY_POSTGRESQL
+    assert {step: outcome.error for step, outcome in outcomes.items() if outcome.error} == {
+        "as of a moment that is gone": "ORA-08180",
+        "no such table": "ORA-04063",
+        "no such column": "ORA-00904",
+        "division by zero amid rows": "ORA-01476",
+        "an endless statement, interrupted": "DPY-4024",
+    }
+    assert outcomes["a range"].rows == tables.COUNT
+    assert len(capture.conversations) == 3
+    assert oracle.tables() == []
+
+
+def spellings(secret: str) -> list[bytes]:
+    """As text, and as packets are written; in any case of letters."""
+    return [secret.lower().encode(), secret.encode().hex().encode(), secret.upper().encode().hex().encode(),
+            secret.lower().encode().hex().encode()]  # fmt: skip
+
+
+def test_a_capture_holds_neither_login_nor_address(site: Site) -> None:
+    result = site.record().wait()
+    assert result.exit_code == 0, result.err
+    text = gzip.decompress(site.file.read_bytes()).lower()
+    place = site.oracle.address.partition(":")[0]
+    for secret in (USER, PASSWORD, place, site.oracle.service, "AUTH_SESSKEY", "AUTH_VFR_DATA", "AUTH_PASSWORD",
+                   "AUTH_PBKDF2", "AUTH_SVR_RESPONSE", "operadora"):  # fmt: skip
+        for spelled in spellings(secret):
+            assert spelled not in text, secret
+    assert b"hatcap_rows" in text
+    masked = '"' + "X" * len(SCHEMA) + '"."HATCAP_NOTHING"'  # which the server told with the user's name
+    assert masked.encode().hex().encode() in text
+    assert not any(secret in result.out + result.err for secret in (PASSWORD, USER))
+
+
+def test_a_login_is_kept_as_no_more_than_that_there_was_one(site: Site) -> None:
+    assert site.record().wait().exit_code == 0
+    for conversation in read(site.file, scenario.VERSION).conversations:
+        login, proof = (n for n, event in enumerate(conversation.events) if "login" in getattr(event, "text", ""))
+        assert proof == login + 1  # nothing the server said stands between
+        assert isinstance(conversation.events[proof + 1], Asked)  # nor after
+
+
+def test_tables_are_dropped_when_the_connection_is_lost_midway(site: Site) -> None:
+    site.oracle.faults.plant(Fault("FREE AS C1", 2, HangUp()))
+    result = site.record().wait()
+    assert result.exit_code == 4
+    assert "numbers without precision" in result.err
+    assert site.oracle.tables() == []
+    assert not site.file.exists()
+
+
+def test_tables_are_dropped_when_somebody_interrupts(site: Site) -> None:
+    hold = Hold()
+    site.oracle.held.append(hold)
+    site.oracle.faults.plant(Fault("FREE AS C1", 2, hold))
+    command = site.record()
+    assert hold.reached.wait(DEADLINE)
+    assert site.oracle.tables() == sorted(tables.NAMES)
+    command.signal(signal.SIGINT)
+    assert command.wait().exit_code == 130
+    assert site.oracle.tables() == []
+    assert not site.file.exists()
+
+
+def test_tables_of_somebody_else_are_left_alone(site: Site) -> None:
+    with psycopg.connect(site.oracle.url) as connection:
+        connection.execute(f"CREATE TABLE {USER}.hatcap_edges (ours int)".encode())
+    result = site.record().wait()
+    assert result.exit_code == 4
+    assert "HATCAP_EDGES already" in result.err
+    assert f"DROP TABLE {SCHEMA}.HATCAP_EDGES PURGE;" in result.err
+    assert site.oracle.tables() == ["HATCAP_EDGES"]
+
+
+def test_a_user_who_may_not_make_tables_is_told_what_is_missing(site: Site) -> None:
+    site.oracle.writable = False
+    result = site.record().wait()
+    assert result.exit_code == 4
+    assert "HATCAP_ROWS of the capture could not be made (ORA-01031)" in result.err
+    assert "CREATE TABLE" in result.err
+
+
+@pytest.mark.parametrize(
+    ("login", "cause"),
+    [
+        ("hat_canary/abc@127.0.0.1:1521/PLSPDB", "4 letters"),
+        ("hat_canary/abcdef@tcps://127.0.0.1:2484/PLSPDB", "without TLS"),
+        ("hat_canary/abcdef@(DESCRIPTION=(ADDRESS=(PROTOCOL=tcp)(HOST=h)(PORT=1))(CONNECT_DATA=(SID=S)))", "one host"),
+    ],
+)  # fmt: skip
+def test_an_address_that_no_capture_can_be_made_of_is_refused(site: Site, login: str, cause: str) -> None:
+    result = site.start("oracle", "record", "operadora-x", "--output", str(site.file), login=login).wait()
+    assert result.exit_code == 3
+    assert cause in result.err
+
+
+def test_a_file_is_not_overwritten(site: Site) -> None:
+    site.file.write_bytes(b"ours")
+    assert site.record().wait().exit_code == 3
+    assert site.file.read_bytes() == b"ours"
