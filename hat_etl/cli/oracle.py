@@ -23,9 +23,7 @@ def oracle() -> None:
 @oracle.command()
 @click.argument("tenant")
 @click.option("--login", help="Reference to the throw-away user's address.  [default: env:<NAME>_CAPTURE_URL]")
-@click.option(
-    "--output", default="capture.jsonl.gz", show_default=True, type=click.Path(dir_okay=False, path_type=Path)
-)
+@click.option("--output", default="capture.jsonl.gz", show_default=True, type=_FILE, help="The file to write.")
 @click.option(
     "--settle", default=10.0, show_default=True, help="Seconds for which the tables rest before they are read."
 )
@@ -41,8 +39,9 @@ def record(tenant: str, login: str | None, output: Path, settle: float, as_json:
     loaded = store.load(tenant)
     if loaded.erp.dialect != "oracle":
         raise ConfigurationError("The ERP of this tenant is no Oracle.", "Name another tenant.", tenant=tenant)
-    if output.exists():
-        raise ConfigurationError(f"{output} is there already.", "Name another file with --output.", tenant=tenant)
+    if output.exists() or not output.absolute().parent.is_dir():
+        what = "is there already" if output.exists() else "is in a folder that is not there"
+        raise ConfigurationError(f"{output} {what}.", "Name another file with --output.", tenant=tenant)
     try:
         reference = SecretRef.parse(login or f"env:{store.environment_prefix(tenant)}_CAPTURE_URL", tenant=tenant)
     except ValueError as error:

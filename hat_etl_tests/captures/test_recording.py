@@ -132,3 +132,11 @@ def test_a_file_is_not_overwritten(site: Site) -> None:
     site.file.write_bytes(b"ours")
     assert site.record().wait().exit_code == 3
     assert site.file.read_bytes() == b"ours"
+
+
+def test_a_folder_that_is_not_there_is_told_before_anything_is_made(site: Site) -> None:
+    file = site.folder / "nowhere" / "capture.jsonl.gz"
+    result = site.start("oracle", "record", "operadora-x", "--output", str(file), "--settle", "0").wait()
+    assert result.exit_code == 3
+    assert "folder" in result.err
+    assert site.oracle.statements == []
