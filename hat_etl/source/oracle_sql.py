@@ -56,7 +56,18 @@ class Selected:
 
     @property
     def sql(self) -> str:
-        return ", ".join(f"{expression} AS C{place}" for place, expression in enumerate(self.expressions))
+        return ", ".join(
+            f"{_told_when_too_large(expression) if kind == EXACT else expression} AS C{place}"
+            for place, (expression, kind) in enumerate(zip(self.expressions, self.types, strict=True))
+        )
+
+
+def _told_when_too_large(number: str) -> str:
+    """The number, or one with too many places behind the point where it has too many before it.
+
+    Of the former the driver tells (DPY-4042). Of the latter, from about 5.8E38 on, it hands on another number.
+    """
+    return f"CASE WHEN {number} >= 1E38 OR {number} <= -1E38 THEN 1E-100 ELSE {number} END"
 
 
 def relation(shape: ViewShape) -> str:

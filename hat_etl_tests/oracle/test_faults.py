@@ -7,6 +7,7 @@ from contextlib import closing
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hat_etl.entities import BY_TABLE
@@ -17,6 +18,7 @@ from hat_etl.sandbox.server import PLS
 from hat_etl.source import oracle_session, oracle_sql
 from hat_etl.source.erp import open_source
 from hat_etl.source.oracle import OracleSource
+from hat_etl.source.reader import Range
 from hat_etl.tenants import store
 from hat_etl_tests.failures import changes
 from hat_etl_tests.failures.commands import Result
@@ -362,6 +364,35 @@ def test_a_number_is_kept_to_the_last_digit_or_reported(
     assert {name: value for name, value in ground.contents().items() if name != table} == {
         name: value for name, value in before.items() if name != table
     }
+
+
+def test_a_number_of_any_size_is_read_as_it_is(
+    server: Server, start_oracle: Callable[..., OracleServer], ground: Ground
+) -> None:
+    """The driver handed on other numbers, and no error, for those from 5.8E38 on: 1.2E39 came as 4.2E37."""
+    numbers = [
+        f"{sign}{number}"
+        for sign in ("", "-")
+        for number in ("99999999999999999999999999999999999999", "1E38", "5.9E38", "1.2E39", "1E40", "1E60", "9.9E125")
+    ]
+    view = "hat.hat_bvm_copartbeneficiario"
+    ground.pls = server.copy(PLS)
+    with ground.in_erp() as erp:
+        shown = [str(column.name) for column in erp.execute(f"SELECT * FROM {view} LIMIT 0".encode()).description or ()]
+        value = BY_TABLE["beneficiary_copayment_rules"]["copart_value"].alias.lower()
+        listed = ", ".join(
+            f"('{{{','.join(numbers)}}}'::numeric[])[recno] AS {value}" if name == value else name for name in shown
+        )
+        erp.execute(f"ALTER VIEW {view} RENAME TO before".encode())
+        erp.execute(f"CREATE VIEW {view} AS SELECT {listed} FROM hat.before".encode())
+        erp.execute(f"GRANT SELECT ON {view} TO hat_reader".encode())
+    ground.erp_url = address(start_oracle(ground.pls))
+    with closing(opened(ground)) as source, source.snapshot() as snapshot:
+        shape = source.describe(BY_TABLE["beneficiary_copayment_rules"])
+        for recno, number in enumerate(numbers, 1):
+            (batch,) = snapshot.rows(shape, np.array([recno]))
+            assert Decimal(batch.column("copart_value")[0].as_py()) == Decimal(number)
+        assert sum(batch.num_rows for batch in snapshot.stream(shape, Range(1, len(numbers)))) == len(numbers)
 
 
 def test_a_nul_byte_is_reported_and_becomes_a_blank(oracle: OracleServer, ground: Ground) -> None:

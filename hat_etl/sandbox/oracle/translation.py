@@ -26,7 +26,7 @@ _SAME = (
     exp.Fetch, exp.LimitOptions, exp.Column, exp.Identifier, exp.Star, exp.Alias, exp.Null, exp.Literal,
     exp.Placeholder,
     exp.And, exp.Or, exp.Not, exp.Paren, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.In, exp.Is,
-    exp.Case, exp.If, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Coalesce, exp.Cast, exp.DataType, exp.DataTypeParam,
+    exp.Case, exp.If, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Neg, exp.Coalesce, exp.Cast, exp.DataType, exp.DataTypeParam,
     exp.Count, exp.Sum, exp.Min, exp.Max, exp.Floor, exp.Upper, exp.Length, exp.Replace, exp.Substring, exp.Pad,
     exp.Trim, exp.DPipe, exp.CurrentTimestamp, exp.Systimestamp, exp.Anonymous, exp.Version, exp.Translate, exp.ToChar,
 )  # fmt: skip
