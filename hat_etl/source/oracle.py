@@ -16,7 +16,8 @@ import oracledb
 
 from hat_etl.entities.model import RECNO, Entity
 from hat_etl.protheus.dictionary import physical_name
-from hat_etl.source import oracle_errors, oracle_sql, refusals
+from hat_etl.source import oracle_errors, oracle_refusals, oracle_sql, refusals
+from hat_etl.source.oracle_login import OracleLogin
 from hat_etl.source.oracle_session import Binds, OracleSession
 from hat_etl.source.oracle_snapshot import OracleSnapshot
 from hat_etl.source.reader import (
@@ -30,7 +31,6 @@ from hat_etl.source.reader import (
     quote,
 )
 from hat_etl.source.view_check import LiveColumn
-from hat_etl.tenants import oracle_address
 from hat_etl.tenants.config import Tenant
 
 T = TypeVar("T")
@@ -66,7 +66,8 @@ class OracleSource:
     def __init__(self, tenant: Tenant, command: str = "load") -> None:
         self._tenant = tenant
         self._again = refusals.command_again(tenant.name, command)
-        self._address = oracle_address.address(tenant.name, "erp.url", tenant.erp.url)
+        self._login = OracleLogin.of(tenant)
+        self._address = self._login.address
         self._control: OracleSession | None = None
         self._probed: tuple[int, timedelta] | None = None
         self._refused: list[str] = []
@@ -247,9 +248,9 @@ class OracleSource:
 
     def _connect(self) -> OracleSession:
         try:
-            return OracleSession(self._address, self._tenant.name)
+            return OracleSession(self._login)
         except (oracledb.Error, OSError) as error:
-            raise oracle_errors.connection_failed(self._tenant, self._address, error) from None
+            raise oracle_refusals.connection_failed(self._tenant, self._address, error) from None
 
     def _session(self) -> OracleSession:
         """A plain connection for questions; closed before the snapshot's connections open."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Mapping
@@ -42,11 +43,13 @@ class OracleServer:
         profile: str = "19c",
         port: int = 0,
         keeps_results: bool = False,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """``dsn`` reads the data; ``admin_dsn`` makes the dictionary's views first.
 
         Schemas are looked through as the reading role's search path says, then the dictionary.
         ``keeps_results``: what was read of one moment is sent again when it is asked of another one; see ``kept``.
+        ``tls``: the server listens for TCPS, with the certificate that this holds.
         """
         with psycopg.connect(admin_dsn) as connection:
             reader = str(psycopg.conninfo.conninfo_to_dict(dsn)["user"])
@@ -63,6 +66,7 @@ class OracleServer:
         self.moments = Moments(self.dsn)
         self.statements: list[tuple[str, int | None]] = []
         """Queries in the order in which they came, with the SCN that each asks for."""
+        self._tls = tls
         self._clients: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port = int(self._listener.getsockname()[1])
@@ -95,14 +99,18 @@ class OracleServer:
             threading.Thread(target=self._serve, args=(client,), name="oracle session", daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        self._clients.add(client)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is not None:
+            client = self._tls.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
+        self._clients.add(client)
         try:
+            if isinstance(client, ssl.SSLSocket):
+                client.do_handshake()
             Session(self, Channel(client, self.profile)).run()
         except Reset:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         except OSError:
-            pass  # the client has gone while it was answered
+            pass  # the client has gone while it was answered, or does not like the certificate
         except Exception:
             logging.getLogger(__name__).exception("The session failed.")
         finally:

@@ -1,0 +1,86 @@
+"""The way into an Oracle database, as a tenant's file describes it: address, account and wallet."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import oracledb
+
+from hat_etl.errors import ConfigurationError
+from hat_etl.tenants import oracle_address
+from hat_etl.tenants.config import Tenant
+from hat_etl.tenants.oracle_address import OracleAddress
+
+CONNECT_SECONDS = 15.0
+KEEPALIVE_MINUTES = 1
+"""How long a connection is silent before it is probed."""
+_PACKET_BYTES = 65_535
+"""Size of a network packet that is asked for, eight times the usual; the server grants what its own settings allow.
+Each packet costs a system call and, among threads, a wait for the interpreter."""
+
+_WALLET = "ewallet.pem"
+
+
+@dataclass(frozen=True)
+class OracleLogin:
+    """What it takes to log in for a tenant."""
+
+    tenant: str
+    address: OracleAddress
+    wallet_password: str = field(default="", repr=False)
+
+    @classmethod
+    def of(cls, tenant: Tenant) -> OracleLogin:
+        """As the tenant's file says. Raises ConfigurationError when a secret is missing, or is no address."""
+        address = oracle_address.address(tenant.name, "erp.url", tenant.erp.url)
+        password = tenant.erp.wallet_password
+        return cls(tenant.name, address, password.resolve() if password else "")
+
+    def connect(self) -> oracledb.Connection:
+        """A new connection. Raises ConfigurationError for an unusable wallet, else oracledb.Error or OSError."""
+        parsed = oracledb.ConnectParams()
+        parsed.parse_connect_string(self.address.connect_string)
+        self._try_wallets(parsed.wallet_location)
+        return oracledb.connect(
+            user=self.address.user,
+            password=self.address.password,
+            dsn=self.address.connect_string,
+            wallet_password=self.wallet_password,  # without one, OpenSSL would ask whoever sits at the terminal
+            tcp_connect_timeout=CONNECT_SECONDS,
+            expire_time=KEEPALIVE_MINUTES,
+            sdu=_PACKET_BYTES,
+            program="hat_etl",
+        )
+
+    def _try_wallets(self, locations: str | list[str | None] | None) -> None:
+        """Try the private keys: the driver goes on without one that it cannot use, and the server refuses it later."""
+        for location in dict.fromkeys(locations if isinstance(locations, list) else [locations]):
+            wallet = Path(location or "") / _WALLET
+            if location is None or not wallet.exists():
+                continue
+            try:
+                content = wallet.read_text(encoding="utf-8", errors="replace")
+                if "PRIVATE KEY" in content:
+                    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(wallet, password=self.wallet_password)
+            except ssl.SSLError:
+                raise self._unusable(wallet, is_protected="ENCRYPTED" in content) from None
+            except OSError as error:
+                raise ConfigurationError(
+                    f"The wallet {wallet} cannot be read ({error.strerror}).",
+                    "Make it a file that the user who runs hat-etl may read.",
+                    self.tenant,
+                ) from None
+
+    def _unusable(self, wallet: Path, *, is_protected: bool) -> ConfigurationError:
+        if not is_protected:
+            cause, step = (
+                "whose private key cannot be used",
+                "Have the wallet exported anew, key and certificate in it.",
+            )
+        elif self.wallet_password:
+            cause, step = "whose password is another one", "Correct the secret behind wallet_password in [erp]."
+        else:
+            cause, step = "that is protected by a password", "Name the secret that holds it: wallet_password in [erp]."
+        return ConfigurationError(f"The address of the ERP names a wallet, {wallet}, {cause}.", step, self.tenant)
