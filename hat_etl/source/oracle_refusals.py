@@ -19,7 +19,7 @@ from hat_etl.tenants.oracle_address import OracleAddress
 
 @dataclass(frozen=True)
 class _Refusal:
-    """Cause and mend of a login that was refused; ``{user}`` and ``{place}`` are filled in."""
+    """Cause and mend of a login that was refused; what ``_named`` gives is filled in."""
 
     cause: str
     mend: str
@@ -36,15 +36,18 @@ _REFUSALS = {
         "user or password is wrong", "Correct user and password behind [erp] url; the password counts capitals."
     ),
     "ORA-28000": _Refusal(
-        "the account {user} is locked",
-        "Let the DBA run: ALTER USER {user} ACCOUNT UNLOCK; and see what locked it (a job with an old password?).",
+        "the account {either} is locked",
+        "Let the DBA run: {unlock} and see what locked it (a job with an old password?).",
     ),
     "ORA-28001": _Refusal(
-        "the password of {user} has expired",
-        "Let the DBA set a new one (ALTER USER {user} IDENTIFIED BY ...) and give the user a profile whose passwords"
+        "the password of {login} has expired",
+        "Let the DBA set a new one (ALTER USER {login} IDENTIFIED BY ...) and give the user a profile whose passwords"
         " do not expire; then put it behind [erp] url.",
     ),
-    "ORA-01045": _Refusal("{user} may not log in", "Let the DBA run: GRANT CREATE SESSION TO {user};"),
+    "ORA-01045": _Refusal("{either} may not log in", "Let the DBA run: GRANT CREATE SESSION TO {both};"),
+    "ORA-28150": _Refusal(
+        "{login} may not act for {user}", "Let the DBA run: ALTER USER {user} GRANT CONNECT THROUGH {login};"
+    ),
     "ORA-02391": _Refusal(
         "{user} has as many sessions as its profile allows",
         "Lower connections in [erp], or let the DBA raise SESSIONS_PER_USER.",
@@ -58,7 +61,7 @@ _REFUSALS = {
     "ORA-01033": _Refusal("the database is starting or stopping", "Try again when the DBA says that it is open."),
     "ORA-01034": _Refusal("the database is down", "Ask the DBA to start it."),
     "DPY-3015": _Refusal(
-        "the password of {user} is kept in a form (10G) with which the driver cannot log in",
+        "the password of {login} is kept in a form (10G) with which the driver cannot log in",
         "Let the DBA set the password anew with SQLNET.ALLOWED_LOGON_VERSION_SERVER at 12 or 11 on the server.",
     ),
     "DPY-3010": _Refusal("the server is older than Oracle 12.1", "hat_etl reads Oracle from 12.1 on."),
@@ -159,9 +162,22 @@ def connection_failed(tenant: Tenant, address: OracleAddress, error: oracledb.Er
     if refusal is None:
         refusal = _Refusal("the driver gives no reason that is known here", "Look the code up, or ask the DBA.")
     told = f" ({known or code(error)})"
-    named = {"user": address.schema, "place": address.place}
+    named = _named(address)
     return SourceError(
         f"The ERP database cannot be reached: {refusal.cause.format(**named)}{told}.",
         f"{refusal.mend.format(**named)} Then run: hat-etl doctor {tenant.name}",
         tenant=tenant.name,
     )
+
+
+def _named(address: OracleAddress) -> dict[str, str]:
+    """What causes and mends name. A proxy logs in for a user: some refusals may concern either."""
+    accounts = list(dict.fromkeys((address.login, address.schema)))
+    return {
+        "login": address.login,
+        "user": address.schema,
+        "either": " or ".join(accounts),
+        "both": ", ".join(accounts),
+        "unlock": " ".join(f"ALTER USER {account} ACCOUNT UNLOCK;" for account in accounts),
+        "place": address.place,
+    }
