@@ -1,4 +1,4 @@
-"""The way into an Oracle database, as a tenant's file describes it: address, account and wallet."""
+"""The way into an Oracle database, as a tenant's file describes it: address, account, tnsnames.ora and wallet."""
 
 from __future__ import annotations
 
@@ -29,24 +29,32 @@ class OracleLogin:
 
     tenant: str
     address: OracleAddress
+    tns_admin: str | None = None
+    """Folder of ``tnsnames.ora``; None is where the driver looks by itself."""
     wallet_password: str = field(default="", repr=False)
 
     @classmethod
     def of(cls, tenant: Tenant) -> OracleLogin:
         """As the tenant's file says. Raises ConfigurationError when a secret is missing, or is no address."""
         address = oracle_address.address(tenant.name, "erp.url", tenant.erp.url)
-        password = tenant.erp.wallet_password
-        return cls(tenant.name, address, password.resolve() if password else "")
+        folder, password = tenant.erp.tns_admin, tenant.erp.wallet_password
+        return cls(
+            tenant.name,
+            address,
+            str(folder) if folder else oracledb.defaults.config_dir,
+            password.resolve() if password else "",
+        )
 
     def connect(self) -> oracledb.Connection:
         """A new connection. Raises ConfigurationError for an unusable wallet, else oracledb.Error or OSError."""
-        parsed = oracledb.ConnectParams()
+        parsed = oracledb.ConnectParams(config_dir=self.tns_admin)
         parsed.parse_connect_string(self.address.connect_string)
         self._try_wallets(parsed.wallet_location)
         return oracledb.connect(
             user=self.address.user,
             password=self.address.password,
             dsn=self.address.connect_string,
+            config_dir=self.tns_admin,
             wallet_password=self.wallet_password,  # without one, OpenSSL would ask whoever sits at the terminal
             tcp_connect_timeout=CONNECT_SECONDS,
             expire_time=KEEPALIVE_MINUTES,

@@ -121,12 +121,26 @@ _REFUSALS = {
         " DBA for the versions and ciphers of TLS that it takes.",
     ),
     "DPY-4000": _Refusal(
-        "{place} is not in tnsnames.ora", "Correct the name, or set TNS_ADMIN to the folder of the right tnsnames.ora."
+        "{place} is not in tnsnames.ora",
+        "Correct the name, or give the folder of the right tnsnames.ora: tns_admin in [erp], or TNS_ADMIN for all"
+        " tenants.",
     ),
-    "DPY-4026": _Refusal("there is no tnsnames.ora in the folder", "Set TNS_ADMIN to the folder of tnsnames.ora."),
+    "DPY-4026": _Refusal(
+        "there is no tnsnames.ora in the folder, or it may not be read",
+        "Correct the folder: tns_admin in [erp], or TNS_ADMIN for all tenants.",
+    ),
     "DPY-4027": _Refusal(
         "{place} is no host with port and service, and no folder of tnsnames.ora is known",
-        "Write host:1521/service behind [erp] url, or set TNS_ADMIN to the folder of tnsnames.ora.",
+        "Write host:1521/service behind [erp] url, or give the folder of tnsnames.ora: tns_admin in [erp], or TNS_ADMIN"
+        " for all tenants.",
+    ),
+    **dict.fromkeys(
+        ("DPY-2049", "DPY-4017", "DPY-4018", "DPY-4021"),
+        _Refusal(
+            "the descriptor of {place} cannot be understood",
+            "Mend it in tnsnames.ora or behind [erp] url: each parenthesis is closed, and there is an ADDRESS with"
+            " PROTOCOL (TCP or TCPS), HOST and PORT.",
+        ),
     ),
     "DPY-4011": _Refusal(
         "the server at {place} closes the connection before the login",

@@ -25,7 +25,7 @@ from pydantic import (
 
 from hat_etl.tenants.billing import Billing, Folder, HatApi, Pls, Soap
 from hat_etl.tenants.secrets import SecretRef
-from hat_etl.tenants.section import Section, WebAddress, pattern
+from hat_etl.tenants.section import AbsolutePath, Section, WebAddress, pattern
 
 Dialect = Literal["postgresql", "oracle"]
 
@@ -103,7 +103,7 @@ def _window(value: object) -> Window:
 _WindowText = Annotated[Window, BeforeValidator(_window), PlainSerializer(str)]
 
 
-_ORACLE_KEYS = ("wallet_password",)
+_ORACLE_KEYS = ("tns_admin", "wallet_password")
 """Keys of [erp] that say something of Oracle only."""
 
 
@@ -112,6 +112,8 @@ class Erp(Section):
 
     dialect: Dialect
     url: SecretRef
+    tns_admin: AbsolutePath | None = None
+    """Folder of the ``tnsnames.ora`` that knows the address of an Oracle database; else that of TNS_ADMIN."""
     wallet_password: SecretRef | None = None
     """Of the private key in the wallet that the address of an Oracle database names."""
     schema_name: _Schema | None = Field(default=None, alias="schema")

@@ -81,6 +81,18 @@ def test_a_tcps_connection_lost_in_the_middle_of_a_range_goes_on_where_it_was(
     assert len([sql for sql, _ in oracle.statements if BENEFICIARIES in sql]) == 2
 
 
+def test_a_name_of_tnsnames_may_name_the_wallet_and_the_certificate(
+    listen: Listen, ground: Ground, tmp_path: Path
+) -> None:
+    oracle = listen(OURS.issue("outro.exemplo"), clients=OURS)
+    own = wallet(tmp_path / "w", OURS, identity=CLIENT)
+    security = f'(SECURITY=(MY_WALLET_DIRECTORY={own})(SSL_SERVER_CERT_DN="CN=outro.exemplo,O=Operadora"))'
+    where = f"(ADDRESS=(PROTOCOL=TCPS)(HOST={HOST})(PORT={oracle.port}))(CONNECT_DATA=(SERVICE_NAME={oracle.service}))"
+    (tmp_path / "tnsnames.ora").write_text(f"PLS = (DESCRIPTION={where}{security})", encoding="utf-8")
+    ground.erp_url, ground.erp_extra = f"{READER}/{PASSWORD}@PLS", f'tns_admin = "{tmp_path}"'
+    assert plan(ground) == 0
+
+
 # What is refused -----------------------------------------------------------------------------------------------------
 
 
