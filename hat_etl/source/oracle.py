@@ -151,7 +151,7 @@ class OracleSource:
         with self._asking(shape.entity.table) as session:
             seen, stamped = session.row(
                 f"SELECT COUNT(*), COUNT(S) FROM (SELECT {oracle_sql.stamp(shape)} AS S"
-                f" FROM {oracle_sql.relation(shape)} FETCH FIRST {SAMPLE_ROWS} ROWS ONLY)"
+                f" FROM {oracle_sql.relation(shape)} WHERE ROWNUM <= {SAMPLE_ROWS})"
             )
         return int(seen), int(stamped)
 

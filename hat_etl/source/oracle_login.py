@@ -9,6 +9,7 @@ from pathlib import Path
 import oracledb
 
 from hat_etl.errors import ConfigurationError
+from hat_etl.source import oracle_client
 from hat_etl.tenants import oracle_address
 from hat_etl.tenants.config import Tenant
 from hat_etl.tenants.oracle_address import OracleAddress
@@ -32,24 +33,30 @@ class OracleLogin:
     tns_admin: str | None = None
     """Folder of ``tnsnames.ora``; None is where the driver looks by itself."""
     wallet_password: str = field(default="", repr=False)
+    client_library: str | None = None
+    """Folder of Oracle's own client libraries: with it the driver is thick, else thin."""
 
     @classmethod
     def of(cls, tenant: Tenant) -> OracleLogin:
         """As the tenant's file says. Raises ConfigurationError when a secret is missing, or is no address."""
         address = oracle_address.address(tenant.name, "erp.url", tenant.erp.url)
-        folder, password = tenant.erp.tns_admin, tenant.erp.wallet_password
+        erp = tenant.erp
         return cls(
             tenant.name,
             address,
-            str(folder) if folder else oracledb.defaults.config_dir,
-            password.resolve() if password else "",
+            str(erp.tns_admin) if erp.tns_admin else oracledb.defaults.config_dir,
+            erp.wallet_password.resolve() if erp.wallet_password else "",
+            str(erp.client_library) if erp.client_library else None,
         )
 
     def connect(self) -> oracledb.Connection:
-        """A new connection. Raises ConfigurationError for an unusable wallet, else oracledb.Error or OSError."""
-        parsed = oracledb.ConnectParams(config_dir=self.tns_admin)
-        parsed.parse_connect_string(self.address.connect_string)
-        self._try_wallets(parsed.wallet_location)
+        """A new connection. Raises oracledb.Error or OSError.
+
+        Raises ConfigurationError when wallet or client libraries cannot be used.
+        """
+        oracle_client.settle(self.tenant, self.client_library, self.tns_admin)
+        if self.client_library is None:  # the libraries know wallets of their own kind
+            self._try_wallets()
         return oracledb.connect(
             user=self.address.user,
             password=self.address.password,
@@ -62,8 +69,11 @@ class OracleLogin:
             program="hat_etl",
         )
 
-    def _try_wallets(self, locations: str | list[str | None] | None) -> None:
+    def _try_wallets(self) -> None:
         """Try the private keys: the driver goes on without one that it cannot use, and the server refuses it later."""
+        parsed = oracledb.ConnectParams(config_dir=self.tns_admin)
+        parsed.parse_connect_string(self.address.connect_string)
+        locations = parsed.wallet_location
         for location in dict.fromkeys(locations if isinstance(locations, list) else [locations]):
             wallet = Path(location or "") / _WALLET
             if location is None or not wallet.exists():

@@ -31,6 +31,11 @@ _EXPIRED_CERTIFICATE, _UNTRUSTED = "CERTIFICATE_EXPIRED", "CERTIFICATE_VERIFY_FA
 _HAS_EXPIRED = 10
 """OpenSSL's number of that verdict on a certificate."""
 
+_ENCRYPTED_OTHERWISE = (
+    "Let the DBA offer TCPS, or set SQLNET.ENCRYPTION_SERVER to ACCEPTED for this machine; or install Oracle's client"
+    " libraries and name them as client_library in [erp]."
+)
+
 _REFUSALS = {
     "ORA-01017": _Refusal(
         "user or password is wrong", "Correct user and password behind [erp] url; the password counts capitals."
@@ -64,15 +69,14 @@ _REFUSALS = {
         "the password of {login} is kept in a form (10G) with which the driver cannot log in",
         "Let the DBA set the password anew with SQLNET.ALLOWED_LOGON_VERSION_SERVER at 12 or 11 on the server.",
     ),
-    "DPY-3010": _Refusal("the server is older than Oracle 12.1", "hat_etl reads Oracle from 12.1 on."),
+    "DPY-3010": _Refusal(
+        "the server is older than Oracle 12.1",
+        "Install Oracle's client libraries and name them as client_library in [erp]: those reach 11.2.",
+    ),
     "DPY-3001": _Refusal(
-        "the server asks for what the driver has not (most often native network encryption)",
-        "Let the DBA offer TCPS, or set SQLNET.ENCRYPTION_SERVER to ACCEPTED for this machine.",
+        "the server asks for what the driver has not (most often native network encryption)", _ENCRYPTED_OTHERWISE
     ),
-    "ORA-12660": _Refusal(
-        "the server insists on native network encryption",
-        "Let the DBA offer TCPS, or set SQLNET.ENCRYPTION_SERVER to ACCEPTED for this machine.",
-    ),
+    "ORA-12660": _Refusal("the server insists on native network encryption", _ENCRYPTED_OTHERWISE),
     "DPY-6001": _Refusal(
         "the listener at {place} knows no such service (ORA-12514)",
         "Correct the service behind [erp] url; on the server, lsnrctl services lists those that are there.",
@@ -155,6 +159,26 @@ _REFUSALS = {
     ),
 }
 """By code; of several in one message the first of these counts."""
+
+_REFUSALS |= {
+    "ORA-28759": _Refusal(
+        "the client libraries find no wallet that they can open",
+        "They read cwallet.sso: see WALLET_LOCATION in sqlnet.ora, and that the user who runs hat-etl may read it.",
+    ),
+    "ORA-28040": _Refusal(
+        "server and client libraries know no common way to log in",
+        "Let the DBA allow an older one (SQLNET.ALLOWED_LOGON_VERSION_SERVER), or install older client libraries.",
+    ),
+    **{
+        theirs: _REFUSALS[ours]
+        for theirs, ours in {
+            "ORA-12154": "DPY-4000", "ORA-12514": "DPY-6001", "ORA-12505": "DPY-6003", "ORA-29024": _UNTRUSTED,
+            "ORA-29002": "DPY-6006", "ORA-12537": "DPY-4011", "ORA-12547": "DPY-4011", "ORA-12170": "DPY-6005",
+            "ORA-12535": "DPY-6005", "ORA-12541": "DPY-6005", "ORA-12543": "DPY-6005", "ORA-12545": "DPY-6005",
+        }.items()
+    },
+}  # fmt: skip
+"""What Oracle's client libraries say of the same reasons, where they are used, and of two more."""
 
 
 def _tls_codes(error: BaseException | None) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A session of Oracle through python-oracledb in thin mode: rows come as Arrow batches, numbers exactly.
+"""A session of Oracle through python-oracledb: rows come as Arrow batches, numbers exactly.
 
 Every query asks for its types: left to itself the driver makes a double of a NUMBER without precision, which is what
 Protheus has everywhere, and a moment bound as it is loses what is finer than a second.

@@ -103,7 +103,7 @@ def _window(value: object) -> Window:
 _WindowText = Annotated[Window, BeforeValidator(_window), PlainSerializer(str)]
 
 
-_ORACLE_KEYS = ("tns_admin", "wallet_password")
+_ORACLE_KEYS = ("tns_admin", "wallet_password", "client_library")
 """Keys of [erp] that say something of Oracle only."""
 
 
@@ -116,6 +116,8 @@ class Erp(Section):
     """Folder of the ``tnsnames.ora`` that knows the address of an Oracle database; else that of TNS_ADMIN."""
     wallet_password: SecretRef | None = None
     """Of the private key in the wallet that the address of an Oracle database names."""
+    client_library: AbsolutePath | None = None
+    """Folder of Oracle's own client libraries, for servers that the driver does not reach without them."""
     schema_name: _Schema | None = Field(default=None, alias="schema")
     """Owner of the PLS tables; without it, the login's own schema."""
     views_schema: _Schema | None = None
@@ -133,6 +135,11 @@ class Erp(Section):
         if self.dialect != "oracle" and (said := [key for key in _ORACLE_KEYS if getattr(self, key) is not None]):
             raise ValueError(f"{said[0]} is for Oracle, and the dialect is {self.dialect}")
         return self
+
+    @property
+    def needs_own_process(self) -> bool:
+        """Whether reading this ERP settles for the whole process how others are read; see ``oracle_client``."""
+        return self.client_library is not None
 
     @property
     def view_owner(self) -> str | None:
