@@ -11,7 +11,7 @@ from hat_etl.billing.poll import poll
 from hat_etl.billing.pull import pull
 from hat_etl.billing.push import push
 from hat_etl.billing.work import StageReport
-from hat_etl.errors import HatEtlError
+from hat_etl.errors import ConfigurationError, HatEtlError
 from hat_etl.tenants.config import Tenant
 
 STAGES: tuple[Callable[[Tenant], StageReport], ...] = (pull, send, poll, push)
@@ -40,6 +40,20 @@ def attempt(stage: Callable[[Tenant], StageReport], tenant: Tenant) -> StageRepo
 
 
 def run_all(tenants: Sequence[Tenant]) -> list[StageReport]:
-    """The loop of each tenant."""
+    """The loop of each tenant; one whose ERP takes a process of its own is told to come alone."""
     with ThreadPoolExecutor(_TENANTS_AT_ONCE) as pool:
-        return [report for reports in pool.map(run, tenants) for report in reports]
+        return [report for reports in pool.map(_run_beside_others, tenants) for report in reports]
+
+
+def _run_beside_others(tenant: Tenant) -> list[StageReport]:
+    if not (tenant.erp.needs_own_process and tenant.billing.ask == "views"):
+        return run(tenant)
+    report = StageReport(tenant.name, "run")
+    report.problem(
+        ConfigurationError(
+            "Its ERP is read with Oracle's client libraries, which takes a process of its own.",
+            f"Run it alone: hat-etl billing run {tenant.name}",
+            tenant.name,
+        )
+    )
+    return [report.finish()]

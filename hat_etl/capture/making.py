@@ -18,7 +18,7 @@ from hat_etl.capture.recorder import Recorder
 from hat_etl.capture.replay import ReplayServer
 from hat_etl.errors import ConfigurationError, DataError, HatEtlError, SourceError
 from hat_etl.sandbox.oracle.packets import HEADER
-from hat_etl.source import oracle_errors
+from hat_etl.source import oracle_errors, oracle_refusals
 from hat_etl.tenants.config import Tenant
 from hat_etl.tenants.oracle_address import OracleAddress
 
@@ -53,7 +53,7 @@ def record(tenant: Tenant, address: OracleAddress, settle: float) -> Capture:
             raise _unusable(tenant, str(recorder.problem)) from None
         if isinstance(error, HatEtlError):
             raise
-        raise oracle_errors.connection_failed(tenant, address, error) from None
+        raise oracle_refusals.connection_failed(tenant, address, error) from None
     finally:
         recorder.finish()
     if recorder.problem is not None:
@@ -112,7 +112,7 @@ def _place(tenant: Tenant, address: OracleAddress) -> tuple[str, int, str]:
     try:
         found.parse_connect_string(address.connect_string)
     except oracledb.Error as error:
-        raise oracle_errors.connection_failed(tenant, address, error) from None
+        raise oracle_refusals.connection_failed(tenant, address, error) from None
     if not isinstance(found.host, str) or found.protocol != "tcp" or not found.service_name:
         raise _unusable(tenant, f"{address.place} is not one host with a service and without TLS")
     return found.host, int(found.port), str(found.service_name)

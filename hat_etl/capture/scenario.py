@@ -27,6 +27,7 @@ from hat_etl.entities.model import Entity, Kind, number, text
 from hat_etl.errors import HatEtlError, SourceError
 from hat_etl.source import oracle_errors
 from hat_etl.source.oracle import SCN_QUERIES, OracleSource
+from hat_etl.source.oracle_login import OracleLogin
 from hat_etl.source.oracle_session import CALL_MILLISECONDS, EXACT, WHOLE, OracleSession
 from hat_etl.source.oracle_snapshot import OracleSnapshot
 from hat_etl.source.reader import Range, ViewShape
@@ -74,7 +75,7 @@ def perform(address: OracleAddress) -> tuple[str, list[Outcome]]:
     def go_through(steps: Iterator[Step]) -> None:
         outcomes.extend(_outcome(name, ask, truth) for name, ask, truth in steps)
 
-    with closing(OracleSession(address, TENANT.name)) as session:
+    with closing(OracleSession(OracleLogin(TENANT.name, address))) as session:
         version = session.connection.version
         for steps in (_types, _binds, _moments, _errors):
             go_through(steps(session, owner))

@@ -12,6 +12,7 @@ import oracledb
 
 from hat_etl.errors import SourceError
 from hat_etl.source import oracle_errors
+from hat_etl.source.oracle_login import OracleLogin
 from hat_etl.source.oracle_session import OracleSession
 from hat_etl.source.reader import quote
 from hat_etl.tenants.oracle_address import OracleAddress
@@ -120,7 +121,7 @@ def made(address: OracleAddress, tenant: str) -> Iterator[None]:
     Raises SourceError where tables of these names are there, or cannot be made or dropped; oracledb.Error and OSError
     where there is no connection.
     """
-    with closing(OracleSession(address, tenant)) as session:
+    with closing(OracleSession(OracleLogin(tenant, address))) as session:
         _refuse_others(session, address.schema, tenant)
         own: list[str] = []
         try:

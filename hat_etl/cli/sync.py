@@ -11,6 +11,7 @@ from hat_etl.cli.options import OUTSIDE_WINDOWS, VIA
 from hat_etl.cli.progress import watching
 from hat_etl.cli.tables import print_table
 from hat_etl.errors import ConfigurationError, DataError, HatEtlError
+from hat_etl.own_process import call_apart
 from hat_etl.sync import incremental
 from hat_etl.sync.plan import select
 from hat_etl.sync.run import RunReport
@@ -86,6 +87,8 @@ def _sync_all(request: incremental.SyncRequest, *, as_json: bool) -> int:
 
 def _outcome(name: str, request: incremental.SyncRequest, *, quiet: bool) -> RunReport | HatEtlError:
     try:
+        if store.load(name).erp.needs_own_process:
+            return call_apart(_sync_one, name, request, quiet=quiet)
         return _sync_one(name, request, quiet=quiet)
     except HatEtlError as error:
         error.tenant = error.tenant or name

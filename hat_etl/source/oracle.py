@@ -16,7 +16,8 @@ import oracledb
 
 from hat_etl.entities.model import RECNO, Entity
 from hat_etl.protheus.dictionary import physical_name
-from hat_etl.source import oracle_errors, oracle_sql, refusals
+from hat_etl.source import oracle_errors, oracle_refusals, oracle_sql, refusals
+from hat_etl.source.oracle_login import OracleLogin
 from hat_etl.source.oracle_session import Binds, OracleSession
 from hat_etl.source.oracle_snapshot import OracleSnapshot
 from hat_etl.source.reader import (
@@ -30,7 +31,6 @@ from hat_etl.source.reader import (
     quote,
 )
 from hat_etl.source.view_check import LiveColumn
-from hat_etl.tenants import oracle_address
 from hat_etl.tenants.config import Tenant
 from hat_etl.tenants.oracle_address import OracleAddress
 
@@ -70,7 +70,8 @@ class OracleSource:
     def __init__(self, tenant: Tenant, command: str = "load", address: OracleAddress | None = None) -> None:
         self._tenant = tenant
         self._again = refusals.command_again(tenant.name, command)
-        self._address = address or oracle_address.address(tenant.name, "erp.url", tenant.erp.url)
+        self._login = OracleLogin.of(tenant, address)
+        self._address = self._login.address
         self._control: OracleSession | None = None
         self._probed: tuple[int, timedelta] | None = None
         self._refused: list[str] = []
@@ -154,7 +155,7 @@ class OracleSource:
         with self._asking(shape.entity.table) as session:
             seen, stamped = session.row(
                 f"SELECT COUNT(*), COUNT(S) FROM (SELECT {oracle_sql.stamp(shape)} AS S"
-                f" FROM {oracle_sql.relation(shape)} FETCH FIRST {SAMPLE_ROWS} ROWS ONLY)"
+                f" FROM {oracle_sql.relation(shape)} WHERE ROWNUM <= {SAMPLE_ROWS})"
             )
         return int(seen), int(stamped)
 
@@ -251,9 +252,9 @@ class OracleSource:
 
     def _connect(self) -> OracleSession:
         try:
-            return OracleSession(self._address, self._tenant.name)
+            return OracleSession(self._login)
         except (oracledb.Error, OSError) as error:
-            raise oracle_errors.connection_failed(self._tenant, self._address, error) from None
+            raise oracle_refusals.connection_failed(self._tenant, self._address, error) from None
 
     def _session(self) -> OracleSession:
         """A plain connection for questions; closed before the snapshot's connections open."""

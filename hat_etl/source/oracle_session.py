@@ -1,4 +1,4 @@
-"""A session of Oracle through python-oracledb in thin mode: rows come as Arrow batches, numbers exactly.
+"""A session of Oracle through python-oracledb: rows come as Arrow batches, numbers exactly.
 
 Every query asks for its types: left to itself the driver makes a double of a NUMBER without precision, which is what
 Protheus has everywhere, and a moment bound as it is loses what is finer than a second.
@@ -15,20 +15,13 @@ from typing import Any
 import oracledb
 import pyarrow as pa
 
-from hat_etl.tenants.oracle_address import OracleAddress
+from hat_etl.source.oracle_login import OracleLogin
 
 BindValue = int | str | Decimal | datetime
 Binds = Mapping[str, BindValue]
 
-CONNECT_SECONDS = 15.0
-KEEPALIVE_MINUTES = 1
-"""How long a connection is silent before it is probed."""
 CALL_MILLISECONDS = 30 * 60_000
 """How long one round trip may take; the first of a query includes whatever the server sorts and joins before."""
-
-_PACKET_BYTES = 65_535
-"""Size of a network packet that is asked for, eight times the usual; the server grants what its own settings allow.
-Each packet costs a system call and, among threads, a wait for the interpreter."""
 
 _SETTINGS = ("ALTER SESSION SET TIME_ZONE = 'UTC'", "ALTER SESSION SET NLS_NUMERIC_CHARACTERS = '.,'")
 
@@ -41,25 +34,16 @@ WHOLE = pa.decimal128(38, 0)
 class OracleSession:
     """One connection. Every method raises oracledb.Error or OSError. Not to be used from two threads at once."""
 
-    def __init__(self, address: OracleAddress, tenant: str) -> None:
-        self._address = address
-        self._tenant = tenant
+    def __init__(self, login: OracleLogin) -> None:
+        self._login = login
         self.connection = self._connect()
 
     def _connect(self) -> oracledb.Connection:
-        connection = oracledb.connect(
-            user=self._address.user,
-            password=self._address.password,
-            dsn=self._address.connect_string,
-            tcp_connect_timeout=CONNECT_SECONDS,
-            expire_time=KEEPALIVE_MINUTES,
-            sdu=_PACKET_BYTES,
-            program="hat_etl",
-        )
+        connection = self._login.connect()
         try:
             connection.call_timeout = CALL_MILLISECONDS
             connection.module = "hat_etl"
-            connection.clientinfo = self._tenant
+            connection.clientinfo = self._login.tenant
             with connection.cursor() as cursor:
                 for setting in _SETTINGS:
                     cursor.execute(setting)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StrictBool, StrictInt
+from pydantic import Field, StrictBool, StrictInt
 
 from hat_etl.tenants.location import Location, Options
 from hat_etl.tenants.secrets import SecretRef
-from hat_etl.tenants.section import Section, WebAddress, pattern
+from hat_etl.tenants.section import AbsolutePath, Section, WebAddress, pattern
 
 _ApiPath = Annotated[
     str, pattern(r"(/[A-Za-z0-9._-]+)+", "a path such as /api/healthcare/hat/v1, without / at its end")
@@ -24,13 +23,6 @@ _FileHost = Annotated[
 ]
 
 
-def _absolute(value: Path) -> Path:
-    if not value.is_absolute():
-        raise ValueError("must be an absolute path")
-    return value
-
-
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 _Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, time
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -20,11 +20,12 @@ from pydantic import (
     PlainSerializer,
     StrictBool,
     StrictInt,
+    model_validator,
 )
 
 from hat_etl.tenants.billing import Billing, Folder, HatApi, Pls, Soap
 from hat_etl.tenants.secrets import SecretRef
-from hat_etl.tenants.section import Section, WebAddress, pattern
+from hat_etl.tenants.section import AbsolutePath, Section, WebAddress, pattern
 
 Dialect = Literal["postgresql", "oracle"]
 
@@ -102,11 +103,21 @@ def _window(value: object) -> Window:
 _WindowText = Annotated[Window, BeforeValidator(_window), PlainSerializer(str)]
 
 
+_ORACLE_KEYS = ("tns_admin", "wallet_password", "client_library")
+"""Keys of [erp] that say something of Oracle only."""
+
+
 class Erp(Section):
     """``[erp]``: the Protheus database of the operator."""
 
     dialect: Dialect
     url: SecretRef
+    tns_admin: AbsolutePath | None = None
+    """Folder of the ``tnsnames.ora`` that knows the address of an Oracle database; else that of TNS_ADMIN."""
+    wallet_password: SecretRef | None = None
+    """Of the private key in the wallet that the address of an Oracle database names."""
+    client_library: AbsolutePath | None = None
+    """Folder of Oracle's own client libraries, for servers that the driver does not reach without them."""
     schema_name: _Schema | None = Field(default=None, alias="schema")
     """Owner of the PLS tables; without it, the login's own schema."""
     views_schema: _Schema | None = None
@@ -118,6 +129,17 @@ class Erp(Section):
     """Name of the ERP server, the same for all tenants on it: few runs at a time read one server."""
     windows: tuple[_WindowText, ...] = ()
     timezone: Annotated[str, AfterValidator(_timezone)] = "America/Sao_Paulo"
+
+    @model_validator(mode="after")
+    def _only_what_the_dialect_knows(self) -> Self:
+        if self.dialect != "oracle" and (said := [key for key in _ORACLE_KEYS if getattr(self, key) is not None]):
+            raise ValueError(f"{said[0]} is for Oracle, and the dialect is {self.dialect}")
+        return self
+
+    @property
+    def needs_own_process(self) -> bool:
+        """Whether reading this ERP settles for the whole process how others are read; see ``oracle_client``."""
+        return self.client_library is not None
 
     @property
     def view_owner(self) -> str | None:

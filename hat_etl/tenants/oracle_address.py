@@ -23,6 +23,11 @@ class OracleAddress:
     """host:port/service with options (EZConnect Plus), a name of tnsnames.ora, or a whole descriptor."""
 
     @property
+    def login(self) -> str:
+        """The user whose password it is, in capitals."""
+        return self.user.partition("[")[0].upper()
+
+    @property
     def schema(self) -> str:
         """The user whose objects need no schema in front, in capitals."""
         proxied = re.search(r"\[(.+)\]", self.user)

@@ -105,6 +105,8 @@ class Ground:
     hat_url: str | None = None
     erp_reference: str = "file:erp.url"
     hat_reference: str = "file:hat.url"
+    schemas: str = 'schema = "protheus"\nviews_schema = "hat"'
+    """Lines in section [erp] that say where tables and views are."""
     erp_extra: str = ""
     """Lines at the end of section [erp]."""
     extra: str = ""
@@ -123,7 +125,7 @@ class Ground:
         (self.folder / f"{self.name}.toml").write_text(
             f'name = "{self.name}"\nans_registry = "{self.ans_registry}"\n'
             f'[erp]\ndialect = "{self.dialect}"\nurl = "{self.erp_reference}"\n'
-            f'schema = "protheus"\nviews_schema = "hat"\n'
+            f"{self.schemas}\n"
             f'company = "01"\nconnections = {self.connections}\n{self.erp_extra}\n'
             f'[hat]\nurl = "{self.hat_reference}"\n{self.extra}\n',
             encoding="utf-8",

@@ -15,14 +15,18 @@ from hat_etl_tests.failures.ground import Ground, Server
 __all__ = ["make_ground", "moved", "server"]
 
 PASSWORD = "s3nha/c@rta"
+PROXY_PASSWORD = "outra-s3nha"
 ACCOUNTS = {
-    READER: Account(PASSWORD),
-    "locked": Account(PASSWORD, locked=True),
+    READER: Account(PASSWORD, proxies=("PROXY",)),
+    "hat": Account("de ninguém", proxies=("PROXY",)),
+    "proxy": Account(PROXY_PASSWORD),
+    "locked": Account(PASSWORD, locked=True, proxies=("PROXY",)),
     "expired": Account(PASSWORD, expired=True),
     "simple": Account(PASSWORD, flashback_package=False, dynamic_views=False),
-    "present": Account(PASSWORD, flashback=False, flashback_package=False, dynamic_views=False),
+    "present": Account(PASSWORD, flashback=False, flashback_package=False, dynamic_views=False, proxies=("PROXY",)),
 }
-"""By user. ``simple`` may read the past, but has no exact way to its number; ``present`` may not read it."""
+"""By user. ``hat`` is the owner of the views, and ``proxy`` may act for some. ``simple`` may read the past, but has no
+exact way to its number; ``present`` may not read it."""
 
 FROM_ORACLE = "hat_from_oracle"
 """HAT database that a load from Oracle has filled; tests take copies of it."""

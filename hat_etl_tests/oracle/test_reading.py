@@ -17,6 +17,7 @@ from hat_etl.entities.model import Entity
 from hat_etl.sandbox.oracle.server import OracleServer
 from hat_etl.sandbox.server import READER
 from hat_etl.source.erp import open_source
+from hat_etl.source.oracle_login import OracleLogin
 from hat_etl.source.oracle_session import OracleSession
 from hat_etl.source.reader import Range, Snapshot, Source, ViewShape
 from hat_etl.tenants import oracle_address, store
@@ -72,7 +73,7 @@ def test_packets_are_as_large_as_the_server_grants_unless_the_address_says_other
     for options, size in (("", 65_535), ("?sdu=16384", 16_384)):
         found = oracle_address.parse(address(oracle, READER) + options)
         assert found is not None
-        with closing(OracleSession(found, ground.name)) as session:
+        with closing(OracleSession(OracleLogin(ground.name, found))) as session:
             assert session.connection.sdu == size
 
 

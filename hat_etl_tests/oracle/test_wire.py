@@ -158,6 +158,11 @@ def test_a_statement_that_is_run_again_takes_its_new_binds(connection: oracledb.
         "SELECT CURRENT_TIMESTAMP FROM DUAL",
         "SELECT TO_CHAR(1, '999') FROM DUAL",
         "SELECT 1 FROM DUAL LIMIT 1",
+        "SELECT ROWNUM FROM DUAL",
+        "SELECT 1 FROM DUAL WHERE ROWNUM = 1",
+        "SELECT 1 FROM DUAL WHERE DUMMY = 'X' AND ROWNUM <= 1",
+        "SELECT COUNT(*) FROM DUAL WHERE ROWNUM <= 1",
+        "SELECT DUMMY FROM DUAL WHERE ROWNUM <= 1 ORDER BY DUMMY",
         "WITH A AS (SELECT 1 FROM DUAL) SELECT * FROM A",
         "BEGIN NULL; END;",
         "ALTER SESSION SET CURRENT_SCHEMA = HAT",
@@ -186,6 +191,12 @@ def test_names_are_those_of_oracle(connection: oracledb.Connection) -> None:
 def test_what_other_clients_ask_when_they_log_in_is_answered(connection: oracledb.Connection) -> None:
     with connection.cursor() as cursor:
         assert cursor.execute("SELECT DBTIMEZONE FROM DUAL").fetchone() == ("+00:00",)
+
+
+def test_the_first_rows_are_so_many(connection: oracledb.Connection) -> None:
+    with connection.cursor() as cursor:
+        query = f"SELECT COUNT(*), MIN(A) FROM (SELECT 1 AS A FROM {VIEW} WHERE ROWNUM <= 7)"
+        assert cursor.execute(query).fetchone() == (7, 1)
 
 
 def test_an_empty_text_is_null(connection: oracledb.Connection) -> None:

@@ -122,3 +122,25 @@ def test_a_wrong_value_in_hat_is_refused_at_its_key(key: str, value: object) -> 
 def test_settings_cannot_be_changed_after_loading() -> None:
     with pytest.raises(ValidationError):
         erp().company = "02"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("tns_admin", "/etc/oracle"), ("client_library", "/opt/oracle"), ("wallet_password", "env:CARTEIRA")],
+)
+def test_what_is_for_oracle_is_refused_elsewhere(key: str, value: str) -> None:
+    assert getattr(erp(dialect="oracle", **{key: value}), key) is not None
+    with pytest.raises(ValidationError, match=f"{key} is for Oracle, and the dialect is postgresql"):
+        erp(**{key: value})
+
+
+@pytest.mark.parametrize("key", ["tns_admin", "client_library"])
+def test_a_folder_of_oracle_is_named_by_its_absolute_path(key: str) -> None:
+    with pytest.raises(ValidationError, match="must be an absolute path"):
+        erp(dialect="oracle", **{key: "oracle"})
+
+
+def test_a_password_of_a_wallet_is_a_reference() -> None:
+    with pytest.raises(ValidationError, match="must be a reference") as caught:
+        erp(dialect="oracle", wallet_password="s3gredo")
+    assert "s3gredo" not in str(caught.value)

@@ -25,6 +25,7 @@ _TEXTS = {
     8180: "no snapshot found based on specified time",
     28000: "The account is locked.",
     28001: "the password has expired",
+    28150: "proxy not authorized to connect as client",
 }
 
 

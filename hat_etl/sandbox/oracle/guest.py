@@ -60,7 +60,7 @@ class Guest(ABC):
             self._fail(OracleError(1013))
         except OracleError as error:
             self._fail(error)
-            if error.code in (28, 3113, 28000, 28001, 1017):
+            if error.code in (28, 3113, 28000, 28001, 28150, 1017):
                 raise Closed from None
         except HangUp:
             raise Closed from None
@@ -132,7 +132,7 @@ class Guest(ABC):
         if self._challenge is None:
             raise Closed
         proof = self._challenge.judge(answers)
-        self._account = self._host.accounts[self._user]
+        self._account = self._acting(answers.get("PROXY_CLIENT_NAME"))
         facts = {
             "AUTH_VERSION_NO": str(self._profile.version),
             "AUTH_SESSION_ID": "1",
@@ -145,3 +145,14 @@ class Guest(ABC):
             "AUTH_SVR_RESPONSE": proof,
         }
         self._answer(messages.named_values({name: (value, 0) for name, value in facts.items()}) + self._status())
+
+    def _acting(self, client: str | None) -> Account:
+        """The account whose rights count: that of the user who logged in, or of the client whom that one acts for."""
+        if client is None:
+            return self._host.accounts[self._user]
+        account = self._host.accounts.get(client.upper())
+        if account is None or self._user not in account.proxies:
+            raise OracleError(28150)
+        if account.locked:
+            raise OracleError(28000)
+        return account

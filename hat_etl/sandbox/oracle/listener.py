@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import struct
 import threading
 from abc import ABC, abstractmethod
@@ -24,10 +25,18 @@ class Listener(ABC):
 
     charset = WE8MSWIN1252
 
-    def __init__(self, service: str, accounts: Mapping[str, Account], profile: Profile, port: int = 0) -> None:
+    def __init__(
+        self,
+        service: str,
+        accounts: Mapping[str, Account],
+        profile: Profile,
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.service = service
         self.accounts = {name.upper(): account for name, account in accounts.items()}
         self.profile = profile
+        self._tls = tls
         self._clients: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port = int(self._listener.getsockname()[1])
@@ -60,14 +69,18 @@ class Listener(ABC):
             threading.Thread(target=self._serve, args=(client,), name="oracle session", daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        self._clients.add(client)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is not None:
+            client = self._tls.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
+        self._clients.add(client)
         try:
+            if isinstance(client, ssl.SSLSocket):
+                client.do_handshake()
             self.talk(Channel(client, self.profile))
         except Reset:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         except OSError:
-            pass  # the client has gone while it was answered
+            pass  # the client has gone while it was answered, or does not like the certificate
         except Exception:
             logging.getLogger(__name__).exception("The session failed.")
         finally:

@@ -29,6 +29,8 @@ class Account:
     """May execute DBMS_FLASHBACK."""
     dynamic_views: bool = True
     """May read V$DATABASE and GV$TRANSACTION."""
+    proxies: tuple[str, ...] = ()
+    """Users, in capitals, who may log in with their own password and act for this one."""
 
 
 class Challenge:

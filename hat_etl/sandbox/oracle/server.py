@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 
 import psycopg
@@ -36,11 +37,13 @@ class OracleServer(Listener):
         profile: str = "19c",
         port: int = 0,
         keeps_results: bool = False,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """``dsn`` reads the data; ``admin_dsn`` makes the dictionary's views first.
 
         Schemas are looked through as the reading role's search path says, then the dictionary.
         ``keeps_results``: what was read of one moment is sent again when it is asked of another one; see ``kept``.
+        ``tls``: the server listens for TCPS, with the certificate that this holds.
         """
         with psycopg.connect(admin_dsn) as connection:
             reader = str(psycopg.conninfo.conninfo_to_dict(dsn)["user"])
@@ -53,7 +56,7 @@ class OracleServer(Listener):
         self.moments = Moments(self.dsn)
         self.statements: list[tuple[str, int | None]] = []
         """Queries in the order in which they came, with the SCN that each asks for."""
-        super().__init__(SERVICE, accounts, PROFILES[profile], port)
+        super().__init__(SERVICE, accounts, PROFILES[profile], port, tls)
 
     def talk(self, channel: Channel) -> None:
         Session(self, channel).run()

@@ -26,9 +26,10 @@ _SAME = (
     exp.Fetch, exp.LimitOptions, exp.Column, exp.Identifier, exp.Star, exp.Alias, exp.Null, exp.Literal,
     exp.Placeholder,
     exp.And, exp.Or, exp.Not, exp.Paren, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.In, exp.Is,
-    exp.Case, exp.If, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Neg, exp.Coalesce, exp.Cast, exp.DataType, exp.DataTypeParam,
-    exp.Count, exp.Sum, exp.Min, exp.Max, exp.Floor, exp.Upper, exp.Length, exp.Replace, exp.Substring, exp.Pad,
-    exp.Trim, exp.DPipe, exp.CurrentTimestamp, exp.Systimestamp, exp.Anonymous, exp.Version, exp.Translate, exp.ToChar,
+    exp.Case, exp.If, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Neg, exp.Coalesce, exp.Cast, exp.DataType,
+    exp.DataTypeParam, exp.Count, exp.Sum, exp.Min, exp.Max, exp.Floor, exp.Upper, exp.Length, exp.Replace, exp.Substring,
+    exp.Pad, exp.Trim, exp.DPipe, exp.CurrentTimestamp, exp.Systimestamp, exp.Anonymous, exp.Version, exp.Translate,
+    exp.ToChar,
 )  # fmt: skip
 _BLANK_IS_NULL = (exp.Trim, exp.Replace, exp.Substring, exp.Translate, exp.Upper)
 """Functions whose empty result is NULL in Oracle."""
@@ -102,6 +103,7 @@ class _Translation:
         self._scns: set[str] = set()
 
     def template(self, tree: exp.Select, names: tuple[str, ...]) -> _Template:
+        _limit(tree)
         # From the leaves up, so that what stands for a node holds what stands for its parts. The root stays.
         for node in reversed(list(tree.walk())):
             translated = self._node(node)
@@ -163,6 +165,28 @@ class _Translation:
             case "NLSSORT", 2 if arguments[1].name == "NLS_SORT=BINARY":
                 return exp.Collate(this=arguments[0], expression=exp.to_identifier("C", quoted=True))
         raise OracleError(900)
+
+
+def _limit(tree: exp.Select) -> None:
+    """``WHERE ROWNUM <= n``, alone and in a plain query, asks for the first n rows. Any other ROWNUM is refused."""
+    for where in list(tree.find_all(exp.Where)):
+        query, test = where.parent, where.this
+        if (
+            isinstance(query, exp.Select)
+            and not any(query.args.get(part) for part in ("group", "distinct", "order", "fetch", "limit"))
+            and not any(chosen.find(exp.AggFunc) for chosen in query.expressions)
+            and isinstance(test, exp.LTE)
+            and _is_rownum(test.this)
+            and isinstance(test.expression, exp.Literal)
+        ):
+            query.set("where", None)
+            query.set("limit", exp.Limit(expression=test.expression))
+    if any(map(_is_rownum, tree.find_all(exp.Column))):
+        raise OracleError(900)
+
+
+def _is_rownum(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Column) and not node.table and node.name.upper() == "ROWNUM"
 
 
 def _folded(identifier: exp.Identifier) -> str:

@@ -1,0 +1,54 @@
+"""A call in a process of its own, for what a process cannot take back once it has done it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, ParamSpec, TypeVar
+
+from hat_etl.errors import HatEtlError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# A fork would begin with what this process has done already.
+_PROCESSES = multiprocessing.get_context("spawn")
+
+
+def call_apart(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """What ``function`` returns, or the HatEtlError that it raises; both must be picklable, and so its arguments.
+
+    Raises HatEtlError, too, when anything else is raised there, or when the process dies. It is killed when this call
+    is interrupted.
+    """
+    here, there = _PROCESSES.Pipe(duplex=False)
+    process = _PROCESSES.Process(target=_answer, args=(there, function, arguments, named), daemon=True)
+    process.start()
+    there.close()
+    try:
+        outcome = here.recv()
+    except EOFError:
+        process.join()
+        outcome = HatEtlError(f"Its process has died (exit code {process.exitcode}).", "Start it again.")
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        process.join()
+    if isinstance(outcome, HatEtlError):
+        raise outcome
+    answer: T = outcome
+    return answer
+
+
+def _answer(caller: Connection, function: Callable[..., Any], arguments: Any, named: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the caller hears it, too, and ends this process
+    try:
+        outcome = function(*arguments, **named)
+    except HatEtlError as error:
+        outcome = error
+    except Exception as error:  # noqa: BLE001 - its text may quote values of the data
+        outcome = HatEtlError(f"Unexpected {type(error).__name__}.", "Run the command for this tenant alone.")
+    caller.send(outcome)

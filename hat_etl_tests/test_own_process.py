@@ -1,0 +1,74 @@
+"""A call in a process of its own comes back as if it had been made here."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+
+import pytest
+
+from hat_etl.errors import HatEtlError, SourceError
+from hat_etl.own_process import call_apart
+
+
+class Ended(BaseException):
+    """Ends a wait."""
+
+
+def number(add: int, *, times: int) -> int:
+    return (os.getpid() + add) * times
+
+
+def refuse() -> None:
+    raise SourceError("The ERP is gone.", "Fetch it.", tenant="acme", table="persons")
+
+
+def fail() -> None:
+    raise ValueError("MARIA DA SILVA")
+
+
+def die() -> None:
+    os._exit(42)
+
+
+def end_the_caller() -> None:
+    os.kill(os.getppid(), signal.SIGUSR1)
+    while True:
+        signal.pause()
+
+
+def test_it_runs_in_another_process_and_gives_what_it_returns() -> None:
+    assert call_apart(number, 0, times=1) not in (os.getpid(), None)
+    assert call_apart(number, 1, times=2) % 2 == 0
+
+
+def test_an_error_comes_back_whole() -> None:
+    with pytest.raises(SourceError) as caught:
+        call_apart(refuse)
+    assert caught.value == SourceError("The ERP is gone.", "Fetch it.", "acme", "persons")
+
+
+def test_an_error_that_nobody_foresaw_comes_back_without_its_text() -> None:
+    with pytest.raises(HatEtlError) as caught:
+        call_apart(fail)
+    assert caught.value.cause == "Unexpected ValueError."
+
+
+def test_a_process_that_dies_is_told() -> None:
+    with pytest.raises(HatEtlError) as caught:
+        call_apart(die)
+    assert "exit code 42" in caught.value.cause
+
+
+def test_it_ends_with_a_caller_who_is_interrupted() -> None:
+    def end(number: int, frame: object) -> None:
+        raise Ended
+
+    before = signal.signal(signal.SIGUSR1, end)
+    try:
+        with pytest.raises(Ended):
+            call_apart(end_the_caller)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert not multiprocessing.active_children()
