@@ -113,6 +113,7 @@ def rewritten(path: Path, **head: object) -> bytes:
         (rewritten(STAND_IN, scenario=0), "scenario 0"),
         (rewritten(STAND_IN, hat_etl_capture=2), "format 2"),
     ],
+    ids=["empty", "other text", "no head", "cut off", "other head", "other scenario", "other format"],
 )
 def test_what_is_no_capture_of_this_version_is_refused(content: bytes, cause: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)

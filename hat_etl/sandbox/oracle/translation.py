@@ -24,12 +24,11 @@ DICTIONARY = "oracle_dictionary"
 _SAME = (
     exp.Select, exp.From, exp.Table, exp.TableAlias, exp.Subquery, exp.Join, exp.Where, exp.Group, exp.Exists,
     exp.Fetch, exp.LimitOptions, exp.Column, exp.Identifier, exp.Star, exp.Alias, exp.Null, exp.Literal,
-    exp.Placeholder,
-    exp.And, exp.Or, exp.Not, exp.Paren, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.In, exp.Is,
-    exp.Case, exp.If, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Neg, exp.Coalesce, exp.Cast, exp.DataType,
-    exp.DataTypeParam, exp.Count, exp.Sum, exp.Min, exp.Max, exp.Floor, exp.Upper, exp.Length, exp.Replace, exp.Substring,
-    exp.Pad, exp.Trim, exp.DPipe, exp.CurrentTimestamp, exp.Systimestamp, exp.Anonymous, exp.Version, exp.Translate,
-    exp.ToChar,
+    exp.Placeholder, exp.And, exp.Or, exp.Not, exp.Paren, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE,
+    exp.Between, exp.In, exp.Is, exp.Case, exp.If, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Neg, exp.Coalesce, exp.Cast,
+    exp.DataType, exp.DataTypeParam, exp.Count, exp.Sum, exp.Min, exp.Max, exp.Floor, exp.Upper, exp.Length,
+    exp.Replace, exp.Substring, exp.Pad, exp.Trim, exp.DPipe, exp.CurrentTimestamp, exp.Systimestamp, exp.Anonymous,
+    exp.Version, exp.Translate, exp.ToChar,
 )  # fmt: skip
 _BLANK_IS_NULL = (exp.Trim, exp.Replace, exp.Substring, exp.Translate, exp.Upper)
 """Functions whose empty result is NULL in Oracle."""
