@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from itertools import groupby, islice
+from itertools import groupby
 from operator import attrgetter
 from threading import Lock
 from typing import Any
@@ -21,8 +21,10 @@ from hat_etl.target.database import Connection
 from hat_etl.tenants.config import Tenant
 
 _DAY = 86_400.0
-_SENDER = ("provider", "origin_code", "version")
-"""What lots have in common that one question may name."""
+SENDER = ("provider", "origin_code", "version")
+"""What lots have in common for whose statements one question may ask."""
+GUIDES_AT_ONCE = 1_000
+"""Guides that a question about several lots may be about: the answer, with all denials, is read whole."""
 
 
 def poll(tenant: Tenant, *, everything: bool = False) -> StageReport:
@@ -46,7 +48,9 @@ class _Poll:
         numbers = self._store.numbers(f"state = ANY (%s){due}", (states,), order="next_poll")
         each(numbers, self._status, self._store.tenant.billing.workers)
         if self._operator.statements_at_once:
-            each(self._groups(), self._statement, self._store.tenant.billing.workers)
+            lots = self._store.lots("lot = ANY (%s)", (self._unstated,), order=", ".join(SENDER))
+            groups = asked_together(lots, self._operator.statements_at_once)
+            each(groups, self._statement, self._store.tenant.billing.workers)
         if self._breaker.is_open:
             self._report.problem(self._breaker.problem(self._store.tenant.name))
 
@@ -103,14 +107,6 @@ class _Poll:
         ).fetchone()
         schedule(connection, lot.lot, _DAY if row == (True,) else None)
 
-    def _groups(self) -> Iterator[list[Lot]]:
-        """Lots without a statement, by who asks and in which version, as many as one question may name."""
-        at_once = self._operator.statements_at_once
-        lots = self._store.lots("lot = ANY (%s)", (self._unstated,), order=", ".join(_SENDER))
-        for _, of_sender in groupby(lots, key=attrgetter(*_SENDER)):
-            while group := list(islice(of_sender, at_once)):
-                yield group
-
     def _statement(self, lots: list[Lot]) -> None:
         if self._breaker.is_open:
             return
@@ -136,6 +132,19 @@ class _Poll:
             )  # fmt: skip
             enqueue_status(self._store, connection, lot.lot)
         self._report.count("statements")
+
+
+def asked_together(lots: Iterable[Lot], at_once: int) -> Iterator[list[Lot]]:
+    """Lots, in the order of ``SENDER``, by the questions in which their statements are asked for."""
+    for _, of_sender in groupby(lots, key=attrgetter(*SENDER)):
+        group, guides = list[Lot](), 0
+        for lot in of_sender:
+            if group and (len(group) == at_once or guides + (lot.guides or 0) > GUIDES_AT_ONCE):
+                yield group
+                group, guides = [], 0
+            group.append(lot)
+            guides += lot.guides or 0
+        yield group
 
 
 def _denials_after(lot: Lot, answer: Standing) -> dict[str, Any]:

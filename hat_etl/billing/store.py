@@ -44,6 +44,7 @@ class Lot:
     origin_kind: str | None
     origin_code: str | None
     version: str | None
+    guides: int | None
     hold: str | None
     first_protocol: str | None
     protocol: str | None

@@ -1,10 +1,18 @@
-"""The lots in the tenant database, as the stages read them."""
+"""The lots in the tenant database, as the stages read them and ask about them."""
 
 from __future__ import annotations
 
+from dataclasses import fields
+from itertools import pairwise
+from operator import itemgetter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from hat_etl.billing import store as rows
+from hat_etl.billing.poll import GUIDES_AT_ONCE, asked_together
 from hat_etl.billing.states import State
-from hat_etl.billing.store import store_of
+from hat_etl.billing.store import Lot, store_of
 
 from .conftest import World
 
@@ -58,3 +66,25 @@ def test_what_came_earlier_agrees_with_the_order_of_a_providers_lots(world: Worl
             (lot,),
         )
         assert earlier == place
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.none() | st.integers(0, 1_200)), max_size=80), st.integers(1, 50))
+def test_one_question_is_about_few_lots_of_one_sender_and_as_many_guides_as_can_be_read_whole(
+    drawn: list[tuple[str, int | None]], at_once: int
+) -> None:
+    """Thirty lots of a hundred guides in one statement took more memory than all the rest of a run."""
+    lots = [lot_of(number, sender, guides) for number, (sender, guides) in enumerate(sorted(drawn, key=itemgetter(0)))]
+    groups = list(asked_together(lots, at_once))
+    assert [lot for group in groups for lot in group] == lots
+    for group in groups:
+        assert 1 <= len(group) <= at_once
+        assert len({lot.provider for lot in group}) == 1
+        assert len(group) == 1 or sum(lot.guides or 0 for lot in group) <= GUIDES_AT_ONCE
+    for one, other in pairwise(groups):  # none could have gone with the one before
+        if one[0].provider == other[0].provider and len(one) < at_once:
+            assert sum(lot.guides or 0 for lot in [*one, other[0]]) > GUIDES_AT_ONCE
+
+
+def lot_of(number: int, provider: str, guides: int | None) -> Lot:
+    nothing = dict.fromkeys(field.name for field in fields(Lot))
+    return Lot(**{**nothing, "lot": number, "provider": provider, "guides": guides, "state": "protocolled"})
