@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +47,8 @@ class OracleLogin:
         return cls(
             tenant.name,
             address or oracle_address.address(tenant.name, "erp.url", erp.url),
-            str(erp.tns_admin) if erp.tns_admin else oracledb.defaults.config_dir,
+            # The driver looks at the variable too, but only when it is imported.
+            str(erp.tns_admin) if erp.tns_admin else os.environ.get("TNS_ADMIN") or oracledb.defaults.config_dir,
             erp.wallet_password.resolve() if erp.wallet_password else "",
             str(erp.client_library) if erp.client_library else None,
         )

@@ -62,6 +62,15 @@ def test_one_tnsnames_may_serve_all_tenants(oracle: OracleServer, by_name: Groun
     assert_told(told.err, "nothing answers at PLS")
 
 
+def test_the_folder_for_all_tenants_may_be_named_after_the_driver_was_imported(
+    oracle: OracleServer, by_name: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver reads TNS_ADMIN when it is imported: whether the name was found hung on what had run before."""
+    monkeypatch.setenv("TNS_ADMIN", str(tnsnames(tmp_path / "all", PLS=descriptor(at(oracle)))))
+    with closing(opened(by_name)) as source:
+        assert source.health().login == READER.upper()
+
+
 @pytest.mark.parametrize("listed", ["(ADDRESS_LIST=(FAILOVER=ON){})", "(FAILOVER=ON){}", "(LOAD_BALANCE=ON){}"])
 def test_where_the_first_address_of_a_list_does_not_answer_the_second_is_taken(
     listed: str, oracle: OracleServer, by_name: Ground, tmp_path: Path
