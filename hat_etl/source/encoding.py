@@ -4,6 +4,9 @@ Protheus writes CP1252 whatever the database declares. Where the server cannot b
 LATIN1, which has no curly quotes; WIN1252, which stops at an undefined byte), the bytes are read as they are and
 converted here. The five bytes that CP1252 leaves undefined become the control characters of the same number, which
 the transform turns into blanks.
+
+Oracle converts from the encoding that it was told. Where it was told UTF-8 by a client that wrote CP1252, it keeps the
+bytes as they came, and what is no UTF-8 is read as what it is.
 """
 
 from __future__ import annotations
@@ -44,3 +47,22 @@ def from_cp1252(column: pa.Array) -> pa.Array:
     )
     text = text.cast(pa.string())
     return text if valid is None else pc.if_else(valid, text, None)
+
+
+def from_utf8_or_cp1252(column: pa.Array) -> pa.Array:
+    """String column that may hold bytes which are no UTF-8: such values are taken for CP1252, each by itself."""
+    raw = column.cast(pa.binary())
+    try:
+        return raw.cast(pa.string())
+    except pa.ArrowInvalid:
+        pass
+    valid = pa.array([_is_utf8(value) for value in raw.to_pylist()])
+    return pc.if_else(valid, pc.if_else(valid, raw, None).cast(pa.string()), from_cp1252(raw))
+
+
+def _is_utf8(value: bytes | None) -> bool:
+    try:
+        (value or b"").decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

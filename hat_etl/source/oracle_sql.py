@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hat_etl.entities.model import DELETED, RECNO, STAMP, Column, Kind
+from hat_etl.source.encoding import from_utf8_or_cp1252
 from hat_etl.source.oracle_session import EXACT, WHOLE, BindValue
 from hat_etl.source.reader import ViewShape, quote
 from hat_etl.source.view_check import LiveColumn
@@ -156,6 +157,8 @@ def raw_batch(batch: pa.RecordBatch, selected: Selected) -> pa.RecordBatch:
             column = column.cast(pa.int32())
         elif pa.types.is_decimal(column.type):
             column = plain(column)
+        elif pa.types.is_string(column.type):
+            column = from_utf8_or_cp1252(column)
         columns.append(column)
     return pa.RecordBatch.from_arrays(columns, names=list(selected.names))
 

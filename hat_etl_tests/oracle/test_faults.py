@@ -405,6 +405,15 @@ def test_a_nul_byte_is_reported_and_becomes_a_blank(oracle: OracleServer, ground
     ]
 
 
+@pytest.mark.parametrize("written", [b"TITUL\xc3O", "TITULÃO".encode()])
+def test_bytes_that_are_no_utf8_are_read_as_cp1252(written: bytes, oracle: OracleServer, ground: Ground) -> None:
+    """A load ended with SQLSTATE 22021, which told nobody what to do."""
+    oracle.faults.plant(Fault(" AS C3", 0, Overwrite(place_of("user_types", "description"), written), times=3))
+    ground.load("--only", "user_types")
+    with ground.in_hat() as hat:
+        assert hat.execute("SELECT count(*) FROM hat.user_types WHERE description = 'TITULÃO'").fetchone() == (1,)
+
+
 def test_a_stamp_with_a_time_zone_is_taken_in_utc_and_synchronised_by(
     server: Server, start_oracle: Callable[..., OracleServer], ground: Ground
 ) -> None:
