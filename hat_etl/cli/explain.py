@@ -10,7 +10,7 @@ from rich.markup import escape
 from hat_etl.cli.main import print_json
 from hat_etl.cli.tables import print_table
 from hat_etl.sync import explain as use_case
-from hat_etl.sync.explain import Explanation, Version
+from hat_etl.sync.explanation import TRIMMED, Explanation, Version
 from hat_etl.tenants import store
 
 
@@ -70,7 +70,7 @@ def print_explanation(told: Explanation) -> None:
              escape("; ".join((*c.steps, *c.rules))))
             for c in told.columns
         ],
-        f"{use_case.TRIMMED} = control characters become blanks, and blanks at both ends go."
+        f"{TRIMMED} = control characters become blanks, and blanks at both ends go."
         f" {use_case.HIDDEN} = secret. A rule with ! rejects the row.",
     )  # fmt: skip
     if told.rejects:

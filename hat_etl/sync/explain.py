@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,13 +16,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pyarrow as pa
 
-from hat_etl.entities.model import Column, Entity, Kind
+from hat_etl.entities.model import Column, Entity
 from hat_etl.errors import ConfigurationError, SourceError
 from hat_etl.protheus.dictionary import physical_name
-from hat_etl.reports.dictionary import RULE_MEANINGS
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import Source
 from hat_etl.source.view_check import compare
+from hat_etl.sync.explanation import ColumnStory, Explanation, Seen, Version, rules_of, steps_of
 from hat_etl.sync.plan import select
 from hat_etl.target.database import TenantDatabase, errors
 from hat_etl.target.lookup import RECNO, RUN, STAMP, Backing, Event, Lookup, Row
@@ -34,101 +34,7 @@ from hat_etl.transform.findings import Findings, key_texts
 HIDDEN = "***"
 """Stands for every value of a secret column, an empty one, too."""
 
-TRIMMED = "trimmed"
-"""The step of every text: its control characters become blanks, and the blanks at both ends go."""
-
 _PARTED = "|"
-
-
-@dataclass(frozen=True)
-class ColumnStory:
-    """Where the value of one column comes from and what is done with it."""
-
-    column: str
-    type: str
-    alias: str
-    """Of the view."""
-    source: str
-    """The expression of the contract."""
-    fields: tuple[str, ...]
-    """Table and field in the ERP."""
-    steps: tuple[str, ...]
-    rules: tuple[str, ...]
-    in_view: Any = None
-    becomes: Any = None
-    """What a run of today would make of the value in the view."""
-    in_hat: Any = None
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A row of the view as it is now. ``key`` is the one it would have in HAT."""
-
-    recno: int
-    deleted: bool
-    stamp: datetime | None
-    key: str | None
-    raw: Row
-    becomes: Row
-    issues: tuple[Row, ...]
-
-    @property
-    def is_rejected(self) -> bool:
-        return any(issue["severity"] == "reject" for issue in self.issues)
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "recno": self.recno,
-            "deleted": self.deleted,
-            "stamp": self.stamp,
-            "key": self.key,
-            "would_be_rejected": self.is_rejected,
-            "issues": [dict(issue) for issue in self.issues],
-        }
-
-
-@dataclass(frozen=True)
-class Version:
-    """What a run did to the row or to its quarantine. ``columns``: name to value before and after, None unknown."""
-
-    run: int
-    mode: str
-    at: datetime | None
-    kind: str
-    told: str
-    columns: Mapping[str, tuple[Any, Any]] | None = None
-    undone_by: int | None = None
-
-
-@dataclass
-class Explanation:
-    """All that can be told of a key: the object that ``--json`` prints."""
-
-    tenant: str
-    table: str
-    key: str
-    view: str
-    erp_tables: tuple[str, ...]
-    row_filter: str
-    state: str = ""
-    """in HAT, kept, rejected, held, deleted, waiting, never seen."""
-    why: list[str] = field(default_factory=list)
-    hat: Row | None = None
-    """Technical columns of the row in HAT and the run that wrote it."""
-    columns: list[ColumnStory] = field(default_factory=list)
-    rejects: list[Row] = field(default_factory=list)
-    in_view: list[Seen] = field(default_factory=list)
-    versions: list[Version] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {
-            **plain,
-            "columns": [asdict(column) for column in self.columns],
-            "in_view": [seen.as_dict() for seen in self.in_view],
-            "versions": [asdict(version) for version in self.versions],
-        }
 
 
 def explain(tenant: Tenant, table: str, key: str) -> Explanation:
@@ -329,8 +235,8 @@ class _Telling:
             alias=column.alias,
             source=column.source.text,
             fields=tuple(f"{physical_name(name[:3], company)}.{name}" for name in column.source.all_fields),
-            steps=tuple(_steps(column, keyed=column.name in self.entity.key_columns)),
-            rules=tuple(_rules(column)),
+            steps=tuple(steps_of(column, keyed=column.name in self.entity.key_columns)),
+            rules=tuple(rules_of(column)),
             in_view=shown(seen.raw if seen else None),
             becomes=shown(seen.becomes if seen else None),
             in_hat=shown(self.row),
@@ -459,36 +365,3 @@ def _transformed(entity: Entity, raw: pa.RecordBatch, today: date) -> dict[str, 
         ).array
         for column in entity.columns
     }
-
-
-def _steps(column: Column, *, keyed: bool) -> Iterator[str]:
-    """How a value of the view becomes one of HAT."""
-    source = column.source
-    if not column.numeric_source:
-        yield TRIMMED
-    match column.kind:
-        case Kind.TEXT:
-            if source.is_concatenation:
-                yield f"empty unless all {column.width} positions are filled"
-            if source.constant:
-                yield f"'{source.constant}' where it is empty"
-            if column.rule("upper"):
-                yield "upper case"
-            yield (
-                f"more than {column.width} characters reject the row" if keyed else f"cut to {column.width} characters"
-            )
-        case Kind.DATE:
-            yield f"YYYYMMDD to a day; {source.constant or 'empty'} where it is blank or zeros"
-        case Kind.FLAG:
-            rule = column.rule("map")
-            codes = rule.mapping.items() if rule else ()
-            yield "code to yes or no: " + ", ".join(f"{code} = {'yes' if yes else 'no'}" for code, yes in codes)
-        case Kind.SMALLINT | Kind.INTEGER | Kind.AMOUNT:
-            yield f"number of {column.scale} decimal places, rounded half away from zero"
-
-
-def _rules(column: Column) -> Iterator[str]:
-    if column.required:
-        yield "required!"
-    for rule in column.rules:
-        yield f"{rule.token}: {RULE_MEANINGS[rule.name]}"
