@@ -11,12 +11,12 @@ import time
 from contextlib import closing
 
 from benchmarks.phases import Clock
+from hat_etl import memory
 from hat_etl.entities import BY_TABLE
 from hat_etl.entities.model import RECNO, Entity
 from hat_etl.source import oracle_sql
 from hat_etl.source.oracle import OracleSource
 from hat_etl.sync.load import LoadRequest, load
-from hat_etl.sync.run import peak_memory
 from hat_etl.tenants import store
 from hat_etl.tenants.config import Tenant
 
@@ -41,7 +41,7 @@ def driver(tenant: Tenant, entity: Entity, size: int | None, most_seconds: float
                 if time.monotonic() - began > most_seconds:
                     break
             seconds = time.monotonic() - began
-    return {"rows": rows, "seconds": seconds, "peak_mib": peak_memory(), "size": size or selected.rows}
+    return {"rows": rows, "seconds": seconds, "peak_mib": memory.peak_mib(), "size": size or selected.rows}
 
 
 def hat_etl(tenant: Tenant, entity: Entity, size: int | None) -> dict[str, float]:

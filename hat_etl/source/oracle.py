@@ -8,7 +8,7 @@ moment: then nothing is read in parallel, and a lost connection ends the run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -17,9 +17,10 @@ import oracledb
 from hat_etl.entities.model import RECNO, Entity
 from hat_etl.protheus.dictionary import physical_name
 from hat_etl.source import oracle_errors, oracle_refusals, oracle_sql, refusals
+from hat_etl.source.oracle_fetcher import Fetcher
 from hat_etl.source.oracle_login import OracleLogin
 from hat_etl.source.oracle_session import Binds, OracleSession
-from hat_etl.source.oracle_snapshot import OracleSnapshot
+from hat_etl.source.oracle_snapshot import OracleSnapshot, Session
 from hat_etl.source.reader import (
     ALIASES,
     EVERY_ALIAS,
@@ -38,6 +39,9 @@ T = TypeVar("T")
 
 SAMPLE_ROWS = 10_000
 """Rows whose stamps the doctor looks at, per view."""
+
+MANY_ROWS = 200_000
+"""From about here on a process that fetches, and nothing else, is worth its start."""
 
 LONGEST_TEXT = 4_000
 """Characters of a VARCHAR2 whose view sets no limit of its own."""
@@ -231,28 +235,37 @@ class OracleSource:
     # -- the one moment ----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def snapshot(self) -> Iterator[OracleSnapshot]:
+    def snapshot(self, expected_rows: int = 0) -> Iterator[OracleSnapshot]:
         with self._asking() as session:
             clock = _utc(session)
             age = _oldest_transaction(session)
             scn = None if self._refused else _scn(session)
         self.close()
         horizon = clock - (age or timedelta()) - (scn[1] if scn else timedelta())
-        sessions: list[OracleSession] = []
-        try:
-            for _ in range(self._tenant.erp.connections if scn else 1):
-                sessions.append(self._connect())
+        with ExitStack() as opened:
+            connections = self._tenant.erp.connections if scn else 1
+            sessions: Sequence[Session]
+            if expected_rows >= MANY_ROWS:
+                fetcher = opened.enter_context(closing(Fetcher(self._login, connections)))
+                with self._connecting():
+                    for unconnected in fetcher.sessions:
+                        unconnected.reconnect()
+                sessions = fetcher.sessions
+            else:
+                sessions = [opened.enter_context(closing(self._connect())) for _ in range(connections)]
             if scn is None:
                 with self._told():
                     sessions[0].run("SET TRANSACTION READ ONLY")
             yield OracleSnapshot(self._tenant, self._again, clock, horizon, scn[0] if scn else None, sessions)
-        finally:
-            for opened in sessions:
-                opened.close()
 
     def _connect(self) -> OracleSession:
-        try:
+        with self._connecting():
             return OracleSession(self._login)
+
+    @contextmanager
+    def _connecting(self) -> Iterator[None]:
+        try:
+            yield
         except (oracledb.Error, OSError) as error:
             raise oracle_refusals.connection_failed(self._tenant, self._address, error) from None
 

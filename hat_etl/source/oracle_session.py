@@ -85,10 +85,9 @@ class OracleSession:
 
         The query names its columns C0, C1 and so on.
         """
-        schema = pa.schema([pa.field(f"C{place}", kind) for place, kind in enumerate(types)])
         with self.connection.cursor() as cursor:
             frames = self.connection.fetch_df_batches(
-                query, dict(self._bound(cursor, binds)), size=size, requested_schema=schema
+                query, dict(self._bound(cursor, binds)), size=size, requested_schema=fetched_schema(types)
             )
             for frame in frames:
                 for batch in pa.table(frame).combine_chunks().to_batches():
@@ -110,3 +109,8 @@ class OracleSession:
     def close(self) -> None:
         with suppress(oracledb.Error, OSError):  # it may be lost already
             self.connection.close()
+
+
+def fetched_schema(types: Sequence[pa.DataType]) -> pa.Schema:
+    """What the batches of a query look like: columns C0, C1 and so on."""
+    return pa.schema([pa.field(f"C{place}", kind) for place, kind in enumerate(types)])

@@ -17,6 +17,7 @@ import pyarrow as pa
 from hat_etl.entities.model import RECNO
 from hat_etl.errors import SourceError
 from hat_etl.source import oracle_errors, oracle_sql, refusals
+from hat_etl.source.oracle_fetcher import FetcherDied, FetcherSession
 from hat_etl.source.oracle_session import EXACT, Binds, OracleSession
 from hat_etl.source.oracle_sql import Selected
 from hat_etl.source.reader import BUCKET, WORD, Fingerprint, Range, Recnos, ViewShape
@@ -27,6 +28,8 @@ RECONNECTS = 3
 
 LISTED = (1, 10, 100, 1_000)
 """Recnos asked for in one query, 1,000 being what Oracle takes in a list; few lengths, so that statements repeat."""
+
+Session = OracleSession | FetcherSession
 
 
 @dataclass
@@ -39,8 +42,8 @@ class OracleSnapshot:
     horizon: datetime
     scn: int | None
     """None: the only session holds the moment in its transaction."""
-    sessions: list[OracleSession]
-    _free: queue.SimpleQueue[OracleSession] = field(default_factory=queue.SimpleQueue)
+    sessions: Sequence[Session]
+    _free: queue.SimpleQueue[Session] = field(default_factory=queue.SimpleQueue)
 
     def __post_init__(self) -> None:
         for session in self.sessions:
@@ -178,14 +181,14 @@ class OracleSnapshot:
                     self._mend(session, shape, error, lost)
 
     @contextmanager
-    def _lent(self) -> Iterator[OracleSession]:
+    def _lent(self) -> Iterator[Session]:
         session = self._free.get()
         try:
             yield session
         finally:
             self._free.put(session)
 
-    def _mend(self, session: OracleSession, shape: ViewShape, error: oracledb.Error | OSError, lost: int) -> None:
+    def _mend(self, session: Session, shape: ViewShape, error: oracledb.Error | OSError, lost: int) -> None:
         """Give the session a new connection where that helps. Raises SourceError where it does not."""
         if oracle_errors.is_dead(error) and self.scn is not None and lost <= RECONNECTS:
             threading.Event().wait(lost - 1)
@@ -199,6 +202,14 @@ class OracleSnapshot:
 
     def _failed(self, shape: ViewShape, error: oracledb.Error | OSError) -> SourceError:
         tenant, table, code = self.tenant.name, shape.entity.table, oracle_errors.code(error)
+        if isinstance(error, FetcherDied):
+            return SourceError(
+                "The process that fetches rows from the ERP (hat_etl.source.oracle_fetcher) has died.",
+                "If you did not end it: see whether the machine has run out of memory (journalctl -k). Then go on with:"
+                f" {self.again}",
+                tenant=tenant,
+                table=table,
+            )
         if oracle_errors.is_expired(error):
             return refusals.SnapshotExpired(
                 f"The ERP can no longer show the moment that is read ({code}): its undo was overwritten.",

@@ -16,7 +16,7 @@ from hat_etl.source.oracle_session import EXACT, WHOLE, BindValue
 from hat_etl.source.reader import ViewShape, quote
 from hat_etl.source.view_check import LiveColumn
 
-BATCH_BYTES = 8 << 20
+BATCH_BYTES = 5 << 20
 """About as much as one batch may take up."""
 FEWEST_ROWS, MOST_ROWS = 1_000, 20_000
 """Rows of one round trip."""

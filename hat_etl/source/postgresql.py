@@ -227,7 +227,7 @@ class PostgresSource:
         return self.control().info.parameter_status("server_encoding") or "UTF8"
 
     @contextmanager
-    def snapshot(self) -> Iterator[PostgresSnapshot]:
+    def snapshot(self, expected_rows: int = 0) -> Iterator[PostgresSnapshot]:
         encoding = self._encoding()
         opening = ["SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"]
         if self.control().info.server_version >= 140000:

@@ -199,8 +199,11 @@ class Source(Protocol):
     def describe(self, entity: Entity) -> ViewShape:
         """The view of ``entity`` as it is now. Raises SourceError when it is not there."""
 
-    def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """Fix one moment, with as many connections as the tenant allows. Raises SourceError."""
+    def snapshot(self, expected_rows: int = 0) -> AbstractContextManager[Snapshot]:
+        """Fix one moment, with as many connections as the tenant allows. Raises SourceError.
+
+        ``expected_rows``: about how many will be streamed, for those that prepare when they are many.
+        """
 
     def health(self) -> SourceHealth:
         """Facts about the server. Raises SourceError."""

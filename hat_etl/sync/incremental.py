@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import psycopg
 
+from hat_etl import memory
 from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import STAMP
 from hat_etl.errors import DecisionNeeded, TargetError
@@ -31,7 +32,7 @@ from hat_etl.sync.by_api import ByApi, by_api, refuse_open_calls, strategy_of
 from hat_etl.sync.drift import columns_of, stop, survey
 from hat_etl.sync.moment import at_one_moment
 from hat_etl.sync.plan import FULL, select
-from hat_etl.sync.run import Problem, Progress, RunReport, Silent, close_ledger, peak_memory
+from hat_etl.sync.run import Problem, Progress, RunReport, Silent, close_ledger
 from hat_etl.sync.view_reader import REPAIR, Absent, Batch, Item, Reading, ViewReader, read_side_by_side
 from hat_etl.sync.window import keep_to
 from hat_etl.target import known, ledger, staging, swap
@@ -116,7 +117,7 @@ def sync(tenant: Tenant, request: SyncRequest, progress: Progress | None = None)
         mode=request.mode,
         state=work.state,
         seconds=time.monotonic() - started,
-        peak_mib=peak_memory(),
+        peak_mib=memory.peak_mib(),
         tables=tuple(work.outcomes),
         problems=tuple(work.problems),
         remarks=tuple(work.remarks),

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
+from hat_etl import memory
 from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Entity
 from hat_etl.errors import ConfigurationError, DataError, DecisionNeeded
@@ -25,7 +26,7 @@ from hat_etl.sync.drift import columns_of
 from hat_etl.sync.moment import at_one_moment
 from hat_etl.sync.plan import INITIAL, describe, select
 from hat_etl.sync.prefetch import prefetch
-from hat_etl.sync.run import Progress, RunReport, Silent, close_ledger, peak_memory
+from hat_etl.sync.run import Progress, RunReport, Silent, close_ledger
 from hat_etl.sync.window import keep_to
 from hat_etl.target import integrity, ledger, staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors
@@ -92,7 +93,7 @@ def load(tenant: Tenant, request: LoadRequest, progress: Progress | None = None)
         mode="load",
         state="succeeded",
         seconds=time.monotonic() - started,
-        peak_mib=peak_memory(),
+        peak_mib=memory.peak_mib(),
         tables=tuple(outcomes),
         rewritten=tuple(rewritten),
         horizon=work.horizon,
@@ -162,7 +163,12 @@ class _Load:
         shapes = describe(self.source, self.tenant, self.entities)
         for shape in shapes:
             self.progress.planned(shape.entity.table, shape.estimated_rows)
-        stage, horizon = at_one_moment(self.source, self.progress, lambda moment: self._read(moment, stage, shapes))
+        stage, horizon = at_one_moment(
+            self.source,
+            self.progress,
+            lambda moment: self._read(moment, stage, shapes),
+            expected_rows=sum(shape.estimated_rows for shape in shapes),
+        )
         with errors(self.tenant.name):
             self._check_shrink(accept=accept_shrink)
             outcomes = self._settle(stage)

@@ -16,14 +16,15 @@ MOMENTS = 5
 """How many moments a run tries before it gives up."""
 
 
-def at_one_moment(source: Source, progress: Progress, read: Callable[[Snapshot], T]) -> T:
+def at_one_moment(source: Source, progress: Progress, read: Callable[[Snapshot], T], expected_rows: int = 0) -> T:
     """What ``read`` gives. It is called again, with a snapshot of a new moment, when the last one has expired.
 
-    ``read`` must then begin anew, for rows of two moments do not go together. Raises SnapshotExpired in the end.
+    ``read`` must then begin anew, for rows of two moments do not go together. Raises SnapshotExpired in
+    the end. ``expected_rows`` is Source.snapshot's.
     """
     for moment in count(1):
         try:
-            with source.snapshot() as snapshot:
+            with source.snapshot(expected_rows) as snapshot:
                 return read(snapshot)
         except SnapshotExpired:
             if moment == MOMENTS:

@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pyarrow as pa
 
+from hat_etl import memory
 from hat_etl.entities.model import Entity
 from hat_etl.errors import DecisionNeeded
 from hat_etl.source.erp import open_source
@@ -34,7 +35,7 @@ from hat_etl.sync.incremental import SyncRequest, sync, watermarks
 from hat_etl.sync.moment import at_one_moment
 from hat_etl.sync.plan import select
 from hat_etl.sync.prefetch import prefetch
-from hat_etl.sync.run import Problem, Progress, RunReport, Silent, close_ledger, peak_memory
+from hat_etl.sync.run import Problem, Progress, RunReport, Silent, close_ledger
 from hat_etl.sync.window import keep_to
 from hat_etl.target import ledger, reconciliations
 from hat_etl.target.database import Connection, TenantDatabase, errors
@@ -131,7 +132,7 @@ def reconcile(tenant: Tenant, request: ReconcileRequest, progress: Progress | No
         run=work.run,
         state=work.state,
         seconds=time.monotonic() - started,
-        peak_mib=peak_memory(),
+        peak_mib=memory.peak_mib(),
         tables=tuple(work.comparisons),
         problems=tuple(work.problems),
         remarks=tuple(work.remarks),

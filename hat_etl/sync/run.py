@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import resource
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Protocol
 
 from hat_etl.errors import DecisionNeeded, HatEtlError
@@ -90,15 +88,3 @@ def close_ledger(control: Connection, run: int, error: BaseException) -> None:
     state = "stopped" if isinstance(error, DecisionNeeded) else "failed"
     text = str(error) if isinstance(error, HatEtlError) else f"broken off ({type(error).__name__})"
     ledger.fail(control, run, state, text)
-
-
-def peak_memory() -> float:
-    """The most memory that this process has held, in MiB.
-
-    Linux's own high-water mark of the address space: the one that getrusage tells begins with the parent's size.
-    """
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-    except (OSError, IndexError):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

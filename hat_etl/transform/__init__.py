@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hat_etl.transform.pandas_free  # noqa: F401 - before any array is made
+import hat_etl.pandas_free  # noqa: F401 - before any array is made
 from hat_etl.transform.engine import Transformed, Transformer, rejected_schema
 from hat_etl.transform.findings import ISSUES
 
