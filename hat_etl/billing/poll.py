@@ -23,7 +23,7 @@ from hat_etl.tenants.config import Tenant
 _DAY = 86_400.0
 SENDER = ("provider", "origin_code", "version")
 """What lots have in common for whose statements one question may ask."""
-GUIDES_AT_ONCE = 1_000
+GUIDES_AT_ONCE = 300
 """Guides that a question about several lots may be about: the answer, with all denials, is read whole."""
 
 
