@@ -138,7 +138,7 @@ def main() -> None:
         far = [
             Measure(client, size, latency)
             for latency in (0.0, *latencies)
-            for client, sizes in (("driver", arguments.sizes), ("hat_etl", [*arguments.sizes[1:], None]))
+            for client, sizes in (("driver", [*arguments.sizes, None]), ("hat_etl", [*arguments.sizes[1:], None]))
             for size in sizes
         ]
         _race(far, erp, arguments.latency_runs)
@@ -198,7 +198,8 @@ def render(rows: int, near: Sequence[Measure], far: Sequence[Measure], loads: Se
         " client from above and says nothing of an Oracle server or a real network.** *driver* is python-oracledb's"
         " `fetch_df_batches` by the statement that hat_etl puts, on one connection, in the types that the driver"
         " chooses; what it fetches is thrown away. *hat_etl* fetches on two connections in exact types, cleans, checks,"
-        " transforms and writes to HAT by COPY; keys, references and the swap come after and are in *whole load*."
+        " transforms and writes to HAT by COPY; keys, references and the swap come after and are in *whole load*, as is"
+        " the start of the process that fetches for it. Its peak of memory is that of both processes."
         " Where other work keeps the cores busy, hat_etl loses more than the driver, which needs but one.",
         "",
         "## Nearby",
@@ -237,6 +238,11 @@ def render(rows: int, near: Sequence[Measure], far: Sequence[Measure], loads: Se
         (own,) = (measure for measure in at_far if measure.client == "hat_etl" and measure.size is None)
         told = f"At {FAR * 1000:.0f} ms hat_etl reaches {{:.2f}} of the driver's best there; {LEAST_SHARE_FAR} is asked"
         parts += ["", *_verdict(told, own.rate / best, LEAST_SHARE_FAR)]
+        (same,) = (measure for measure in at_far if measure.client == "driver" and measure.size is None)
+        parts += [
+            f"Of what the driver reaches there with batches of the same size, that is {own.rate / same.rate:.2f}.",
+            "",
+        ]
     return "\n".join([*parts, ""]).rstrip() + "\n"
 
 
