@@ -17,7 +17,7 @@ import oracledb
 from hat_etl.entities.model import RECNO, Entity
 from hat_etl.protheus.dictionary import physical_name
 from hat_etl.source import oracle_errors, oracle_refusals, oracle_sql, refusals
-from hat_etl.source.oracle_fetcher import Fetcher
+from hat_etl.source.oracle_fetcher import Fetcher, FetcherDied
 from hat_etl.source.oracle_login import OracleLogin
 from hat_etl.source.oracle_session import Binds, OracleSession
 from hat_etl.source.oracle_snapshot import OracleSnapshot, Session
@@ -266,6 +266,8 @@ class OracleSource:
     def _connecting(self) -> Iterator[None]:
         try:
             yield
+        except FetcherDied:
+            raise oracle_refusals.fetcher_died(self._tenant.name, None, self._again) from None
         except (oracledb.Error, OSError) as error:
             raise oracle_refusals.connection_failed(self._tenant, self._address, error) from None
 

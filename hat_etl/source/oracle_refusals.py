@@ -219,3 +219,13 @@ def _named(address: OracleAddress) -> dict[str, str]:
         "unlock": " ".join(f"ALTER USER {account} ACCOUNT UNLOCK;" for account in accounts),
         "place": address.place,
     }
+
+
+def fetcher_died(tenant: str, table: str | None, again: str) -> SourceError:
+    return SourceError(
+        "The process that fetches rows from the ERP (hat_etl.source.oracle_fetcher) has died.",
+        "If you did not end it: see whether the machine has run out of memory (journalctl -k). Then go on with:"
+        f" {again}",
+        tenant=tenant,
+        table=table,
+    )

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from hat_etl.entities.model import RECNO
 from hat_etl.errors import SourceError
-from hat_etl.source import oracle_errors, oracle_sql, refusals
+from hat_etl.source import oracle_errors, oracle_refusals, oracle_sql, refusals
 from hat_etl.source.oracle_fetcher import FetcherDied, FetcherSession
 from hat_etl.source.oracle_session import EXACT, Binds, OracleSession
 from hat_etl.source.oracle_sql import Selected
@@ -203,13 +203,7 @@ class OracleSnapshot:
     def _failed(self, shape: ViewShape, error: oracledb.Error | OSError) -> SourceError:
         tenant, table, code = self.tenant.name, shape.entity.table, oracle_errors.code(error)
         if isinstance(error, FetcherDied):
-            return SourceError(
-                "The process that fetches rows from the ERP (hat_etl.source.oracle_fetcher) has died.",
-                "If you did not end it: see whether the machine has run out of memory (journalctl -k). Then go on with:"
-                f" {self.again}",
-                tenant=tenant,
-                table=table,
-            )
+            return oracle_refusals.fetcher_died(tenant, table, self.again)
         if oracle_errors.is_expired(error):
             return refusals.SnapshotExpired(
                 f"The ERP can no longer show the moment that is read ({code}): its undo was overwritten.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from hat_etl.entities import ENTITIES
+from hat_etl.errors import SourceError
 from hat_etl.sandbox.oracle.errors import OracleError
 from hat_etl.sandbox.oracle.faults import CutOff, Fault, HangUp, Hold, Reset
 from hat_etl.sandbox.oracle.server import OracleServer
@@ -108,6 +110,14 @@ def test_a_load_whose_fetcher_is_killed_says_so_and_can_be_resumed(oracle: Oracl
     assert started(ground, "--resume").wait().exit_code == 0
     assert ground.contents() == before
     ground.assert_clean()
+
+
+def test_a_fetcher_that_does_not_start_is_told(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was told as an ERP that cannot be reached."""
+    with closing(opened(ground)) as source:
+        monkeypatch.setattr(sys, "executable", "/bin/false")
+        with pytest.raises(SourceError, match=r"fetches rows .* has died"), source.snapshot(oracle_source.MANY_ROWS):
+            pass
 
 
 def test_a_fetcher_ends_with_the_load_that_is_killed(oracle: OracleServer, ground: Ground) -> None:
