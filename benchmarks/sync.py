@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shlex
 import statistics
@@ -36,6 +37,10 @@ TABLE = BY_TABLE["beneficiaries"]
 LOOKBACK = timedelta(minutes=15)
 
 
+class PeerFailed(Exception):
+    """A peer could not bring the change over."""
+
+
 @dataclass
 class Measure:
     """What one contender took: seconds of each round, and the share of the target in them where it tells."""
@@ -43,6 +48,8 @@ class Measure:
     name: str
     seconds: list[float] = field(default_factory=list)
     target: list[float] = field(default_factory=list)
+    failed: bool = False
+    """Then it is not asked again: what it misses would be in its way."""
 
     @property
     def median(self) -> float:
@@ -101,27 +108,37 @@ def _case(sandbox: server.Sandbox, rows: int, changes: int, indexed: bool, load_
     measures = {name: Measure(name) for stage in stages for name in stage}
     for turn in range(runs + 1):
         for number, stage in enumerate(stages):
-            _catch_up(peers if number == 1 else {})
+            _catch_up(peers if number == 1 else {}, measures)
             _age_watermarks(sandbox)
             _change(sandbox, changes, 100 * turn + 10 * number + changes)
             for name, run in stage.items():
-                seconds, target = run()
+                seconds, target = _brought_over(measures[name], run)
                 share = f", target {target:.2f} s" if target is not None else ""
                 index = "index" if indexed else "scan"
                 print(
                     f"{rows:,} {changes:,} {index} {turn or 'warm-up'}: {name} {seconds:.2f} s{share}", file=sys.stderr
                 )
-                if turn:
+                if turn and not measures[name].failed:
                     measures[name].seconds.append(seconds)
                     measures[name].target += [target] if target is not None else []
     return Case(rows, changes, indexed, load_seconds, list(measures.values()))
 
 
-def _catch_up(peers: Mapping[str, Run]) -> None:
+def _catch_up(peers: Mapping[str, Run], measures: Mapping[str, Measure]) -> None:
     """Bring over what is left of the stages before; not timed."""
     _sync()
-    for run in peers.values():
-        run()
+    for name, run in peers.items():
+        _brought_over(measures[name], run)
+
+
+def _brought_over(measure: Measure, run: Run) -> tuple[float, float | None]:
+    if not measure.failed:
+        try:
+            return run()
+        except PeerFailed as failure:
+            print(failure, file=sys.stderr)
+            measure.failed = True
+    return math.nan, None
 
 
 def _change(sandbox: server.Sandbox, changes: int, seed: int) -> None:
@@ -169,7 +186,7 @@ def _timed(words: Sequence[str], environment: dict[str, str] | None = None) -> f
     started = time.monotonic()
     done = subprocess.run(words, env=os.environ | (environment or {}), capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{words[0]} failed:\n{done.stdout[-1000:]}{done.stderr[-1000:]}")
+        raise PeerFailed(f"{words[0]} failed:\n{done.stdout[-4000:]}{done.stderr[-1000:]}")
     return time.monotonic() - started
 
 
@@ -260,6 +277,9 @@ def render(cases: Sequence[Case]) -> str:
             "|--|--:|--:|--:|",
         ]
         for measure in case.measures:
+            if measure.failed:
+                parts.append(f"| {measure.name} | failed | | |")
+                continue
             target = f"{statistics.median(measure.target):.2f}" if measure.target else ""
             span = f"{min(measure.seconds):.2f} - {max(measure.seconds):.2f}"
             parts.append(f"| {measure.name} | {measure.median:.2f} | {span} | {target} |")
