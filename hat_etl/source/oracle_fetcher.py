@@ -166,16 +166,19 @@ class _Served:
         self._session: OracleSession | None = None
 
     def serve(self) -> None:
-        with suppress(EOFError, OSError):  # nobody asks any more
-            while True:
-                method, arguments = pickle.loads(self._line.receive())
-                try:
-                    outcome = getattr(self, method)(*arguments)
-                except Exception as error:  # noqa: BLE001 - raised there
-                    outcome = _sendable(error)
-                self._line.send(pickle.dumps(outcome))
-        if self._session is not None:
-            self._session.close()
+        try:
+            with suppress(EOFError, OSError):  # nobody asks any more
+                while True:
+                    method, arguments = pickle.loads(self._line.receive())
+                    try:
+                        outcome = getattr(self, method)(*arguments)
+                    except Exception as error:  # noqa: BLE001 - raised there
+                        outcome = _sendable(error)
+                    self._line.send(pickle.dumps(outcome))
+        finally:
+            self._line.close()  # whatever has happened: there somebody may wait for an answer
+            if self._session is not None:
+                self._session.close()
 
     def connect(self, login: OracleLogin) -> None:
         if self._session is None:

@@ -177,3 +177,10 @@ def test_a_session_whose_rows_are_not_fetched_to_the_end_is_closed(session: Fetc
     batches.close()
     with pytest.raises(FetcherDied):
         session.rows("SELECT 1 FROM DUAL")
+
+
+def test_a_session_that_breaks_over_there_is_told_here(session: FetcherSession) -> None:
+    """Its thread ended and its line stayed open: whoever had asked waited for ever."""
+    session._line.send(b"no message")
+    with pytest.raises(FetcherDied):
+        session.rows("SELECT 1 FROM DUAL")
