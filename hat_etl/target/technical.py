@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from io import StringIO
 from pathlib import Path
+from threading import Lock
 
 import psycopg
 
@@ -13,6 +14,9 @@ from hat_etl.target.schema import TECHNICAL_SCHEMA
 
 VERSION_TABLE = "schema_version"
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+_ALEMBIC = Lock()
+"""Alembic keeps the migration that is going on in globals, and several tenants may start side by side."""
 
 
 @cache
@@ -56,5 +60,6 @@ def _steps(found: str | None, migrations: Path) -> str:
     steps = StringIO()
     config = Config(output_buffer=steps)
     config.set_main_option("script_location", str(migrations).replace("%", "%%"))
-    command.upgrade(config, f"{found or 'base'}:head", sql=True)
+    with _ALEMBIC:
+        command.upgrade(config, f"{found or 'base'}:head", sql=True)
     return steps.getvalue()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import psycopg
 import pytest
@@ -129,6 +131,21 @@ def test_tables_that_were_made_before_there_were_versions_are_kept(connection: C
     upgrade(connection)
     assert version(connection) == latest()
     assert connection.execute("SELECT tenant FROM hat_etl.identity").fetchall() == [("acme",)]
+
+
+def test_tenants_that_start_side_by_side_each_get_their_tables(postgres: Server) -> None:
+    """Alembic keeps the migration that is going on in a global: of tenants whose first runs met, some failed."""
+    names = [postgres.create_database("technical") for _ in range(8)]
+    ready = Barrier(len(names))
+
+    def first_run(name: str) -> object:
+        with postgres.connect(name) as connection:
+            ready.wait(60)
+            upgrade(connection)
+            return version(connection)
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        assert list(pool.map(first_run, names)) == [latest()] * len(names)
 
 
 def test_a_database_of_a_later_version_is_refused(connection: Connection) -> None:
