@@ -40,20 +40,28 @@ def attempt(stage: Callable[[Tenant], StageReport], tenant: Tenant) -> StageRepo
 
 
 def run_all(tenants: Sequence[Tenant]) -> list[StageReport]:
-    """The loop of each tenant; one whose ERP takes a process of its own is told to come alone."""
+    """The loop of each tenant; one whose ERP takes a process of its own is told to come alone.
+
+    An error that nobody foresaw is a problem of its tenant, and hides no other tenant's report.
+    """
     with ThreadPoolExecutor(_TENANTS_AT_ONCE) as pool:
         return [report for reports in pool.map(_run_beside_others, tenants) for report in reports]
 
 
 def _run_beside_others(tenant: Tenant) -> list[StageReport]:
-    if not (tenant.erp.needs_own_process and tenant.billing.ask == "views"):
-        return run(tenant)
     report = StageReport(tenant.name, "run")
-    report.problem(
-        ConfigurationError(
-            "Its ERP is read with Oracle's client libraries, which takes a process of its own.",
-            f"Run it alone: hat-etl billing run {tenant.name}",
-            tenant.name,
+    alone = f"hat-etl billing run {tenant.name}"
+    try:
+        if not (tenant.erp.needs_own_process and tenant.billing.ask == "views"):
+            return run(tenant)
+        report.problem(
+            ConfigurationError(
+                "Its ERP is read with Oracle's client libraries, which takes a process of its own.",
+                f"Run it alone: {alone}",
+                tenant.name,
+            )
         )
-    )
+    except Exception as error:  # noqa: BLE001 - the other tenants are told of all the same
+        next_step = f"Run {alone} and report the lines it prints."
+        report.problem(HatEtlError(f"Unexpected {type(error).__name__}.", next_step, tenant.name))
     return [report.finish()]

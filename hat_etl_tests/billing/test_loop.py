@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
+from hat_etl.billing import loop
 from hat_etl.billing.decisions import retry
 from hat_etl.billing.loop import run_all
 from hat_etl.billing.push import enqueue_status
 from hat_etl.billing.store import store_of
+from hat_etl.billing.work import StageReport
 from hat_etl.errors import DataError, DecisionNeeded, HatApiError, OperatorError
 from hat_etl.hat_api.transport import Unreachable
 from hat_etl.sandbox.hat.lots import Recipe, make
 from hat_etl.sandbox.operator.behaviour import Behaviour, Mishap
+from hat_etl.tenants.config import Tenant
 from hat_etl.tiss.schemas import Schemas
 from hat_etl_tests.servers import Server
 
@@ -413,13 +416,28 @@ def test_an_operator_that_does_not_answer_keeps_no_other_tenant_waiting(
     with new_world("other", postgres, schemas, world.folder) as other, ThreadPoolExecutor(1) as pool:
         other.operator.behaviour = Noticing()
         other.add()
-        loop = pool.submit(run_all, [world.tenant, other.tenant])
+        going = pool.submit(run_all, [world.tenant, other.tenant])
         assert asked.wait(60)
-        assert not loop.done(), "the first operator still says nothing"
+        assert not going.done(), "the first operator still says nothing"
         world.operator.stopping.set()
-        loop.result()
+        going.result()
         assert other.states() == {"1": "protocolled"}
         assert world.states() == {"1": "unknown"}
+
+
+def test_an_error_that_nobody_foresaw_names_its_tenant_and_hides_no_other(
+    world: World, postgres: Server, schemas: Schemas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stage(tenant: Tenant) -> StageReport:
+        return {"other": StageReport("other", "pull")}[tenant.name]
+
+    monkeypatch.setattr(loop, "STAGES", (stage,))
+    with new_world("other", postgres, schemas, world.folder) as other:
+        broken, fine = run_all([world.tenant, other.tenant])
+    assert [str(problem) for problem in broken.problems] == [
+        "acme: Unexpected KeyError. Next step: Run hat-etl billing run acme and report the lines it prints."
+    ]
+    assert (fine.tenant, fine.problems) == ("other", [])
 
 
 def test_hat_is_told_of_a_lot_while_its_next_status_is_being_written(world: World) -> None:
