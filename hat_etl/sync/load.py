@@ -1,6 +1,6 @@
 """The initial load: one snapshot of the ERP into new tables, made coherent, then swapped in all at once.
 
-Phases: ranges are staged in parallel, each committed with its checkpoint; one transaction adds keys and judges
+Phases: ranges are staged in parallel, each committed with its checkpoint; indexes are built; one transaction judges
 duplicates and references; one transaction swaps, and writes ledger, watermarks and quarantine. A load that was
 broken off before the swap has changed nothing in HAT and can be resumed.
 """
@@ -10,16 +10,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from hat_etl import memory
 from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Entity
 from hat_etl.errors import ConfigurationError, DataError, DecisionNeeded
+from hat_etl.parallel import in_parallel
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import WORD, Range, Snapshot, Source, ViewShape
 from hat_etl.sync.drift import columns_of
@@ -28,7 +29,7 @@ from hat_etl.sync.plan import INITIAL, describe, select
 from hat_etl.sync.prefetch import prefetch
 from hat_etl.sync.run import Progress, RunReport, Silent, close_ledger
 from hat_etl.sync.window import keep_to
-from hat_etl.target import integrity, ledger, staging, swap
+from hat_etl.target import indexing, integrity, ledger, staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors
 from hat_etl.target.ledger import TableOutcome, Watermark
 from hat_etl.target.staging import Checkpoint, RangeWriter, Stage
@@ -232,27 +233,17 @@ class _Load:
         for checkpoint in self.done:
             self.progress.advanced(checkpoint.table, checkpoint.counts.read)
         tasks = self._gaps(snapshot, shapes)
-        workers = min(self.tenant.erp.connections, max(1, len(tasks)))
+        if tasks:
+            # A load that was broken off later has left them; rows that double a key must be staged all the same.
+            indexing.drop(self.control)
+        workers = min(self.tenant.erp.connections, len(tasks))
         idle = [self.database.connect() for _ in range(workers)]
         try:
-            with ThreadPoolExecutor(workers, thread_name_prefix="range") as pool:
-                futures = [pool.submit(self._stage_range, snapshot, shape, part, idle) for shape, part in tasks]
-                try:
-                    self._await(futures)
-                except BaseException:
-                    self.stop.set()
-                    for future in futures:
-                        future.cancel()
-                    raise
+            stagings = [partial(self._stage_range, snapshot, shape, part, idle) for shape, part in tasks]
+            in_parallel(stagings, workers, self.stop.set, "range")
         finally:
             for connection in idle:
                 connection.close()
-
-    @staticmethod
-    def _await(futures: Sequence[Future[None]]) -> None:
-        finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in finished:
-            future.result()
 
     def _stage_range(self, snapshot: Snapshot, shape: ViewShape, range_: Range, idle: list[Connection]) -> None:
         entity, started = shape.entity, time.monotonic()
@@ -320,11 +311,13 @@ class _Load:
             )
 
     def _settle(self, stage: Stage | None) -> list[TableOutcome]:
-        """Judge duplicates and references and add the keys, in one transaction; returns the outcome of each table."""
+        """Index what is staged; judge duplicates and references in one transaction. Gives each table's outcome."""
         self.progress.phase("keys and references")
         schema = self.database.schema
         if stage is not None and stage.complete:
             return staging.outcomes(self.control)
+        # The largest first, so that no connection idles at the end.
+        doubled = indexing.build(self.database, sorted(self.entities, key=lambda e: -self._counts(e.table)[1]))
         outcomes = []
         with self.control.transaction():
             for setting in (*_MEMORY, integrity.IN_ONE_PASS):
@@ -342,7 +335,7 @@ class _Load:
                     continue
                 began = time.monotonic()
                 try:
-                    settled = integrity.settle(self.control, entity, self.run, places)
+                    settled = integrity.settle(self.control, entity, self.run, places, doubled=entity.table in doubled)
                 except DataError as error:
                     error.tenant = self.tenant.name
                     raise
@@ -363,7 +356,6 @@ class _Load:
                 )
             self.suspects = set(places.shown)
             staging.count_warnings(self.control, outcomes)
-            swap.index_staged(self.control, self.entities)
             staging.complete(self.control, outcomes)
         return outcomes
 

@@ -12,7 +12,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -25,6 +24,7 @@ import pyarrow as pa
 from hat_etl import memory
 from hat_etl.entities.model import Entity
 from hat_etl.errors import DecisionNeeded
+from hat_etl.parallel import in_parallel
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import Range, Recnos, Snapshot, Source, ViewShape
 from hat_etl.sync.compared_table import ComparedTable
@@ -243,22 +243,6 @@ class _Reconciliation:
                 )
         return tables
 
-    def _in_parallel(self, workers: int, tasks: Sequence[Callable[[], None]]) -> None:
-        """Carry out all tasks; the first error stops the others and is raised."""
-        if not tasks:
-            return
-        with ThreadPoolExecutor(min(workers, len(tasks)), thread_name_prefix=MODE) as pool:
-            futures: list[Future[None]] = [pool.submit(task) for task in tasks]
-            try:
-                finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
-                for future in finished:
-                    future.result()
-            except BaseException:
-                self.stopped.set()
-                for future in futures:
-                    future.cancel()
-                raise
-
     # -- the first reading: everything -------------------------------------------------------------------------------
 
     def _compare_all(
@@ -274,7 +258,8 @@ class _Reconciliation:
         def task(table: ComparedTable, range_: Range | None) -> Callable[[], None]:
             return lambda: self._compare_range(snapshot, table, range_, hat)
 
-        self._in_parallel(workers, [task(table, part) for table in ordered for part in table.ranges(workers)])
+        parts = [task(table, part) for table in ordered for part in table.ranges(workers)]
+        in_parallel(parts, workers, self.stopped.set, MODE)
         return tables
 
     def _compare_range(
@@ -352,7 +337,7 @@ class _Reconciliation:
 
             return look
 
-        self._in_parallel(min(workers, CHUNKS), [task(*chunk) for chunk in chunks])
+        in_parallel([task(*chunk) for chunk in chunks], min(workers, CHUNKS), self.stopped.set, MODE)
 
     @staticmethod
     def _erp_rows(snapshot: Snapshot, table: ComparedTable, recnos: Recnos, now: datetime) -> ErpRows:

@@ -1,9 +1,9 @@
 """Keys and references of staged tables: what one row at a time cannot tell.
 
-Runs once all rows are staged, parents before children, in one transaction. Of live rows with one key the highest
-Recno wins; a rejected winner leaves its last good version in HAT; a row whose hard parent is not there is held.
-Nearly always all is well: so keys and references are simply added, and rows in their way are looked for only when
-the server refuses.
+Runs once all rows are staged and indexed, parents before children, in one transaction. Of live rows with one key the
+highest Recno wins; a rejected winner leaves its last good version in HAT; a row whose hard parent is not there is held.
+Nearly always all is well: so references are simply added, and rows in their way are looked for only when the server
+refuses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ from hat_etl.entities.model import Entity, Parent
 from hat_etl.errors import DataError
 from hat_etl.target import sql
 from hat_etl.target.database import Connection
-from hat_etl.target.schema import STAGE_SCHEMA, add_keys, add_references, constraint_name, rejected_table
+from hat_etl.target.schema import (
+    STAGE_SCHEMA,
+    add_keys,
+    add_references,
+    constraint_name,
+    create_key_indexes,
+    rejected_table,
+)
 
 DUPLICATE_REASON = (
     "Há outro registro ativo com a mesma chave ({columns}) e R_E_C_N_O_ maior; só o de R_E_C_N_O_ maior é carregado. "
@@ -68,24 +75,21 @@ class Settled:
     kept: int
 
 
-def settle(connection: Connection, entity: Entity, run: int, places: Places) -> Settled:
+def settle(connection: Connection, entity: Entity, run: int, places: Places, *, doubled: bool) -> Settled:
     """Make the staged rows of ``entity`` coherent and give the table its keys.
 
-    Raises DataError when the view shows one Recno twice.
+    ``doubled``: some key stands on more than one row, and has no index yet. Raises DataError when the view shows one
+    Recno twice.
     """
     any_rejected = connection.execute(f"SELECT EXISTS (SELECT FROM {_rejected(entity)})").fetchone() == (True,)
-    duplicates = 0
-    unique = _add_keys(connection, entity)
-    if not unique or any_rejected:
-        duplicates = _remove_losers(connection, entity, everywhere=not unique)
-    if not unique and not _add_keys(connection, entity):
+    duplicates = _remove_losers(connection, entity, everywhere=doubled) if doubled or any_rejected else 0
+    if not _add_keys(connection, entity):
         raise DataError(
             f"The view {entity.view} shows one row (one Recno) more than once, and its key with it.",
             "A join in the view multiplies rows: install the view of this version (hat-etl views install).",
             table=entity.table,
         )
     kept = _keep_last_good(connection, entity, places) if any_rejected or duplicates else 0
-    connection.execute(f"ANALYZE {_staged(entity)}")
     tied = tie_unless_orphans(connection, entity, STAGE_SCHEMA, places.staged)
     doubtful = [parent for parent in entity.parents if not (tied and _tied(entity, parent, places.staged))]
     held = _check_references(connection, entity, run, places, doubtful) if doubtful else 0
@@ -165,8 +169,8 @@ def _add_keys(connection: Connection, entity: Entity) -> bool:
     """Add primary and alternate keys; False, and nothing added, when some row stands in the way."""
     try:
         with connection.transaction():
-            for addition in add_keys(entity, STAGE_SCHEMA):
-                connection.execute(addition)
+            for statement in (*create_key_indexes(entity, STAGE_SCHEMA), *add_keys(entity, STAGE_SCHEMA)):
+                connection.execute(statement)
     except pg.UniqueViolation:
         return False
     return True

@@ -12,6 +12,7 @@ from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, SetColumn
 
 from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Column, Entity, Kind, Parent
+from hat_etl.target import sql
 
 TECHNICAL_SCHEMA = "hat_etl"
 STAGE_SCHEMA = "hat_etl_stage"
@@ -113,10 +114,27 @@ def create_hat_table(entity: Entity, schema: str) -> str:
     return _sql(CreateTable(_table(entity, schema)))
 
 
+def create_key_indexes(entity: Entity, schema: str) -> list[str]:
+    """Statements that make the unique indexes of a HAT table's keys, where they are missing."""
+    # As text, for an object would join the table's other indexes.
+    return [
+        f"CREATE UNIQUE INDEX IF NOT EXISTS {key.name} ON {schema}.{entity.table} ({sql.names(key.columns.keys())})"
+        for key in _keys(entity, schema)
+    ]
+
+
 def add_keys(entity: Entity, schema: str) -> list[str]:
-    """Statements that give a HAT table its primary and alternate keys."""
+    """Statements that make primary and alternate keys of those indexes."""
+    return [
+        f"ALTER TABLE {schema}.{entity.table} ADD CONSTRAINT {key.name}"
+        f" {'PRIMARY KEY' if isinstance(key, sa.PrimaryKeyConstraint) else 'UNIQUE'} USING INDEX {key.name}"
+        for key in _keys(entity, schema)
+    ]
+
+
+def _keys(entity: Entity, schema: str) -> list[sa.PrimaryKeyConstraint | sa.UniqueConstraint]:
     keys = (sa.PrimaryKeyConstraint, sa.UniqueConstraint)
-    return [_add(constraint) for constraint in _constraints(entity, schema) if isinstance(constraint, keys)]
+    return [constraint for constraint in _constraints(entity, schema) if isinstance(constraint, keys)]
 
 
 def add_references(entity: Entity, schema: str) -> dict[str, str]:

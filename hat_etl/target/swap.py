@@ -72,13 +72,6 @@ def wait_for_old_snapshots(connection: Connection, tenant: str) -> None:
             )
 
 
-def index_staged(connection: Connection, entities: Sequence[Entity]) -> None:
-    """Give the staged tables the indexes that HAT's tables have beside their keys."""
-    for entity in entities:
-        for index in create_indexes(entity, STAGE_SCHEMA):
-            connection.execute(index)
-
-
 def lock(connection: Connection, schema: str, tables: Sequence[str], tenant: str) -> None:
     """Lock the live tables against readers, giving way and trying again while a reader is in one of them."""
     if not tables:

@@ -24,7 +24,7 @@ from .syncing import MOVED, Shown
 
 BENEFICIARIES = 3_000
 
-FIRST_KEY = "ADD CONSTRAINT"
+FIRST_KEY = "CREATE UNIQUE INDEX"
 """In the first statement to HAT after all rows are staged."""
 
 

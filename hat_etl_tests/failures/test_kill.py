@@ -130,6 +130,31 @@ def test_a_killed_load_ends_as_an_undisturbed_one(
     ground.assert_clean()
 
 
+def test_a_load_that_was_killed_once_its_indexes_stood_takes_up_a_row_that_doubles_a_key(
+    make_ground: MAKE_GROUND, changed_pls: str, server: Server, proxies: tuple[Proxy, Proxy]
+) -> None:
+    ground = make_ground(pls=server.copy(changed_pls))
+    erp, hat = proxies
+    behind(ground, erp, hat)
+    gate = hat.hold_at("USING INDEX")
+    load = ground.start("load", ground.name)
+    gate.await_closed()
+    load.signal(signal.SIGKILL)
+    load.wait()
+    erp.cut()
+    hat.cut()
+    ground.assert_nobody_left()
+    with ground.in_erp() as connection:
+        changes.insert(connection, "BR8", changes.live(connection, random.Random(1), "BR8", 9))
+    ground.erp_url = ground.hat_url = None
+    ground.load("--resume")
+    expected = reference(ground, make_ground)
+    outcome = Outcome.of(ground)
+    assert outcome.contents == expected.contents
+    assert outcome.reported == expected.reported
+    ground.assert_clean()
+
+
 def reference(ground: Ground, make_ground: MAKE_GROUND) -> Outcome:
     """An undisturbed load of the PLS as it is now."""
     other = make_ground(pls=ground.pls)
