@@ -20,6 +20,11 @@ from adbc_driver_manager._reader import AdbcRecordBatchReader
 BATCH_BYTES = 4 << 20
 """Size hint of one batch on the wire, in bytes."""
 
+_BUILTIN_TYPES = {"adbc.postgresql.type_resolver_mode": "builtin"}
+"""Every query asks for PostgreSQL's own types. To learn all others the driver would read each column of each table of
+the ERP, of which Protheus has thousands: seconds and tens of MiB for every session.
+"""
+
 _OPTIONS = {adbc_driver_postgresql.StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(BATCH_BYTES)}
 
 
@@ -31,7 +36,7 @@ class Session:
     """
 
     def __init__(self, dsn: str) -> None:
-        self._database = adbc_driver_postgresql.connect(dsn)
+        self._database = adbc_driver_postgresql.connect(dsn, db_kwargs=_BUILTIN_TYPES)
         try:
             self._connection = AdbcConnection(self._database)
             try:
