@@ -15,15 +15,12 @@ import numpy as np
 from hat_etl.entities.model import Entity
 from hat_etl.source.reader import Range, Recnos, ViewShape
 from hat_etl.sync.differences import NOT_GOOD, UNKNOWN, Finding, Kind
+from hat_etl.sync.hat_side import parts_of
 from hat_etl.target.reconciliations import Bucket, Comparison
 from hat_etl.target.rowhash import Hashes
-from hat_etl.target.rows import Exceptions, Quarantine, Span
+from hat_etl.target.rows import Exceptions, Quarantine
 from hat_etl.transform import Transformer
 
-RANGE_ROWS = 1_000_000
-"""Rows of one range, about: for each of them, the hash of HAT's row is in memory while the range is read."""
-JOINED_RANGE_ROWS = 4_000_000
-"""The same for a view that reads its second table whole for every range."""
 SPLIT_ROWS = 100_000
 """Rows from which on a view is read on all connections at once."""
 BUCKET_BREADTH = 1 << 16
@@ -91,18 +88,8 @@ class ComparedTable:
     def ranges(self, workers: int) -> list[Range | None]:
         if self.bounds is None:
             return [None]
-        rows = JOINED_RANGE_ROWS if len(self.entity.reads) > 1 else RANGE_ROWS
-        parts = -(-self.shape.estimated_rows // rows)
-        return [*self.bounds.split(max(parts, workers if self.shape.estimated_rows >= SPLIT_ROWS else 1))]
-
-    def span(self, range_: Range | None) -> Span:
-        """HAT's side of a range: the first and the last one reach to the end of all numbers."""
-        if range_ is None or self.bounds is None:
-            return Span(None, None)
-        return Span(
-            None if range_.low == self.bounds.low else range_.low,
-            None if range_.high == self.bounds.high else range_.high,
-        )
+        together = workers if self.shape.estimated_rows >= SPLIT_ROWS else 1
+        return [*self.bounds.split(max(parts_of(self.shape), together))]
 
     def suspicious(self) -> tuple[Recnos, Hashes]:
         """The suspicious Recnos, each once, with their states at the first reading."""

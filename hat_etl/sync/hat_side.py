@@ -4,17 +4,44 @@ from __future__ import annotations
 
 import numpy as np
 
-from hat_etl.source.reader import Recnos
+from hat_etl.source.reader import Range, Recnos, ViewShape
 from hat_etl.sync.differences import NOT_GOOD, UNKNOWN
 from hat_etl.target.rowhash import Hashes
 from hat_etl.target.rows import Exceptions, Span
 from hat_etl.transform.texts import Mask
 
+RANGE_ROWS = 1_000_000
+"""Rows of one range, about: for each of them, the hash of HAT's row is in memory while the range is read."""
+JOINED_RANGE_ROWS = 4_000_000
+"""The same for a view that reads its second table whole for every range."""
+
+
+def parts_of(shape: ViewShape) -> int:
+    """In how many ranges at the least a view is read."""
+    rows = JOINED_RANGE_ROWS if len(shape.entity.reads) > 1 else RANGE_ROWS
+    return -(-shape.estimated_rows // rows)
+
+
+def span_of(range_: Range | None, bounds: Range | None) -> Span:
+    """HAT's side of a range of a view: the first and the last one reach to the end of all numbers."""
+    if range_ is None or bounds is None:
+        return Span(None, None)
+    return Span(
+        None if range_.low == bounds.low else range_.low,
+        None if range_.high == bounds.high else range_.high,
+    )
+
 
 class HatSide:
-    """The rows of HAT of one range, by the Recno of the live row behind them."""
+    """The rows of HAT of one range, by ascending Recno, with their hashes."""
 
-    def __init__(self, found: tuple[Recnos, Hashes], exceptions: Exceptions, span: Span) -> None:
+    def __init__(self, recnos: Recnos, hashes: Hashes) -> None:
+        self.recnos, self._hashes = recnos, hashes
+        self._seen = np.zeros(recnos.size, dtype=bool)
+
+    @classmethod
+    def with_exceptions(cls, found: tuple[Recnos, Hashes], exceptions: Exceptions, span: Span) -> HatSide:
+        """The rows by the Recno of the live row behind them."""
         recnos, hashes = found
         if exceptions.recnos.size:
             usual = ~_places(recnos, exceptions.recnos[_within(exceptions.recnos, span)])
@@ -23,17 +50,23 @@ class HatSide:
             hashes = np.concatenate([hashes[usual], exceptions.hashes[moved]])
             order = np.argsort(recnos, kind="stable")
             recnos, hashes = recnos[order], hashes[order]
-        self.recnos, self._hashes = recnos, hashes
-        self._seen = np.zeros(recnos.size, dtype=bool)
+        return cls(recnos, hashes)
 
     def look_up(self, recnos: Recnos, hashes: Hashes) -> tuple[Mask, Mask]:
         """Which of the ERP's rows are there, and which are equal."""
+        places, there = self.meet(recnos)
         if not self.recnos.size:
-            return np.zeros(recnos.size, dtype=bool), np.zeros(recnos.size, dtype=bool)
+            return there, there
+        return there, there & (self._hashes[places] == hashes)
+
+    def meet(self, recnos: Recnos) -> tuple[Recnos, Mask]:
+        """Note that the ERP shows these rows; gives their places, and which of them are there."""
+        if not self.recnos.size:
+            return np.zeros(recnos.size, dtype=np.int64), np.zeros(recnos.size, dtype=bool)
         places = np.minimum(np.searchsorted(self.recnos, recnos), self.recnos.size - 1)
         there: Mask = self.recnos[places] == recnos
         self._seen[places[there]] = True
-        return there, there & (self._hashes[places] == hashes)
+        return places, there
 
     def unseen(self) -> tuple[Recnos, Hashes]:
         """Rows that nobody looked up; a row of the ERP that has met another one of its Recno may be good."""

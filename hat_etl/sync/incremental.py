@@ -1,10 +1,10 @@
 """The incremental sync: HAT is brought to the state of the ERP at one moment, at a cost that follows the changes.
 
-Each view is read from behind its watermark (``window``), or whole where it has no stamp (``full``); the rows in
-quarantine are read again. The number of live rows and the sum of their Recnos then tell whether rows have come or
-gone that no stamp shows, and all Recnos are compared where they have. One transaction merges everything, with
-quarantine, watermarks and ledger: a run that is broken off before its commit has changed nothing, and the next one
-begins anew.
+Each view is read from behind its watermark (``window``), or whole where it has no stamp (``full``), and then compared
+with HAT by hashes; the rows in quarantine are read again. After a window, the number of live rows and the sum of their
+Recnos tell whether rows have come or gone that no stamp shows, and all Recnos are compared where they have. One
+transaction merges everything, with quarantine, watermarks and ledger: a run that is broken off before its commit has
+changed nothing, and the next one begins anew.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import STAMP
 from hat_etl.errors import DecisionNeeded, TargetError
 from hat_etl.source.erp import open_source
-from hat_etl.source.reader import Buckets, Range, Recnos, Snapshot, Source, ViewShape
+from hat_etl.source.reader import Buckets, Recnos, Snapshot, Source, ViewShape
 from hat_etl.sync import lost_commit
 from hat_etl.sync.brake import check_share, clock_behind, gone_back, latest_rows_older
 from hat_etl.sync.by_api import ByApi, by_api, refuse_open_calls, strategy_of
@@ -40,6 +40,7 @@ from hat_etl.target.database import Connection, TenantDatabase, errors
 from hat_etl.target.intake import Intake
 from hat_etl.target.ledger import TableOutcome, Watermark
 from hat_etl.target.merge import BY_INDEX, Merged, Merger
+from hat_etl.target.rows import HatConnections
 from hat_etl.target.sink import Sink
 from hat_etl.tenants.config import Tenant, Via
 from hat_etl.transform import Transformer
@@ -249,6 +250,7 @@ class _Sync:
             self.readings.pop(table, None)
             self.progress.planned(table, 0)
         settled = self.request.recnos is None and self._is_settled()
+        hat = HatConnections(self.database, "sync")
         # The widest windows first, so that no connection idles at the end.
         readers = [
             ViewReader(
@@ -256,24 +258,30 @@ class _Sync:
                 shape,
                 Transformer(shape.entity, run=self.run, today=self.today),
                 self.marks[shape.entity.table],
-                self._again(shape),
+                self._again(shape, whole=whole),
                 timedelta(minutes=self.tenant.sync.lookback_minutes),
-                whole=full or shape.named(STAMP) is None,
+                whole=whole,
                 repair=self.request.recnos is not None,
                 settled=settled,
+                hat=hat,
             )
             for shape in sorted(shapes, key=lambda s: -s.estimated_rows)
+            for whole in [full or shape.named(STAMP) is None]
         ]
-        with closing(read_side_by_side(readers, self.tenant.erp.connections)) as items:
+        with closing(hat), closing(read_side_by_side(readers, self.tenant.erp.connections)) as items:
             for item in items:
                 self._take(item)
 
-    def _again(self, shape: ViewShape) -> Recnos:
-        """The rows to be read whatever their stamps say."""
-        waiting, asked = known.waiting(self.control, shape.entity), (self.request.recnos or {}).get(shape.entity.table)
+    def _again(self, shape: ViewShape, *, whole: bool) -> Recnos:
+        """The rows to be judged anew whatever their stamps say, or their columns where the view is read ``whole``."""
+        parts = [known.waiting(self.control, shape.entity)]
+        if whole:
+            parts.append(known.doubtful(self.control, shape.entity, self.database.schema))
         if self.api is not None:
-            waiting = np.union1d(waiting, self.api.again(self.control, shape.entity))
-        return waiting if asked is None else np.union1d(waiting, asked)
+            parts.append(self.api.again(self.control, shape.entity))
+        if asked := self.request.recnos:
+            parts.append(asked.get(shape.entity.table, parts[0][:0]))
+        return np.unique(np.concatenate(parts))
 
     def _is_settled(self) -> bool:
         """Whether the last run judged all of quarantine, today: then it is as it was, unless something moves."""
@@ -288,7 +296,8 @@ class _Sync:
             case Batch():
                 with errors(self.tenant.name, item.table, "sync"):
                     self.intakes[item.table].write(item.raw, item.out, repeats=item.repeats)
-                self.progress.advanced(item.table, item.raw.num_rows)
+                    self.intakes[item.table].leave(item.unchanged)
+                self.progress.advanced(item.table, item.raw.num_rows + item.unchanged.size)
             case Absent():
                 self.intakes[item.table].absent(item.recnos)
             case Reading():
@@ -303,7 +312,7 @@ class _Sync:
                     doubtful.append(reading)
         pool = ThreadPoolExecutor(self.tenant.erp.connections, "buckets")
         try:  # both servers go through whole tables, at the same time
-            counts = [None if r.live is None else pool.submit(snapshot.live_by_bucket, r.shape) for r in doubtful]
+            counts = [pool.submit(snapshot.live_by_bucket, reading.shape) for reading in doubtful]
             for reading, count in zip(doubtful, counts, strict=True):
                 with errors(self.tenant.name, reading.shape.entity.table, "sync"):
                     self._compare_keys(snapshot, reading, count)
@@ -314,11 +323,10 @@ class _Sync:
         """Whether the live rows of a view are others than those that were known, and those that were read."""
         table = reading.shape.entity.table
         intake, mark = self.intakes[table], self.marks[table]
-        if not intake.empty:
-            intake.seal()
-        if self.request.recnos is not None:
+        intake.seal()
+        if reading.live is None:
             return False
-        if reading.live is None or mark.live_rows is None or mark.live_recnos is None:
+        if mark.live_rows is None or mark.live_recnos is None:
             return True
         expected = known.Live(mark.live_rows, mark.live_recnos)
         if not intake.empty:
@@ -326,23 +334,19 @@ class _Sync:
             expected = expected - before + known.live_now(self.control, intake)
         return expected != reading.live
 
-    def _compare_keys(self, snapshot: Snapshot, reading: Reading, count: Future[Buckets] | None) -> None:
-        """Set all Recnos that were ``seen`` against those of HAT, or those of the buckets whose count differs."""
+    def _compare_keys(self, snapshot: Snapshot, reading: Reading, count: Future[Buckets]) -> None:
+        """Set all Recnos of the view against those of HAT, or those of the buckets whose count differs."""
         shape, schema = reading.shape, self.database.schema
         intake = self.intakes[shape.entity.table]
-        ranges: list[Range] = []
         intake.make()
-        if count is None:
-            intake.all_from_seen()
-        else:
-            intake.make_all()
-            ranges = known.differing(known.by_bucket(self.control, intake, schema), count.result())
-            if len(ranges) > _MANY_RANGES:
-                ranges = []
-            with closing(snapshot.live_recnos(shape, ranges)) as batches:
-                for recnos in batches:
-                    intake.write_all(recnos)
-            reading.strategy += AND_KEYS
+        intake.make_all()
+        ranges = known.differing(known.by_bucket(self.control, intake, schema), count.result())
+        if len(ranges) > _MANY_RANGES:
+            ranges = []
+        with closing(snapshot.live_recnos(shape, ranges)) as batches:
+            for recnos in batches:
+                intake.write_all(recnos)
+        reading.strategy += AND_KEYS
         gone, unseen = known.compare_all(self.control, intake, schema, ranges)
         intake.absent(gone)
         if unseen.size:

@@ -8,11 +8,10 @@ last sync is in flight and no mismatch. A repair reads the mismatches' rows thro
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -30,7 +29,7 @@ from hat_etl.source.reader import Range, Recnos, Snapshot, Source, ViewShape
 from hat_etl.sync.compared_table import ComparedTable
 from hat_etl.sync.differences import NOT_GOOD, ErpRows, compare
 from hat_etl.sync.drift import stop, survey
-from hat_etl.sync.hat_side import HatSide
+from hat_etl.sync.hat_side import HatSide, span_of
 from hat_etl.sync.incremental import SyncRequest, sync, watermarks
 from hat_etl.sync.moment import at_one_moment
 from hat_etl.sync.plan import select
@@ -42,7 +41,7 @@ from hat_etl.target.database import Connection, TenantDatabase, errors
 from hat_etl.target.ledger import Watermark
 from hat_etl.target.reconciliations import Comparison
 from hat_etl.target.rowhash import Hashes, row_hashes
-from hat_etl.target.rows import HatRows
+from hat_etl.target.rows import HatConnections
 from hat_etl.tenants.config import Tenant
 from hat_etl.transform import Transformed
 
@@ -196,7 +195,7 @@ class _Reconciliation:
         if found.problems and not found.shapes:
             raise stop(self.tenant.name, found.problems)
         workers = self.tenant.erp.connections
-        with self._hat_connections(workers) as hat:
+        with closing(HatConnections(self.database, MODE)) as hat:
             tables = at_one_moment(
                 self.source, self.progress, lambda moment: self._compare_all(moment, found.shapes, hat, workers)
             )
@@ -210,24 +209,9 @@ class _Reconciliation:
             told = "; ".join([*(f"{p.table}: {p.message}" for p in self.problems), _told(self.comparisons)])
             reconciliations.record(self.control, self.run, self.comparisons, self.state, told.strip("; ") or None)
 
-    @contextmanager
-    def _hat_connections(self, count: int) -> Iterator[queue.SimpleQueue[HatRows]]:
-        """Connections to HAT's server, to be lent out."""
-        opened, free = list[HatRows](), queue.SimpleQueue[HatRows]()
-        try:
-            for _ in range(count):
-                opened.append(HatRows(self.database))
-                free.put(opened[-1])
-            yield free
-        finally:
-            for connection in opened:
-                connection.close()
-
-    def _prepare(
-        self, snapshot: Snapshot, shapes: Sequence[ViewShape], hat: queue.SimpleQueue[HatRows]
-    ) -> list[ComparedTable]:
+    def _prepare(self, snapshot: Snapshot, shapes: Sequence[ViewShape], hat: HatConnections) -> list[ComparedTable]:
         tables = []
-        with _lent(hat) as rows:
+        with hat.lent() as rows:
             for shape in shapes:
                 entity = shape.entity
                 self.progress.planned(entity.table, shape.estimated_rows)
@@ -246,7 +230,7 @@ class _Reconciliation:
     # -- the first reading: everything -------------------------------------------------------------------------------
 
     def _compare_all(
-        self, snapshot: Snapshot, shapes: Sequence[ViewShape], hat: queue.SimpleQueue[HatRows], workers: int
+        self, snapshot: Snapshot, shapes: Sequence[ViewShape], hat: HatConnections, workers: int
     ) -> list[ComparedTable]:
         self.stopped.clear()
         ledger.fix_horizon(self.control, self.run, snapshot.horizon)
@@ -263,19 +247,19 @@ class _Reconciliation:
         return tables
 
     def _compare_range(
-        self, snapshot: Snapshot, table: ComparedTable, range_: Range | None, hat: queue.SimpleQueue[HatRows]
+        self, snapshot: Snapshot, table: ComparedTable, range_: Range | None, hat: HatConnections
     ) -> None:
         if self.stopped.is_set():
             return
-        began, span, transform = time.monotonic(), table.span(range_), table.transformer()
+        began, span, transform = time.monotonic(), span_of(range_, table.bounds), table.transformer()
 
         def read() -> Iterator[pa.RecordBatch]:
             return iter(()) if range_ is None else snapshot.stream(table.shape, range_)
 
         with closing(prefetch(read)) as batches:
             # The ERP's server begins its work while HAT's answers.
-            with _lent(hat) as rows:
-                side = HatSide(rows.hashes(table.entity, span), table.exceptions, span)
+            with hat.lent() as rows:
+                side = HatSide.with_exceptions(rows.hashes(table.entity, span), table.exceptions, span)
             for raw in batches:
                 if self.stopped.is_set():
                     return
@@ -310,7 +294,7 @@ class _Reconciliation:
     # -- the second reading: what was suspicious ---------------------------------------------------------------------
 
     def _look_again(
-        self, snapshot: Snapshot, tables: Sequence[ComparedTable], hat: queue.SimpleQueue[HatRows], workers: int
+        self, snapshot: Snapshot, tables: Sequence[ComparedTable], hat: HatConnections, workers: int
     ) -> None:
         self.stopped.clear()
         chunks = []
@@ -329,7 +313,7 @@ class _Reconciliation:
                     return
                 began = time.monotonic()
                 erp = self._erp_rows(snapshot, table, recnos, snapshot.clock + lookback)
-                with _lent(hat) as rows:
+                with hat.lent() as rows:
                     found = compare(erp, rows.rows(table.entity, recnos), table.quarantine, recnos, states)
                 with table.lock:
                     table.note(found)
@@ -361,12 +345,3 @@ class _Reconciliation:
                 f"Rows without a Carimbo in {', '.join(doubtful)}: what the ERP has changed in them since the last"
                 " sync counts as a mismatch. A sync brings it, too."
             )
-
-
-@contextmanager
-def _lent(free: queue.SimpleQueue[HatRows]) -> Iterator[HatRows]:
-    rows = free.get()
-    try:
-        yield rows
-    finally:
-        free.put(rows)

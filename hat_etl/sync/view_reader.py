@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,15 +15,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hat_etl.source.reader import Recnos, Snapshot, ViewShape
+from hat_etl.sync.hat_side import HatSide, parts_of, span_of
 from hat_etl.sync.plan import FULL, WINDOW
+from hat_etl.sync.unchanged import Unchanged
 from hat_etl.target import known
 from hat_etl.target.ledger import Watermark
+from hat_etl.target.rows import HatConnections, among
 from hat_etl.transform import Transformed, Transformer
 
 REPAIR = "repair"
 """Mode of a run, and strategy of a table, that reads some rows only, and the quarantine."""
 
 _BATCHES_AHEAD = 4
+_NONE: Recnos = np.array([], dtype=np.int64)
 
 
 @dataclass
@@ -33,7 +37,7 @@ class Reading:
     shape: ViewShape
     strategy: str
     live: known.Live | None
-    """None when every row was read."""
+    """None where every row was read, and where only some were asked for."""
     top: tuple[int, datetime] | None
     went_back: bool | None
     """Whether the row that was the latest has an older stamp now; None when it is gone, and nothing newer is there."""
@@ -45,7 +49,9 @@ class Batch:
     table: str
     raw: pa.RecordBatch
     out: Transformed
-    repeats: bool
+    unchanged: Recnos
+    """Further rows, which HAT shows as they are."""
+    repeats: bool = False
     """Rows of quarantine that have not changed since the last run judged them."""
 
 
@@ -67,11 +73,13 @@ class ViewReader:
     shape: ViewShape
     transform: Transformer
     mark: Watermark
-    waiting: Recnos
+    again: Recnos
+    """Rows to be judged anew, whatever tells that they have not changed."""
     lookback: timedelta
     whole: bool
     repair: bool
     settled: bool
+    hat: HatConnections
     recnos: list[Recnos] = field(default_factory=list)
     top: tuple[int, datetime] | None = None
 
@@ -81,14 +89,8 @@ class ViewReader:
             if self._read_again(offer):
                 offer(Reading(shape, REPAIR, None, None, went_back=False, seconds=time.monotonic() - began))
             return
-        if self.whole:
-            bounds = snapshot.bounds(shape)
-            batches = iter(()) if bounds is None else snapshot.stream(shape, bounds)
-        else:
-            batches = snapshot.changed(shape, self.mark.horizon - self.lookback)
-        for raw in batches:
-            self._note(raw)
-            if not offer(Batch(shape.entity.table, raw, self.transform(raw), repeats=False)):
+        for item in self._whole() if self.whole else self._window():
+            if not offer(item):
                 return
         live = None
         if not self.whole:
@@ -98,16 +100,37 @@ class ViewReader:
         strategy = FULL if self.whole else WINDOW
         offer(Reading(shape, strategy, live, self.top, self._went_back(), time.monotonic() - began))
 
+    def _window(self) -> Iterator[Item]:
+        for raw in self.snapshot.changed(self.shape, self.mark.horizon - self.lookback):
+            self._note(raw)
+            yield Batch(self.shape.entity.table, raw, self.transform(raw), _NONE)
+
+    def _whole(self) -> Iterator[Item]:
+        """The rows that HAT does not show as they are, and the Recnos of what is no more."""
+        entity, bounds = self.shape.entity, self.snapshot.bounds(self.shape)
+        found = []
+        for range_ in [None] if bounds is None else bounds.split(parts_of(self.shape)):
+            with self.hat.lent() as rows:
+                side = HatSide(*rows.hashes(entity, span_of(range_, bounds)))
+            unchanged = Unchanged(entity, side, self.again)
+            for raw in () if range_ is None else self.snapshot.stream(self.shape, range_):
+                self._note(raw)
+                recnos = _recnos(raw)
+                found.append(recnos[among(recnos, self.again)])
+                yield Batch(entity.table, *unchanged.take_out(raw, self.transform(raw)))
+            yield Absent(entity.table, unchanged.gone())
+        yield Absent(entity.table, np.setdiff1d(self.again, np.concatenate(found)) if found else self.again)
+
     def _read_again(self, offer: Callable[[Item], bool]) -> bool:
         """Rows of quarantine that the window did not bring."""
         seen = np.concatenate(self.recnos) if self.recnos else np.array([], dtype=np.int64)
-        again = np.setdiff1d(self.waiting, seen)
+        again = np.setdiff1d(self.again, seen)
         if not again.size:
             return True
         found = []
         for raw in self.snapshot.rows(self.shape, again):
-            found.append(raw.column("source_recno").to_numpy(zero_copy_only=False))
-            if not offer(Batch(self.shape.entity.table, raw, self.transform(raw), repeats=self.settled)):
+            found.append(_recnos(raw))
+            if not offer(Batch(self.shape.entity.table, raw, self.transform(raw), _NONE, repeats=self.settled)):
                 return False
         absent = np.setdiff1d(again, np.concatenate(found)) if found else again
         return offer(Absent(self.shape.entity.table, absent)) if absent.size else True
@@ -117,7 +140,8 @@ class ViewReader:
 
         Deleted rows are purged now and then.
         """
-        self.recnos.append(raw.column("source_recno").to_numpy(zero_copy_only=False))
+        if not self.whole:
+            self.recnos.append(_recnos(raw))
         stamps = raw.column("source_stamp").cast(pa.timestamp("us"), safe=False)
         past = pc.less_equal(stamps, pa.scalar(_naive(self.snapshot.clock), stamps.type))
         usual = pc.if_else(pc.and_(past, pc.not_equal(raw.column("deleted"), 1)), stamps, None)
@@ -139,6 +163,12 @@ class ViewReader:
             stamps = raw.column("source_stamp").cast(pa.timestamp("us"), safe=False).drop_null()
             return bool(len(stamps)) and stamps[0].as_py().replace(tzinfo=UTC) < before[1]
         return None
+
+
+def _recnos(raw: pa.RecordBatch) -> Recnos:
+    """A copy: any part of a batch that a driver has made keeps all of it in memory."""
+    recnos: Recnos = raw.column("source_recno").to_numpy(zero_copy_only=False).copy()
+    return recnos
 
 
 def _naive(moment: datetime) -> datetime:

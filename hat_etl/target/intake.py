@@ -1,7 +1,8 @@
 """What a sync has read of one table, in temporary tables of the run's own session: they end with it, come what may.
 
 ``good`` rows in the form of HAT, ``rejected`` ones by their keys, ``seen`` every Recno that was read or asked for,
-with whether a live row has it, and the ``issues`` of the live ones.
+with whether a live row has it, and the ``issues`` of the live ones. Rows that HAT shows as they are stay out of them:
+of these ``unchanged`` ones the Recnos are kept here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pgpq import ArrowToPostgresBinaryEncoder
-from psycopg import errors as pg
 
 from hat_etl.entities.model import Entity
 from hat_etl.errors import DataError
@@ -45,7 +45,8 @@ class Intake:
         self.all = f"pg_temp.{entity.table}__all"
         self.empty = True
         self._connection = connection
-        self._recnos: list[Recnos] = []
+        self._seen: list[Recnos] = []
+        self._unchanged: list[Recnos] = []
 
     def make(self) -> None:
         """Make the tables, unless they are there."""
@@ -75,7 +76,7 @@ class Intake:
         self.make()
         self.read += raw.num_rows
         recnos = raw.column("source_recno").cast(pa.int64())
-        self._recnos.append(recnos.to_numpy(zero_copy_only=False))
+        self._seen.append(recnos.to_numpy(zero_copy_only=False).copy())  # which keeps no batch in memory
         live = pc.not_equal(raw.column("deleted"), 1)
         repeated = pa.repeat(pa.scalar(repeats), raw.num_rows)
         self._copy(self.seen, pa.RecordBatch.from_arrays([recnos, live, repeated], schema=_SEEN))
@@ -83,15 +84,19 @@ class Intake:
         self._copy(self.rejected, out.rejected)
         self._copy(self.issues, out.issues)
 
-    def unread(self, recnos: Recnos) -> Recnos:
-        """Those of ``recnos`` that no batch has brought yet, sorted."""
-        return np.setdiff1d(recnos, np.concatenate(self._recnos)) if self._recnos else np.unique(recnos)
+    def leave(self, recnos: Recnos) -> None:
+        """Take in live rows that HAT shows as they are: nothing is to be done about them."""
+        self.read += recnos.size
+        self._unchanged.append(recnos)
+
+    def unchanged(self) -> Recnos:
+        """The Recnos of those rows."""
+        return np.concatenate(self._unchanged) if self._unchanged else np.array([], dtype=np.int64)
 
     def absent(self, recnos: Recnos) -> None:
         """Note Recnos that were asked for and that the view does not show."""
         if recnos.size:
             self.make()
-            self._recnos.append(recnos)
             no = pa.array(np.zeros(recnos.size, dtype=bool))
             self._copy(self.seen, pa.RecordBatch.from_arrays([pa.array(recnos), no, no], schema=_SEEN))
 
@@ -103,25 +108,21 @@ class Intake:
         """Take in Recnos of live rows of the view, for comparison with what is known."""
         self._copy(self.all, pa.RecordBatch.from_arrays([recnos.cast(pa.int64())], schema=_ALL))
 
-    def all_from_seen(self) -> None:
-        """Every row of the view was read: its live rows are those that were seen."""
-        self._connection.execute(
-            f"CREATE TEMPORARY TABLE {self.entity.table}__all AS SELECT recno FROM {self.seen} WHERE live"
-        )
-
     def seal(self) -> None:
         """Index what was read and tell the planner how much there is.
 
         Raises DataError when the view shows one Recno twice.
         """
-        try:
-            self._connection.execute(f"ALTER TABLE {self.seen} ADD PRIMARY KEY (recno)")
-        except pg.UniqueViolation:
+        recnos = np.concatenate([*self._seen, *self._unchanged]) if self.read else self.unchanged()
+        if np.unique(recnos).size != recnos.size:
             raise DataError(
                 f"The view {self.entity.view} shows one row (one Recno) more than once.",
                 "A join in the view multiplies rows: install the view of this version (hat-etl views install).",
                 table=self.entity.table,
-            ) from None
+            )
+        if self.empty:
+            return
+        self._connection.execute(f"ALTER TABLE {self.seen} ADD PRIMARY KEY (recno)")
         for table in (self.good, self.rejected, self.seen, self.issues) if self.read > SMALL else ():
             self._connection.execute(f"ANALYZE {table}")
 

@@ -6,6 +6,7 @@ another (``backing`` below); the last good version of a row that is rejected now
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -82,8 +83,8 @@ def among(recnos: Recnos, known: Recnos) -> Mask:
 class HatRows:
     """One connection that reads HAT's tables. Not to be used from two threads at once. Raises TargetError."""
 
-    def __init__(self, database: TenantDatabase) -> None:
-        self._tenant, self._schema = database.tenant.name, database.schema
+    def __init__(self, database: TenantDatabase, command: str) -> None:
+        self._tenant, self._schema, self._command = database.tenant.name, database.schema, command
         with self._told():
             self._session = Session(database.dsn)
             self._hashes_there = self._probe()
@@ -184,10 +185,38 @@ class HatRows:
             raise TargetError(
                 f"Reading the tenant database failed ({type(error).__name__}{f', SQLSTATE {state}' if state else ''}).",
                 f"See that it is up and that its login may read HAT's tables (hat-etl doctor {self._tenant}), then run"
-                f" again: hat-etl reconcile {self._tenant}",
+                f" again: hat-etl {self._command} {self._tenant}",
                 tenant=self._tenant,
                 table=table,
             ) from None
+
+
+class HatConnections:
+    """Connections that read HAT's tables, each lent to one thread at a time and opened when none is free.
+
+    ``command``: what a person runs again when the reading has failed.
+    """
+
+    def __init__(self, database: TenantDatabase, command: str) -> None:
+        self._database, self._command = database, command
+        self._opened: list[HatRows] = []
+        self._free: queue.SimpleQueue[HatRows] = queue.SimpleQueue()
+
+    @contextmanager
+    def lent(self) -> Iterator[HatRows]:
+        try:
+            rows = self._free.get_nowait()
+        except queue.Empty:
+            rows = HatRows(self._database, self._command)
+            self._opened.append(rows)
+        try:
+            yield rows
+        finally:
+            self._free.put(rows)
+
+    def close(self) -> None:
+        for rows in self._opened:
+            rows.close()
 
 
 def comparable(column: Column, array: pa.Array) -> pa.Array:

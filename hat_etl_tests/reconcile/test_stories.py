@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hat_etl.sync import compared_table
+from hat_etl.sync import compared_table, hat_side
 from hat_etl.sync import reconcile as reconciliation
 from hat_etl.sync.reconcile import ReconcileRequest, reconcile
 from hat_etl.sync.run import Silent
@@ -501,12 +501,13 @@ def test_a_view_that_is_gone_is_told_and_the_others_are_compared(story: Story) -
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several ranges, chunks and buckets even of few rows."""
     monkeypatch.setattr(reconciliation, "CHUNK", 3)
-    for name, size in (("RANGE_ROWS", 7), ("SPLIT_ROWS", 1), ("BUCKET_BREADTH", 5), ("SHOWN", 4)):
+    monkeypatch.setattr(hat_side, "RANGE_ROWS", 7)
+    for name, size in (("SPLIT_ROWS", 1), ("BUCKET_BREADTH", 5), ("SHOWN", 4)):
         monkeypatch.setattr(compared_table, name, size)
 
 
-@pytest.mark.usefixtures("small_pieces")
-def test_many_ranges_chunks_and_buckets_find_the_same(story: Story) -> None:
+def spoil_many(story: Story) -> None:
+    """Persons 10 to 69 come, and of all persons a seventh goes, a fifth changes, and one is there under two keys."""
     for number in range(10, 70):
         story.person(number)
     story.sync()
@@ -515,6 +516,11 @@ def test_many_ranges_chunks_and_buckets_find_the_same(story: Story) -> None:
     story.spoil("DELETE FROM hat.persons WHERE source_recno % 7 = 0")
     story.spoil("UPDATE hat.persons SET name = 'ESTRANHA' WHERE source_recno % 5 = 0")
     story.copy(12, "00000099", 13)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_many_ranges_chunks_and_buckets_find_the_same(story: Story) -> None:
+    spoil_many(story)
     said = story.reconcile("--table", "persons")
     recnos = [*range(1, 5), *range(10, 70)]
     missing = [n for n in recnos if n % 7 == 0]
@@ -532,6 +538,14 @@ def test_many_ranges_chunks_and_buckets_find_the_same(story: Story) -> None:
         "missing": 1, "extra": 1, "differing": 1, "columns": {"name": 1},
     }  # fmt: skip
     story.mend("--accept")
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_full_sync_in_many_ranges_mends_all_of_it(story: Story) -> None:
+    spoil_many(story)
+    story.sync("--full", "--accept")
+    said = story.reconcile()
+    assert (said.code, said.report["state"]) == (0, "succeeded")
 
 
 def test_a_server_that_hashes_otherwise_is_read_row_by_row(story: Story) -> None:

@@ -1,0 +1,146 @@
+"""Syncs that read whole views: what HAT shows already stays where it is, and all that differs is mended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from hat_etl.entities import BY_TABLE
+from hat_etl.sandbox.server import PLS
+
+from .changes import table
+from .conftest import Measured
+from .ground import Connection, Ground, Server
+from .proxy import Proxy
+from .syncing import MOVED, Shown, Untouched, behind, directly, synced
+
+MAKE_GROUND = Callable[..., Ground]
+PERSONS = BY_TABLE["persons"]
+
+
+def test_rows_that_hat_shows_already_do_not_go_there_again(
+    ground: Ground, proxies: tuple[Proxy, Proxy], measured: Measured
+) -> None:
+    """Once all of them went to HAT, to be compared there: most of the time of a sync of views without stamps."""
+    erp, hat = proxies
+    before = Shown.by(ground)
+    behind(ground, erp, hat)
+    report = synced(ground, "--full")
+    assert all(t["strategy"] == "full" and not t["updated"] + t["loaded"] + t["deleted"] for t in report["tables"])
+    assert sum(t["read"] for t in report["tables"]) > 20_000
+    assert hat.passed["to_server"] < measured.to_hat_staged / 3
+    directly(ground)
+    assert Shown.by(ground) == before
+
+
+def test_a_full_sync_leaves_what_a_load_leaves(make_ground: MAKE_GROUND, moved: Shown) -> None:
+    ground = make_ground(pls=MOVED)
+    synced(ground, "--full", "--accept")
+    assert Shown.by(ground) == moved
+
+
+def _cell(connection: Connection) -> None:
+    connection.execute("UPDATE hat.persons SET name = name || ' X' WHERE source_recno % 500 = 7")
+
+
+def _missing(connection: Connection) -> None:
+    connection.execute("DELETE FROM hat.persons WHERE source_recno % 50 = 3")
+
+
+def _second_of_its_recno(connection: Connection) -> None:
+    names = ", ".join(f'"{field.name}"' for field in PERSONS.schema if field.name != "person_id")
+    connection.execute(
+        f"INSERT INTO hat.persons (person_id, {names}) SELECT '9' || right(person_id, 7), {names} FROM hat.persons"
+        " WHERE source_recno % 500 = 7"
+    )
+
+
+def _beyond_the_view(connection: Connection) -> None:
+    _second_of_its_recno(connection)
+    connection.execute("UPDATE hat.persons SET source_recno = source_recno + 10000000 WHERE person_id LIKE '9%'")
+
+
+@pytest.mark.parametrize("harm", [_cell, _missing, _second_of_its_recno, _beyond_the_view], ids=lambda f: f.__name__)
+def test_what_others_have_done_to_hat_is_undone(harm: Callable[[Connection], None], ground: Ground) -> None:
+    before = Shown.by(ground)
+    with ground.in_hat() as connection:
+        connection.execute("SET session_replication_role = replica")
+        harm(connection)
+    assert Shown.by(ground) != before
+    synced(ground, "--full", "--only", "persons")
+    assert Shown.by(ground) == before
+
+
+def test_a_view_that_shows_nothing_any_more_takes_all_rows_of_its_table(
+    make_ground: MAKE_GROUND, server: Server
+) -> None:
+    ground = make_ground(pls=server.copy(PLS))
+    with ground.in_erp() as connection:
+        connection.execute(f"DELETE FROM {table('BF3')}")
+    report = synced(ground, "--full", "--accept", "--only", "pre_existing_diseases")
+    (outcome,) = report["tables"]
+    assert (outcome["read"], outcome["deleted"] > 0) == (0, True)
+    with ground.in_hat() as connection:
+        assert connection.execute("SELECT count(*) FROM hat.pre_existing_diseases").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("copies", ["both live", "one deleted"])
+def test_a_view_that_multiplies_rows_is_refused(copies: str, make_ground: MAKE_GROUND, server: Server) -> None:
+    """Of two live copies both are equal to HAT's row and go no further; that must hide nothing."""
+    ground = make_ground(pls=server.copy(PLS))
+    with ground.in_hat() as connection:
+        recno = _spotless(connection)
+    with ground.in_erp() as connection:
+        (text,) = connection.execute("SELECT pg_get_viewdef(('hat.' || %s)::regclass)", (PERSONS.view,)).fetchone() or (
+            "",
+        )
+        columns = [column.name for column in connection.execute(f"SELECT * FROM hat.{PERSONS.view}").description or ()]
+        deleted = next(name for name in columns if name.lower() == "excluido")
+        again = {"both live": f'v."{deleted}"', "one deleted": f"CASE n WHEN 1 THEN v.\"{deleted}\" ELSE '1' END"}[
+            copies
+        ]
+        chosen = ", ".join(again + f' AS "{name}"' if name == deleted else f'v."{name}"' for name in columns)
+        connection.execute(
+            f"CREATE OR REPLACE VIEW hat.{PERSONS.view} AS SELECT {chosen} FROM ({text.rstrip('; ')}) v,"
+            f" generate_series(1, CASE WHEN v.recno = {recno} THEN 2 ELSE 1 END) n"
+        )
+    untouched = Untouched(ground)
+    result = ground.run("sync", ground.name, "--full", "--only", "persons")
+    assert result.exit_code == 6
+    assert "more than once" in result.err
+    assert "persons" in result.err
+    untouched.check()
+
+
+def _spotless(connection: Connection) -> int:
+    """Recno of a row of HAT that quarantine says nothing of."""
+    found = connection.execute(
+        "SELECT max(source_recno) FROM hat.persons p WHERE NOT EXISTS"
+        " (SELECT FROM hat_etl.rejects r WHERE r.\"table\" = 'persons' AND r.recno = p.source_recno)"
+    ).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+@pytest.mark.parametrize("entry", ["one too many", "one missing"])
+def test_warnings_are_told_anew_though_hat_has_the_rows_as_the_erp_has_them(
+    entry: str, make_ground: MAKE_GROUND, server: Server
+) -> None:
+    ground = make_ground(pls=server.copy(PLS))
+    before = Shown.by(ground)
+    with ground.in_hat() as connection:
+        if entry == "one too many":
+            connection.execute(
+                'INSERT INTO hat_etl.rejects (run, "table", recno, key, "column", rule, severity, reason, value)'
+                " SELECT max(run), 'persons', %s, '', 'email', 'invalid_email', 'warning', '', '' FROM hat_etl.runs",
+                (_spotless(connection),),
+            )
+        else:
+            connection.execute(
+                "DELETE FROM hat_etl.rejects r USING hat.persons p WHERE r.\"table\" = 'persons'"
+                " AND r.severity = 'warning' AND p.source_recno = r.recno"
+            )
+    assert Shown.by(ground) != before
+    synced(ground, "--full", "--only", "persons")
+    assert Shown.by(ground) == before
