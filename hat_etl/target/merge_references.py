@@ -48,7 +48,7 @@ def hold_staged(table: MergeTable) -> list[Answer]:
             f"INSERT INTO fate SELECT {sql.names(entity.key, 't')}, false FROM touched t"
             f" WHERE NOT EXISTS (SELECT FROM {intake.good} g WHERE {sql.equal('g', 't', entity.key)})"
             f" AND NOT EXISTS (SELECT FROM fate f WHERE {sql.equal('f', 't', entity.key)})"
-            " AND (t.backing IS NULL OR t.superseded)"
+            " AND (t.backing IS NULL OR t.superseded OR EXISTS (SELECT FROM losers l WHERE l.recno = t.backing))"
         )
     for number, parent in enumerate(entity.parents):
         if number not in hard:

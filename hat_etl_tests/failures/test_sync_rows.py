@@ -90,3 +90,24 @@ def test_the_loser_of_a_duplicate_comes_back_when_the_winner_goes(
         assert Shown.by(ground) == other
     else:
         assert Shown.by(ground).reported == other.reported
+
+
+@pytest.mark.parametrize("options", [(), ("--full",)], ids=["by window", "read whole"])
+@pytest.mark.parametrize("parent", ["never was", "leaves"])
+def test_a_row_that_loses_to_one_that_is_held_leaves_hat_and_is_told_of_once(
+    parent: str, options: tuple[str, ...], ground: Ground, make_ground: MAKE_GROUND
+) -> None:
+    """By windows it stayed in HAT, or was reported as held, too, for it was not read again itself."""
+    with ground.in_erp() as connection:
+        rng = random.Random(9)
+        if parent == "never was":
+            changes.insert(connection, "BCI", changes.live(connection, rng, "BCI", 3), codrda="999999")
+        else:
+            (provider,) = connection.execute(
+                f"SELECT bc1_codigo FROM {table('BC1')} WHERE d_e_l_e_t_ = ' ' GROUP BY 1 HAVING count(*) > 1"
+                " ORDER BY 1 LIMIT 1"
+            ).fetchone() or ("",)
+            changes.insert(connection, "BC1", changes.live(connection, rng, "BC1", 1, f"bc1_codigo = '{provider}'"))
+            changes.delete(connection, "BAU", changes.live(connection, rng, "BAU", 1, f"bau_codigo = '{provider}'"))
+    synced(ground, "--accept", *options)
+    assert Shown.by(ground) == loaded(ground, make_ground)
