@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
+import gc
 
-from hat_etl.sync.incremental import SyncRequest, sync
-from hat_etl.tenants import store
+gc.disable()  # while modules are imported, as the command line does
+
+import argparse  # noqa: E402
+import json  # noqa: E402
+import time  # noqa: E402
+
+from hat_etl.sync.incremental import SyncRequest, sync  # noqa: E402
+from hat_etl.tenants import store  # noqa: E402
+
+gc.freeze()
+gc.enable()
 
 
 class Clock:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from hat_etl.entities.model import Entity
 from hat_etl.errors import DecisionNeeded
-from hat_etl.hat_api.cadastral import Cadastral
 from hat_etl.hat_api.resources import RESOURCES
 from hat_etl.source.reader import Recnos
 from hat_etl.target import calls
@@ -55,6 +54,8 @@ class ByApi:
 @contextmanager
 def by_api(tenant: Tenant, database: TenantDatabase, run: int) -> Iterator[ByApi]:
     """HAT's API for one run, with the doubts of earlier ones settled. Raises ConfigurationError, HatApiError."""
+    from hat_etl.hat_api.cadastral import Cadastral  # an HTTP client, which most syncs start without
+
     with errors(tenant.name, command="sync"), database.connect() as connection:
         sink = Cadastral(tenant, Calls(connection), run)
         with closing(sink):
