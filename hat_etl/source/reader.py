@@ -94,6 +94,12 @@ class Fingerprint:
         return cls(batch.num_rows, int(recnos.sum()) % WORD, int(known.sum()) % WORD, stamps.null_count)
 
 
+def recnos_of(batch: pa.RecordBatch) -> Recnos:
+    """A copy of the Recnos of a raw batch, to be kept: any part of a batch from a driver keeps all of it in memory."""
+    recnos: Recnos = batch.column("source_recno").to_numpy(zero_copy_only=False).copy()
+    return recnos
+
+
 @dataclass(frozen=True)
 class ViewShape:
     """A view as the ERP describes it."""

@@ -15,14 +15,12 @@ import numpy as np
 from hat_etl.entities.model import Entity
 from hat_etl.source.reader import Range, Recnos, ViewShape
 from hat_etl.sync.differences import NOT_GOOD, UNKNOWN, Finding, Kind
-from hat_etl.sync.hat_side import parts_of
+from hat_etl.sync.ranges import parts_of
 from hat_etl.target.reconciliations import Bucket, Comparison
 from hat_etl.target.rowhash import Hashes
 from hat_etl.target.rows import Exceptions, Quarantine
 from hat_etl.transform import Transformer
 
-SPLIT_ROWS = 100_000
-"""Rows from which on a view is read on all connections at once."""
 BUCKET_BREADTH = 1 << 16
 """Recnos of one bucket at the least: what counts are given for where tables differ."""
 MAX_BUCKETS = 1 << 12
@@ -85,11 +83,8 @@ class ComparedTable:
         places: Recnos = (np.clip(recnos, self.low, self.high) - self.low) // self.breadth
         return places
 
-    def ranges(self, workers: int) -> list[Range | None]:
-        if self.bounds is None:
-            return [None]
-        together = workers if self.shape.estimated_rows >= SPLIT_ROWS else 1
-        return [*self.bounds.split(max(parts_of(self.shape), together))]
+    def ranges(self, connections: int) -> list[Range | None]:
+        return [None] if self.bounds is None else [*self.bounds.split(parts_of(self.shape, connections))]
 
     def suspicious(self) -> tuple[Recnos, Hashes]:
         """The suspicious Recnos, each once, with their states at the first reading."""

@@ -4,32 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from hat_etl.source.reader import Range, Recnos, ViewShape
+from hat_etl.source.reader import Recnos
 from hat_etl.sync.differences import NOT_GOOD, UNKNOWN
 from hat_etl.target.rowhash import Hashes
 from hat_etl.target.rows import Exceptions, Span
 from hat_etl.transform.texts import Mask
-
-RANGE_ROWS = 1_000_000
-"""Rows of one range, about: for each of them, the hash of HAT's row is in memory while the range is read."""
-JOINED_RANGE_ROWS = 4_000_000
-"""The same for a view that reads its second table whole for every range."""
-
-
-def parts_of(shape: ViewShape) -> int:
-    """In how many ranges at the least a view is read."""
-    rows = JOINED_RANGE_ROWS if len(shape.entity.reads) > 1 else RANGE_ROWS
-    return -(-shape.estimated_rows // rows)
-
-
-def span_of(range_: Range | None, bounds: Range | None) -> Span:
-    """HAT's side of a range of a view: the first and the last one reach to the end of all numbers."""
-    if range_ is None or bounds is None:
-        return Span(None, None)
-    return Span(
-        None if range_.low == bounds.low else range_.low,
-        None if range_.high == bounds.high else range_.high,
-    )
 
 
 class HatSide:
@@ -54,18 +33,26 @@ class HatSide:
 
     def look_up(self, recnos: Recnos, hashes: Hashes) -> tuple[Mask, Mask]:
         """Which of the ERP's rows are there, and which are equal."""
-        places, there = self.meet(recnos)
+        places, there = self._find(recnos)
+        self._seen[places[there]] = True
         if not self.recnos.size:
             return there, there
         return there, there & (self._hashes[places] == hashes)
 
-    def meet(self, recnos: Recnos) -> tuple[Recnos, Mask]:
-        """Note that the ERP shows these rows; gives their places, and which of them are there."""
+    def meet(self, recnos: Recnos) -> bool:
+        """Note that the ERP shows these rows; False when it has shown one of them before."""
+        places, there = self._find(recnos)
+        met = places[there]
+        new = not self._seen[met].any() and np.unique(met).size == met.size
+        self._seen[met] = True
+        return new
+
+    def _find(self, recnos: Recnos) -> tuple[Recnos, Mask]:
+        """The place of each Recno, and whether it is there."""
         if not self.recnos.size:
             return np.zeros(recnos.size, dtype=np.int64), np.zeros(recnos.size, dtype=bool)
         places = np.minimum(np.searchsorted(self.recnos, recnos), self.recnos.size - 1)
         there: Mask = self.recnos[places] == recnos
-        self._seen[places[there]] = True
         return places, there
 
     def unseen(self) -> tuple[Recnos, Hashes]:

@@ -250,16 +250,18 @@ class _Sync:
             self.readings.pop(table, None)
             self.progress.planned(table, 0)
         settled = self.request.recnos is None and self._is_settled()
-        hat = HatConnections(self.database, "sync")
+        hat, connections = HatConnections(self.database, "sync"), self.tenant.erp.connections
         # The widest windows first, so that no connection idles at the end.
         readers = [
             ViewReader(
                 snapshot,
                 shape,
-                Transformer(shape.entity, run=self.run, today=self.today),
+                self.run,
+                self.today,
                 self.marks[shape.entity.table],
                 self._again(shape, whole=whole),
                 timedelta(minutes=self.tenant.sync.lookback_minutes),
+                connections,
                 whole=whole,
                 repair=self.request.recnos is not None,
                 settled=settled,
@@ -268,7 +270,7 @@ class _Sync:
             for shape in sorted(shapes, key=lambda s: -s.estimated_rows)
             for whole in [full or shape.named(STAMP) is None]
         ]
-        with closing(hat), closing(read_side_by_side(readers, self.tenant.erp.connections)) as items:
+        with closing(hat), closing(read_side_by_side(readers, connections)) as items:
             for item in items:
                 self._take(item)
 

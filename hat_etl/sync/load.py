@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from hat_etl import memory
 from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Entity
-from hat_etl.errors import ConfigurationError, DataError, DecisionNeeded
+from hat_etl.errors import ConfigurationError, DecisionNeeded
 from hat_etl.parallel import in_parallel
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import WORD, Range, Snapshot, Source, ViewShape
@@ -334,11 +334,7 @@ class _Load:
                 if entity.table not in places.staged:
                     continue
                 began = time.monotonic()
-                try:
-                    settled = integrity.settle(self.control, entity, self.run, places, doubled=entity.table in doubled)
-                except DataError as error:
-                    error.tenant = self.tenant.name
-                    raise
+                settled = integrity.settle(self.control, entity, self.run, places, doubled=entity.table in doubled)
                 self.timings[entity.table].settling = time.monotonic() - began
                 read, good, rejected, deleted = self._counts(entity.table)
                 outcomes.append(

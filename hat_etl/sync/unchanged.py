@@ -14,6 +14,7 @@ from hat_etl.entities.model import Entity
 from hat_etl.source.reader import Recnos
 from hat_etl.sync.differences import NOT_GOOD
 from hat_etl.sync.hat_side import HatSide
+from hat_etl.target.intake import multiplied
 from hat_etl.target.rowhash import row_hashes
 from hat_etl.target.rows import among
 from hat_etl.transform import Transformed
@@ -31,19 +32,24 @@ class Unchanged:
         self._twice = side.recnos[1:][side.recnos[1:] == side.recnos[:-1]]
 
     def take_out(self, raw: pa.RecordBatch, out: Transformed) -> tuple[pa.RecordBatch, Transformed, Recnos]:
-        """What is left of a batch without the rows that HAT shows as they are, and the Recnos of these."""
+        """What is left of a batch without the rows that HAT shows as they are, and the Recnos of these.
+
+        Raises DataError when the view has shown a row of HAT before.
+        """
         read = raw.column("source_recno").to_numpy(zero_copy_only=False)
-        self._side.meet(read)
+        if not self._side.meet(read):
+            raise multiplied(self._entity)
         recnos = out.good.column("source_recno").to_numpy(zero_copy_only=False)
         _, equal = self._side.look_up(recnos, row_hashes(out.good.columns[: len(self._entity.columns)]))
         warned = np.unique(out.issues.column("recno").to_numpy(zero_copy_only=False))
         for others in (self._doubtful, self._twice, warned):
             equal &= ~among(recnos, others)
         unchanged = recnos[equal]
-        rest = raw.filter(pa.array(~among(read, np.sort(unchanged))))
-        if raw.num_rows - rest.num_rows != unchanged.size:
-            return raw, out, unchanged[:0]  # the view shows a row twice, which is told of what is taken in
-        return rest, replace(out, good=out.good.filter(pa.array(~equal))), unchanged
+        return (
+            raw.filter(pa.array(~among(read, np.sort(unchanged)))),
+            replace(out, good=out.good.filter(pa.array(~equal))),
+            unchanged,
+        )
 
     def gone(self) -> Recnos:
         """Rows of HAT that no batch has brought; of those that are ``doubtful`` this tells nothing."""

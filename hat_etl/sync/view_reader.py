@@ -1,26 +1,29 @@
-"""How a sync reads the views: each by one thread, several at once, and what they bring taken by the caller's thread."""
+"""How a sync reads the views: several ranges at once, and what they bring taken by the caller's thread."""
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hat_etl.source.reader import Recnos, Snapshot, ViewShape
-from hat_etl.sync.hat_side import HatSide, parts_of, span_of
+from hat_etl.source.reader import Range, Recnos, Snapshot, ViewShape, recnos_of
+from hat_etl.sync.hat_side import HatSide
 from hat_etl.sync.plan import FULL, WINDOW
+from hat_etl.sync.ranges import parts_of, span_of
 from hat_etl.sync.unchanged import Unchanged
 from hat_etl.target import known
 from hat_etl.target.ledger import Watermark
-from hat_etl.target.rows import HatConnections, among
+from hat_etl.target.rows import HatConnections, Span, among
 from hat_etl.transform import Transformed, Transformer
 
 REPAIR = "repair"
@@ -63,94 +66,125 @@ class Absent:
 
 Item = Batch | Absent | Reading
 """What a reader hands over; a Reading is the last of its view."""
+Offer = Callable[[Item], bool]
+"""Takes an item; false when nobody wants more."""
 
 
 @dataclass
 class ViewReader:
-    """Reads one view in a thread of its own."""
+    """Reads one view: what has changed, or all of it in several ranges at the same time."""
 
     snapshot: Snapshot
     shape: ViewShape
-    transform: Transformer
+    run: int
+    today: date
     mark: Watermark
     again: Recnos
     """Rows to be judged anew, whatever tells that they have not changed."""
     lookback: timedelta
+    connections: int
     whole: bool
     repair: bool
     settled: bool
     hat: HatConnections
     recnos: list[Recnos] = field(default_factory=list)
+    """What was read, or of a view read whole those that are to be judged anew."""
     top: tuple[int, datetime] | None = None
+    began: float = math.inf
+    unread: int = 1
+    """Ranges that are not read yet."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def read(self, offer: Callable[[Item], bool]) -> None:
-        began, snapshot, shape = time.monotonic(), self.snapshot, self.shape
+    def tasks(self) -> list[Callable[[Offer], None]]:
+        """What is to be done, each in a thread of its own; the last to be done offers the Reading."""
         if self.repair:
-            if self._read_again(offer):
-                offer(Reading(shape, REPAIR, None, None, went_back=False, seconds=time.monotonic() - began))
-            return
-        for item in self._whole() if self.whole else self._window():
+            return [self._end]
+        if not self.whole:
+            parts = [self._window]
+        else:
+            bounds = self.snapshot.bounds(self.shape)
+            ranges = [None] if bounds is None else [*bounds.split(parts_of(self.shape, self.connections))]
+            parts = [partial(self._whole, range_, span_of(range_, bounds)) for range_ in ranges]
+        self.unread = len(parts)
+        return [partial(self._read, part) for part in parts]
+
+    def _read(self, part: Callable[[], Iterator[Item]], offer: Offer) -> None:
+        self.began = min(self.began, time.monotonic())
+        for item in part():
             if not offer(item):
                 return
-        live = None
-        if not self.whole:
-            if not self._read_again(offer):
+        with self.lock:
+            self.unread -= 1
+            last = not self.unread
+        if last:
+            self._end(offer)
+
+    def _end(self, offer: Offer) -> None:
+        """What is left when all ranges are read."""
+        shape, began = self.shape, min(self.began, time.monotonic())
+        if self.whole:
+            again = np.setdiff1d(self.again, np.concatenate([_NONE, *self.recnos]))
+            if not offer(Absent(shape.entity.table, again)):
                 return
-            live = known.Live(*snapshot.live(shape))
-        strategy = FULL if self.whole else WINDOW
-        offer(Reading(shape, strategy, live, self.top, self._went_back(), time.monotonic() - began))
+        elif not self._read_again(offer):
+            return
+        reading = Reading(shape, REPAIR, None, self.top, went_back=False, seconds=0.0)
+        if not self.repair:
+            reading.strategy, reading.went_back = FULL if self.whole else WINDOW, self._went_back()
+            reading.live = None if self.whole else known.Live(*self.snapshot.live(shape))
+        reading.seconds = time.monotonic() - began
+        offer(reading)
 
     def _window(self) -> Iterator[Item]:
+        transform = self._transformer()
         for raw in self.snapshot.changed(self.shape, self.mark.horizon - self.lookback):
-            self._note(raw)
-            yield Batch(self.shape.entity.table, raw, self.transform(raw), _NONE)
+            self.recnos.append(recnos_of(raw))
+            self._note_top(raw)
+            yield Batch(self.shape.entity.table, raw, transform(raw), _NONE)
 
-    def _whole(self) -> Iterator[Item]:
-        """The rows that HAT does not show as they are, and the Recnos of what is no more."""
-        entity, bounds = self.shape.entity, self.snapshot.bounds(self.shape)
-        found = []
-        for range_ in [None] if bounds is None else bounds.split(parts_of(self.shape)):
-            with self.hat.lent() as rows:
-                side = HatSide(*rows.hashes(entity, span_of(range_, bounds)))
-            unchanged = Unchanged(entity, side, self.again)
-            for raw in () if range_ is None else self.snapshot.stream(self.shape, range_):
-                self._note(raw)
-                recnos = _recnos(raw)
-                found.append(recnos[among(recnos, self.again)])
-                yield Batch(entity.table, *unchanged.take_out(raw, self.transform(raw)))
-            yield Absent(entity.table, unchanged.gone())
-        yield Absent(entity.table, np.setdiff1d(self.again, np.concatenate(found)) if found else self.again)
+    def _whole(self, range_: Range | None, span: Span) -> Iterator[Item]:
+        """The rows of a range that HAT does not show as they are, and the Recnos of what is no more."""
+        entity, transform = self.shape.entity, self._transformer()
+        with self.hat.lent() as rows:
+            unchanged = Unchanged(entity, HatSide(*rows.hashes(entity, span)), self.again)
+        for raw in () if range_ is None else self.snapshot.stream(self.shape, range_):
+            recnos = recnos_of(raw)
+            self.recnos.append(recnos[among(recnos, self.again)])
+            self._note_top(raw)
+            yield Batch(entity.table, *unchanged.take_out(raw, transform(raw)))
+        yield Absent(entity.table, unchanged.gone())
+
+    def _transformer(self) -> Transformer:
+        return Transformer(self.shape.entity, run=self.run, today=self.today)
 
     def _read_again(self, offer: Callable[[Item], bool]) -> bool:
         """Rows of quarantine that the window did not bring."""
-        seen = np.concatenate(self.recnos) if self.recnos else np.array([], dtype=np.int64)
-        again = np.setdiff1d(self.again, seen)
+        again = np.setdiff1d(self.again, np.concatenate([_NONE, *self.recnos]))
         if not again.size:
             return True
-        found = []
+        found, transform = [_NONE], self._transformer()
         for raw in self.snapshot.rows(self.shape, again):
-            found.append(_recnos(raw))
-            if not offer(Batch(self.shape.entity.table, raw, self.transform(raw), _NONE, repeats=self.settled)):
+            found.append(recnos_of(raw))
+            if not offer(Batch(self.shape.entity.table, raw, transform(raw), _NONE, repeats=self.settled)):
                 return False
-        absent = np.setdiff1d(again, np.concatenate(found)) if found else again
+        absent = np.setdiff1d(again, np.concatenate(found))
         return offer(Absent(self.shape.entity.table, absent)) if absent.size else True
 
-    def _note(self, raw: pa.RecordBatch) -> None:
-        """Remember what was read, and the live row with the latest stamp that is not in the future.
+    def _note_top(self, raw: pa.RecordBatch) -> None:
+        """Remember the live row with the latest stamp that is not in the future.
 
         Deleted rows are purged now and then.
         """
-        if not self.whole:
-            self.recnos.append(_recnos(raw))
         stamps = raw.column("source_stamp").cast(pa.timestamp("us"), safe=False)
         past = pc.less_equal(stamps, pa.scalar(_naive(self.snapshot.clock), stamps.type))
         usual = pc.if_else(pc.and_(past, pc.not_equal(raw.column("deleted"), 1)), stamps, None)
         latest = pc.max(usual).as_py()
         if latest is not None:
             stamp = latest.replace(tzinfo=UTC)
-            if self.top is None or stamp > self.top[1]:
-                place = pc.index(usual, pa.scalar(latest, stamps.type)).as_py()
-                self.top = (int(raw.column("source_recno")[place].as_py()), stamp)
+            place = pc.index(usual, pa.scalar(latest, stamps.type)).as_py()
+            with self.lock:
+                if self.top is None or stamp > self.top[1]:
+                    self.top = (int(raw.column("source_recno")[place].as_py()), stamp)
 
     def _went_back(self) -> bool | None:
         """Whether the row that was the latest now has an older stamp: then a backup was restored. None: it is gone."""
@@ -163,12 +197,6 @@ class ViewReader:
             stamps = raw.column("source_stamp").cast(pa.timestamp("us"), safe=False).drop_null()
             return bool(len(stamps)) and stamps[0].as_py().replace(tzinfo=UTC) < before[1]
         return None
-
-
-def _recnos(raw: pa.RecordBatch) -> Recnos:
-    """A copy: any part of a batch that a driver has made keeps all of it in memory."""
-    recnos: Recnos = raw.column("source_recno").to_numpy(zero_copy_only=False).copy()
-    return recnos
 
 
 def _naive(moment: datetime) -> datetime:
@@ -189,16 +217,17 @@ def read_side_by_side(readers: Sequence[ViewReader], connections: int) -> Genera
                 continue
         return False
 
-    def work(reader: ViewReader) -> None:
+    def work(task: Callable[[Offer], None]) -> None:
         try:
             if not stopped.is_set():
-                reader.read(offer)
+                task(offer)
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
             offer(error)
 
-    with ThreadPoolExecutor(min(connections, len(readers)), "view") as pool:
-        for reader in readers:
-            pool.submit(work, reader)
+    tasks = [task for reader in readers for task in reader.tasks()]
+    with ThreadPoolExecutor(min(connections, len(tasks)), "view") as pool:
+        for task in tasks:
+            pool.submit(work, task)
         try:
             unread = len(readers)
             while unread:

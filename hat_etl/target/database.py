@@ -166,10 +166,14 @@ class TenantDatabase:
 
 @contextmanager
 def errors(tenant: str, table: str | None = None, command: str = "load") -> Iterator[None]:
-    """Turn driver errors into TargetError: SQLSTATE and kind only, for a server's detail may quote values."""
+    """Turn driver errors into TargetError: SQLSTATE and kind only, for a server's detail may quote values.
+
+    Our own errors are told the tenant, where they do not know it.
+    """
     try:
         yield
-    except HatEtlError:
+    except HatEtlError as error:
+        error.tenant = error.tenant or tenant
         raise
     except psycopg.Error as error:
         raise target_failed(tenant, table, error, command) from None

@@ -1,8 +1,7 @@
 """What a sync has read of one table, in temporary tables of the run's own session: they end with it, come what may.
 
 ``good`` rows in the form of HAT, ``rejected`` ones by their keys, ``seen`` every Recno that was read or asked for,
-with whether a live row has it, and the ``issues`` of the live ones. Rows that HAT shows as they are stay out of them:
-of these ``unchanged`` ones the Recnos are kept here.
+with whether a live row has it, and the ``issues`` of the live ones. Rows that HAT shows as they are stay out of them.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pgpq import ArrowToPostgresBinaryEncoder
+from psycopg import errors as pg
 
 from hat_etl.entities.model import Entity
 from hat_etl.errors import DataError
@@ -32,6 +32,15 @@ _SEEN = pa.schema(
 _ALL = pa.schema([pa.field("recno", pa.int64(), nullable=False)])
 
 
+def multiplied(entity: Entity) -> DataError:
+    """The error for a view that shows one Recno twice."""
+    return DataError(
+        f"The view {entity.view} shows one row (one Recno) more than once.",
+        "A join in the view multiplies rows: install the view of this version (hat-etl views install).",
+        table=entity.table,
+    )
+
+
 class Intake:
     """The temporary tables of one table. Made at the first batch; without one, ``empty`` stays true."""
 
@@ -45,8 +54,8 @@ class Intake:
         self.all = f"pg_temp.{entity.table}__all"
         self.empty = True
         self._connection = connection
-        self._seen: list[Recnos] = []
-        self._unchanged: list[Recnos] = []
+        self.unchanged = (0, 0)
+        """Number of rows that HAT shows as they are, and the sum of their Recnos."""
 
     def make(self) -> None:
         """Make the tables, unless they are there."""
@@ -76,7 +85,6 @@ class Intake:
         self.make()
         self.read += raw.num_rows
         recnos = raw.column("source_recno").cast(pa.int64())
-        self._seen.append(recnos.to_numpy(zero_copy_only=False).copy())  # which keeps no batch in memory
         live = pc.not_equal(raw.column("deleted"), 1)
         repeated = pa.repeat(pa.scalar(repeats), raw.num_rows)
         self._copy(self.seen, pa.RecordBatch.from_arrays([recnos, live, repeated], schema=_SEEN))
@@ -87,11 +95,8 @@ class Intake:
     def leave(self, recnos: Recnos) -> None:
         """Take in live rows that HAT shows as they are: nothing is to be done about them."""
         self.read += recnos.size
-        self._unchanged.append(recnos)
-
-    def unchanged(self) -> Recnos:
-        """The Recnos of those rows."""
-        return np.concatenate(self._unchanged) if self._unchanged else np.array([], dtype=np.int64)
+        rows, total = self.unchanged
+        self.unchanged = rows + recnos.size, total + int(recnos.sum())
 
     def absent(self, recnos: Recnos) -> None:
         """Note Recnos that were asked for and that the view does not show."""
@@ -113,16 +118,12 @@ class Intake:
 
         Raises DataError when the view shows one Recno twice.
         """
-        recnos = np.concatenate([*self._seen, *self._unchanged]) if self.read else self.unchanged()
-        if np.unique(recnos).size != recnos.size:
-            raise DataError(
-                f"The view {self.entity.view} shows one row (one Recno) more than once.",
-                "A join in the view multiplies rows: install the view of this version (hat-etl views install).",
-                table=self.entity.table,
-            )
         if self.empty:
             return
-        self._connection.execute(f"ALTER TABLE {self.seen} ADD PRIMARY KEY (recno)")
+        try:
+            self._connection.execute(f"ALTER TABLE {self.seen} ADD PRIMARY KEY (recno)")
+        except pg.UniqueViolation:
+            raise multiplied(self.entity) from None
         for table in (self.good, self.rejected, self.seen, self.issues) if self.read > SMALL else ():
             self._connection.execute(f"ANALYZE {table}")
 

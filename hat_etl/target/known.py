@@ -72,8 +72,8 @@ def latest(connection: Connection, entity: Entity, schema: str, until: datetime)
 
 def live_now(connection: Connection, intake: Intake) -> Live:
     """The live rows among those that were read."""
-    unchanged = intake.unchanged()
-    live = Live(unchanged.size, int(unchanged.sum()) % WORD)
+    rows, recnos = intake.unchanged
+    live = Live(rows, recnos % WORD)
     return live if intake.empty else live + _live(connection, f"SELECT recno FROM {intake.seen} WHERE live")
 
 

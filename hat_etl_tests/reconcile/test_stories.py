@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hat_etl.sync import compared_table, hat_side
+from hat_etl.sync import compared_table, ranges
 from hat_etl.sync import reconcile as reconciliation
 from hat_etl.sync.reconcile import ReconcileRequest, reconcile
 from hat_etl.sync.run import Silent
@@ -501,8 +501,9 @@ def test_a_view_that_is_gone_is_told_and_the_others_are_compared(story: Story) -
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several ranges, chunks and buckets even of few rows."""
     monkeypatch.setattr(reconciliation, "CHUNK", 3)
-    monkeypatch.setattr(hat_side, "RANGE_ROWS", 7)
-    for name, size in (("SPLIT_ROWS", 1), ("BUCKET_BREADTH", 5), ("SHOWN", 4)):
+    for name, size in (("RANGE_ROWS", 7), ("SPLIT_ROWS", 1)):
+        monkeypatch.setattr(ranges, name, size)
+    for name, size in (("BUCKET_BREADTH", 5), ("SHOWN", 4)):
         monkeypatch.setattr(compared_table, name, size)
 
 
