@@ -31,7 +31,7 @@ from hat_etl.sync.brake import check_share, clock_behind, gone_back, latest_rows
 from hat_etl.sync.by_api import ByApi, by_api, refuse_open_calls, strategy_of
 from hat_etl.sync.drift import columns_of, stop, survey
 from hat_etl.sync.moment import at_one_moment
-from hat_etl.sync.plan import FULL, select
+from hat_etl.sync.plan import FULL, WINDOW, select
 from hat_etl.sync.run import Problem, Progress, RunReport, Silent, close_ledger
 from hat_etl.sync.view_reader import REPAIR, Absent, Batch, Item, Reading, ViewReader, read_side_by_side
 from hat_etl.sync.window import keep_to
@@ -191,7 +191,7 @@ class _Sync:
             self.rewound = self._clock_went_back(snapshot, shapes)
             self.progress.phase("reading")
             full = self.request.full or self.rewound
-            self._read(snapshot, shapes, full=self.request.recnos is None and full)
+            self._read(snapshot, shapes, full=full)
             if not self.rewound and (again := self._to_read_whole(shapes)):
                 self.progress.phase("reading everything")
                 self._read(snapshot, again, full=True)
@@ -256,29 +256,30 @@ class _Sync:
             ViewReader(
                 snapshot,
                 shape,
+                self._strategy(shape, full=full),
                 self.run,
                 self.today,
-                self.marks[shape.entity.table],
-                self._again(shape, whole=whole),
-                timedelta(minutes=self.tenant.sync.lookback_minutes),
+                self.marks[shape.entity.table].horizon - timedelta(minutes=self.tenant.sync.lookback_minutes),
+                self.marks[shape.entity.table].top,
+                self._again(shape),
                 connections,
-                whole=whole,
-                repair=self.request.recnos is not None,
-                settled=settled,
-                hat=hat,
+                settled,
+                hat,
             )
             for shape in sorted(shapes, key=lambda s: -s.estimated_rows)
-            for whole in [full or shape.named(STAMP) is None]
         ]
         with closing(hat), closing(read_side_by_side(readers, connections)) as items:
             for item in items:
                 self._take(item)
 
-    def _again(self, shape: ViewShape, *, whole: bool) -> Recnos:
-        """The rows to be judged anew whatever their stamps say, or their columns where the view is read ``whole``."""
+    def _strategy(self, shape: ViewShape, *, full: bool) -> str:
+        if self.request.recnos is not None:
+            return REPAIR
+        return FULL if full or shape.named(STAMP) is None else WINDOW
+
+    def _again(self, shape: ViewShape) -> Recnos:
+        """The rows to be judged anew, whatever tells that they have not changed."""
         parts = [known.waiting(self.control, shape.entity)]
-        if whole:
-            parts.append(known.doubtful(self.control, shape.entity, self.database.schema))
         if self.api is not None:
             parts.append(self.api.again(self.control, shape.entity))
         if asked := self.request.recnos:
@@ -456,7 +457,10 @@ class _Sync:
         table = reading.shape.entity.table
         before, live = self.marks[table], reading.live
         if live is None:
-            live = known.live_now(self.control, self.intakes[table])
+            intake = self.intakes[table]  # and it is the whole view
+            live = known.Live(*intake.unchanged)
+            if not intake.empty:
+                live += known.live_now(self.control, intake)
         top = reading.top
         if reading.live is not None and before.top is not None and (top is None or top[1] < before.top[1]):
             top = before.top  # the window was empty

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from functools import partial
+from datetime import UTC, date, datetime
+from functools import cached_property, partial
 
 import numpy as np
 import pyarrow as pa
@@ -22,12 +22,14 @@ from hat_etl.sync.plan import FULL, WINDOW
 from hat_etl.sync.ranges import parts_of, span_of
 from hat_etl.sync.unchanged import Unchanged
 from hat_etl.target import known
-from hat_etl.target.ledger import Watermark
-from hat_etl.target.rows import HatConnections, Span, among
+from hat_etl.target.rows import HatConnections, Listed, Span, among
 from hat_etl.transform import Transformed, Transformer
 
 REPAIR = "repair"
 """Mode of a run, and strategy of a table, that reads some rows only, and the quarantine."""
+
+MANY_UNSTAMPED = 1_000
+"""Rows without a stamp in one batch of a window from which on HAT is asked whether it shows them already."""
 
 _BATCHES_AHEAD = 4
 _NONE: Recnos = np.array([], dtype=np.int64)
@@ -72,23 +74,25 @@ Offer = Callable[[Item], bool]
 
 @dataclass
 class ViewReader:
-    """Reads one view: what has changed, or all of it in several ranges at the same time."""
+    """Reads one view: what has changed, all of it in several ranges at the same time, or some rows (``REPAIR``)."""
 
     snapshot: Snapshot
     shape: ViewShape
+    strategy: str
     run: int
     today: date
-    mark: Watermark
+    since: datetime
+    """Where its window begins."""
+    before: tuple[int, datetime] | None
+    """The row that was the latest one at the last sync, and its stamp then."""
     again: Recnos
-    """Rows to be judged anew, whatever tells that they have not changed."""
-    lookback: timedelta
+    """Rows to be judged anew, whatever tells that they have not changed; ascending."""
     connections: int
-    whole: bool
-    repair: bool
     settled: bool
+    """Whether the last run judged all of quarantine, today."""
     hat: HatConnections
     recnos: list[Recnos] = field(default_factory=list)
-    """What was read, or of a view read whole those that are to be judged anew."""
+    """What was read; of a view read whole, those that are to be judged anew."""
     top: tuple[int, datetime] | None = None
     began: float = math.inf
     unread: int = 1
@@ -97,16 +101,23 @@ class ViewReader:
 
     def tasks(self) -> list[Callable[[Offer], None]]:
         """What is to be done, each in a thread of its own; the last to be done offers the Reading."""
-        if self.repair:
+        if self.strategy == REPAIR:
             return [self._end]
-        if not self.whole:
+        if self.strategy == WINDOW:
             parts = [self._window]
         else:
             bounds = self.snapshot.bounds(self.shape)
             ranges = [None] if bounds is None else [*bounds.split(parts_of(self.shape, self.connections))]
+            self.again = self._doubtful
             parts = [partial(self._whole, range_, span_of(range_, bounds)) for range_ in ranges]
         self.unread = len(parts)
         return [partial(self._read, part) for part in parts]
+
+    @cached_property
+    def _doubtful(self) -> Recnos:
+        """Rows of which equal columns in HAT do not tell that nothing is to be done; ascending."""
+        with self.hat.lent() as rows:
+            return np.union1d(self.again, rows.doubtful(self.shape.entity))
 
     def _read(self, part: Callable[[], Iterator[Item]], offer: Offer) -> None:
         self.began = min(self.began, time.monotonic())
@@ -122,25 +133,39 @@ class ViewReader:
     def _end(self, offer: Offer) -> None:
         """What is left when all ranges are read."""
         shape, began = self.shape, min(self.began, time.monotonic())
-        if self.whole:
+        if self.strategy == FULL:
             again = np.setdiff1d(self.again, np.concatenate([_NONE, *self.recnos]))
             if not offer(Absent(shape.entity.table, again)):
                 return
         elif not self._read_again(offer):
             return
-        reading = Reading(shape, REPAIR, None, self.top, went_back=False, seconds=0.0)
-        if not self.repair:
-            reading.strategy, reading.went_back = FULL if self.whole else WINDOW, self._went_back()
-            reading.live = None if self.whole else known.Live(*self.snapshot.live(shape))
+        reading = Reading(shape, self.strategy, None, self.top, went_back=False, seconds=0.0)
+        if self.strategy != REPAIR:
+            reading.went_back = self._went_back()
+        if self.strategy == WINDOW:
+            reading.live = known.Live(*self.snapshot.live(shape))
         reading.seconds = time.monotonic() - began
         offer(reading)
 
     def _window(self) -> Iterator[Item]:
         transform = self._transformer()
-        for raw in self.snapshot.changed(self.shape, self.mark.horizon - self.lookback):
+        for raw in self.snapshot.changed(self.shape, self.since):
             self.recnos.append(recnos_of(raw))
             self._note_top(raw)
-            yield Batch(self.shape.entity.table, raw, transform(raw), _NONE)
+            yield Batch(self.shape.entity.table, *self._changed(raw, transform(raw)))
+
+    def _changed(self, raw: pa.RecordBatch, out: Transformed) -> tuple[pa.RecordBatch, Transformed, Recnos]:
+        """Rows of a window less those without a stamp that HAT shows as they are, where these are worth asking for.
+
+        What was there before the ERP began to stamp its rows is read with every sync.
+        """
+        stamps = raw.column("source_stamp")
+        if stamps.null_count < MANY_UNSTAMPED:
+            return raw, out, _NONE
+        entity, unstamped = self.shape.entity, stamps.is_null().to_numpy(zero_copy_only=False)
+        with self.hat.lent() as rows:
+            side = HatSide(*rows.hashes(entity, Listed(recnos_of(raw)[unstamped])))
+        return Unchanged(entity, side, self._doubtful).take_out(raw, out)
 
     def _whole(self, range_: Range | None, span: Span) -> Iterator[Item]:
         """The rows of a range that HAT does not show as they are, and the Recnos of what is no more."""
@@ -188,7 +213,7 @@ class ViewReader:
 
     def _went_back(self) -> bool | None:
         """Whether the row that was the latest now has an older stamp: then a backup was restored. None: it is gone."""
-        before = self.mark.top
+        before = self.before
         if len(self.shape.entity.reads) > 1:
             return False  # the stamp of a joined row goes when that row is deleted
         if before is None or (self.top is not None and self.top[1] >= before[1]):

@@ -43,22 +43,6 @@ def waiting(connection: Connection, entity: Entity) -> Recnos:
     return np.array([recno for (recno,) in rows], dtype=np.int64)
 
 
-def doubtful(connection: Connection, entity: Entity, schema: str) -> Recnos:
-    """Recnos of the rows that quarantine (warnings too) or ``hat_etl.backing`` speaks of, ascending.
-
-    Of these, the columns of HAT's row do not tell whether there is nothing to do.
-    """
-    table = f"'{entity.table}'"
-    rows = connection.execute(
-        f'SELECT recno FROM hat_etl.rejects WHERE "table" = {table}'
-        f' UNION SELECT recno FROM hat_etl.backing WHERE "table" = {table} AND recno IS NOT NULL'
-        f" UNION SELECT h.source_recno FROM hat_etl.backing b CROSS JOIN LATERAL"
-        f" (SELECT {typed_key(entity, 'b.key')}) k JOIN {schema}.{entity.table} h"
-        f' USING ({", ".join(entity.key)}) WHERE b."table" = {table} ORDER BY 1'
-    ).fetchall()
-    return np.array([recno for (recno,) in rows], dtype=np.int64)
-
-
 def latest(connection: Connection, entity: Entity, schema: str, until: datetime) -> tuple[int, datetime] | None:
     """Recno and stamp of the row of HAT that the ERP changed last, as it was when HAT took it in."""
     row = connection.execute(
@@ -71,10 +55,8 @@ def latest(connection: Connection, entity: Entity, schema: str, until: datetime)
 
 
 def live_now(connection: Connection, intake: Intake) -> Live:
-    """The live rows among those that were read."""
-    rows, recnos = intake.unchanged
-    live = Live(rows, recnos % WORD)
-    return live if intake.empty else live + _live(connection, f"SELECT recno FROM {intake.seen} WHERE live")
+    """The live rows among those that were read, without those that HAT shows as they are."""
+    return _live(connection, f"SELECT recno FROM {intake.seen} WHERE live")
 
 
 def known_before(connection: Connection, intake: Intake, schema: str) -> Live:

@@ -46,6 +46,17 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """Rows by ``source_recno``, one by one."""
+
+    recnos: Recnos
+
+    @property
+    def condition(self) -> str:
+        return f"h.source_recno = ANY ('{{{','.join(map(str, self.recnos.tolist()))}}}'::int8[])"
+
+
+@dataclass(frozen=True)
 class Quarantine:
     """Recnos that are not in HAT by right, ascending; ``aside`` marks the good rows among them (held, duplicate)."""
 
@@ -100,11 +111,11 @@ class HatRows:
     def close(self) -> None:
         self._session.close()
 
-    def hashes(self, entity: Entity, span: Span) -> tuple[Recnos, Hashes]:
-        """``source_recno`` and hash of the rows of a span, by ``source_recno``."""
+    def hashes(self, entity: Entity, which: Span | Listed) -> tuple[Recnos, Hashes]:
+        """``source_recno`` and hash of some rows, by ``source_recno``."""
         what = rowhash.expression(entity.columns, "h") if self._hashes_there else _columns(entity)
         recnos, hashes = [], []
-        query = f"SELECT h.source_recno, {what} FROM {self._hat(entity)} h WHERE {span.condition}"
+        query = f"SELECT h.source_recno, {what} FROM {self._hat(entity)} h WHERE {which.condition}"
         for batch in self._batches(entity, query):
             recnos.append(_numbers(batch.column(0)))
             hashes.append(self._hashed(batch.columns[1:]))
@@ -143,6 +154,19 @@ class HatRows:
             recnos.append(_numbers(batch.column(0)))
             aside.append(batch.column(1).to_numpy(zero_copy_only=False))
         return Quarantine(_joined(recnos, np.int64), _joined(aside, np.bool_))
+
+    def doubtful(self, entity: Entity) -> Recnos:
+        """Recnos of the rows that quarantine (warnings too) or ``hat_etl.backing`` speaks of, ascending.
+
+        Of these, the columns of HAT's row do not tell whether there is nothing to do.
+        """
+        query = (
+            f"SELECT recno FROM hat_etl.rejects WHERE \"table\" = '{entity.table}'"
+            f" UNION SELECT recno FROM hat_etl.backing WHERE \"table\" = '{entity.table}' AND recno IS NOT NULL"
+            f" UNION SELECT h.source_recno FROM hat_etl.backing b JOIN {self._hat(entity)} h ON {_keyed(entity)}"
+            f" WHERE b.\"table\" = '{entity.table}' ORDER BY 1"
+        )
+        return _joined([_numbers(batch.column(0)) for batch in self._batches(entity, query)], np.int64)
 
     def rows(self, entity: Entity, recnos: Recnos) -> pa.Table:
         """The rows behind which live rows with these Recnos stand: ``BACKING``, ``STAMP``, the columns.

@@ -1,19 +1,22 @@
-"""Syncs that read whole views: what HAT shows already stays where it is, and all that differs is mended."""
+"""Syncs that read whole views, or much of them: what HAT shows already does not go there, and all else is mended."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
 
 from hat_etl.entities import BY_TABLE
-from hat_etl.sandbox.server import PLS
+from hat_etl.sandbox.server import PLS, READER
 
+from . import changes
 from .changes import table
-from .conftest import Measured
+from .conftest import BENEFICIARIES, Measured
 from .ground import Connection, Ground, Server
 from .proxy import Proxy
 from .syncing import MOVED, Shown, Untouched, assert_told, behind, directly, synced
+from .test_refusals import remade
 
 MAKE_GROUND = Callable[..., Ground]
 PERSONS = BY_TABLE["persons"]
@@ -32,12 +35,76 @@ def test_rows_that_hat_shows_already_do_not_go_there_again(
     assert hat.passed["to_server"] < measured.to_hat_staged / 3
     directly(ground)
     assert Shown.by(ground) == before
+    assert {t["strategy"] for t in synced(ground)["tables"]} == {"window"}  # and no keys to be compared
 
 
 def test_a_full_sync_leaves_what_a_load_leaves(make_ground: MAKE_GROUND, moved: Shown) -> None:
     ground = make_ground(pls=MOVED)
     synced(ground, "--full", "--accept")
     assert Shown.by(ground) == moved
+
+
+def take_stamps(ground: Ground, how: str) -> None:
+    """Let the ERP keep no stamps of persons."""
+    with ground.in_erp() as connection:
+        if how == "no Carimbo":
+            remade("persons", carimbo=None)(connection)
+            connection.execute(f"GRANT SELECT ON hat.{PERSONS.view} TO {READER}")
+        else:
+            connection.execute(f"ALTER TABLE {table('BTS')} DISABLE TRIGGER USER")
+            connection.execute(f"UPDATE {table('BTS')} SET s_t_a_m_p_ = NULL")
+
+
+stampless = pytest.mark.parametrize("how", ["no Carimbo", "none filled"])
+
+
+@stampless
+def test_an_erp_without_stamps_sends_to_hat_only_what_differs(
+    how: str, make_ground: MAKE_GROUND, server: Server, proxies: tuple[Proxy, Proxy]
+) -> None:
+    """Rows that were there before the ERP began to stamp are read with every sync; all of them went to HAT."""
+    ground, (erp, hat) = make_ground(pls=server.copy(PLS)), proxies
+    take_stamps(ground, how)
+    only = ("--only", "persons")
+    synced(ground, "--accept", *only)
+    behind(ground, erp, hat)
+    (outcome,) = synced(ground, *only)["tables"]
+    assert outcome["strategy"] == ("full" if how == "no Carimbo" else "window")
+    assert outcome["read"] > BENEFICIARIES
+    assert hat.passed["to_server"] < erp.passed["from_server"] / 3
+    directly(ground)
+    with ground.in_erp() as connection:
+        rng = random.Random(3)
+        changes.update(connection, "BTS", changes.live(connection, rng, "BTS", 9), nomusr="NOVO NOME", email="x")
+        changes.delete(connection, "BTS", changes.live(connection, rng, "BTS", 9))
+        changes.purge(connection, "BTS", changes.live(connection, rng, "BTS", 9))
+        changes.insert(connection, "BTS", changes.live(connection, rng, "BTS", 1), nomusr="VENCEDOR")
+        twins = changes.insert(connection, "BTS", changes.live(connection, rng, "BTS", 5))
+        changes.insert(connection, "BTS", changes.live(connection, rng, "BTS", 1), matvid="87654321")
+    with ground.in_hat() as connection:
+        _cell(connection)
+    synced(ground, "--accept")
+    with ground.in_erp() as connection:
+        changes.purge(connection, "BTS", twins)  # the rows they were copied from are good again, as HAT has them
+    synced(ground, "--accept")
+    other = make_ground(pls=ground.pls)
+    other.load()
+    assert Shown.by(ground) == Shown.by(other)
+
+
+@stampless
+def test_a_repair_reads_the_rows_that_differ_and_leaves_the_others(
+    how: str, make_ground: MAKE_GROUND, server: Server
+) -> None:
+    ground = make_ground(pls=server.copy(PLS))
+    take_stamps(ground, how)
+    synced(ground, "--accept", "--only", "persons")
+    before = Shown.by(ground)
+    with ground.in_hat() as connection:
+        _cell(connection)
+    repaired = ground.run("reconcile", ground.name, "--table", "persons", "--repair")
+    assert repaired.exit_code == 0, repaired.err
+    assert Shown.by(ground) == before
 
 
 def _cell(connection: Connection) -> None:
