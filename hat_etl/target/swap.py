@@ -18,7 +18,6 @@ from hat_etl.target.database import Connection
 from hat_etl.target.integrity import (
     HELD_REASON,
     IN_ONE_PASS,
-    SOFT_REASON,
     key_array,
     key_text,
     label,
@@ -187,33 +186,6 @@ def reconnect(connection: Connection, loaded: set[str], schema: str, run: int, s
         tie(connection, entity, schema, present)
         connection.execute("SET LOCAL enable_nestloop = on")
     return held
-
-
-def warn_anew(connection: Connection, loaded: set[str], held: set[str], schema: str, run: int) -> None:
-    """Let quarantine tell which rows of tables that were not ``loaded`` lack a soft parent in those that have changed.
-
-    Changed are the ``loaded`` ones and those of which rows are ``held`` since.
-    """
-    present = existing(connection, schema) - loaded
-    for entity in ENTITIES:
-        for parent in entity.soft_parents if entity.table in present else ():
-            if parent.table not in loaded | held:
-                continue
-            filled = " AND ".join(f'c."{column}" IS NOT NULL' for column in parent.columns)
-            connection.execute(
-                f"WITH lacking AS (SELECT CASE WHEN b.key IS NULL THEN c.source_recno ELSE b.recno END AS recno,"
-                f" {key_text(entity, 'c')} AS key FROM {schema}.{entity.table} c LEFT JOIN hat_etl.backing b"
-                f' ON b."table" = %(table)s AND b.key = {key_array(entity, "c")}'
-                f" WHERE {filled} AND {orphans([parent], schema)} AND (b.key IS NULL OR b.recno IS NOT NULL)),"
-                ' told AS (SELECT r.recno FROM hat_etl.rejects r WHERE r."table" = %(table)s'
-                " AND r.rule = 'parent_missing' AND r.severity = 'warning' AND r.reason = %(reason)s),"
-                " mended AS (DELETE FROM hat_etl.rejects r WHERE r.\"table\" = %(table)s AND r.rule = 'parent_missing'"
-                " AND r.severity = 'warning' AND r.reason = %(reason)s AND r.recno NOT IN (SELECT recno FROM lacking))"
-                ' INSERT INTO hat_etl.rejects (run, "table", recno, key, rule, severity, reason)'
-                " SELECT %(run)s, %(table)s, recno, key, 'parent_missing', 'warning', %(reason)s FROM lacking"
-                " WHERE recno NOT IN (SELECT recno FROM told)",
-                {"table": entity.table, "run": run, "reason": SOFT_REASON.format(parents=label(parent))},
-            )
 
 
 def _hold_orphans(
