@@ -1,4 +1,4 @@
-"""Rows of a view read whole that HAT shows as they are, told by their hashes: they need not go there once more.
+"""Rows of a view that HAT shows as they are, told by their hashes: they need not go there once more.
 
 Such a row is left out of the merge, as a window leaves out what has not changed.
 """
@@ -21,7 +21,7 @@ from hat_etl.transform import Transformed
 
 
 class Unchanged:
-    """One range of a view beside HAT's rows of it.
+    """Some rows of a view beside those of HAT.
 
     ``doubtful``: Recnos, ascending, for which equal columns do not tell that nothing is to be done. Neither do they
     where several rows of HAT name one Recno.

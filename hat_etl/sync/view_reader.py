@@ -182,7 +182,7 @@ class ViewReader:
     def _transformer(self) -> Transformer:
         return Transformer(self.shape.entity, run=self.run, today=self.today)
 
-    def _read_again(self, offer: Callable[[Item], bool]) -> bool:
+    def _read_again(self, offer: Offer) -> bool:
         """Rows of quarantine that the window did not bring."""
         again = np.setdiff1d(self.again, np.concatenate([_NONE, *self.recnos]))
         if not again.size:
