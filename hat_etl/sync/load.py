@@ -369,6 +369,7 @@ class _Load:
                 ledger.note_shape(self.control, self.run, shape.entity.table, columns_of(shape))
             rewritten = swap.replace(self.control, self.entities, schema, live)
             held = swap.reconnect(self.control, loaded, schema, self.run, self.suspects)
+            swap.warn_anew(self.control, loaded, set(held), schema, self.run)
             staging.drop(self.control)
             also = [TableOutcome(table, ledger.PARENT_RELOADED, held=rows) for table, rows in held.items()]
             ledger.record_tables(self.control, self.run, also)

@@ -158,10 +158,12 @@ class HatRows:
     def doubtful(self, entity: Entity) -> Recnos:
         """Recnos of the rows that quarantine (warnings too) or ``hat_etl.backing`` speaks of, ascending.
 
-        Of these, the columns of HAT's row do not tell whether there is nothing to do.
+        Of these, the columns of HAT's row do not tell whether there is nothing to do. They do where no more is said
+        than that a soft parent is missing: of that a merge takes care, whatever was read.
         """
         query = (
             f"SELECT recno FROM hat_etl.rejects WHERE \"table\" = '{entity.table}'"
+            " AND (severity <> 'warning' OR rule <> 'parent_missing')"
             f" UNION SELECT recno FROM hat_etl.backing WHERE \"table\" = '{entity.table}' AND recno IS NOT NULL"
             f" UNION SELECT h.source_recno FROM hat_etl.backing b JOIN {self._hat(entity)} h ON {_keyed(entity)}"
             f" WHERE b.\"table\" = '{entity.table}' ORDER BY 1"

@@ -18,6 +18,7 @@ from hat_etl.target.database import Connection
 from hat_etl.target.integrity import (
     HELD_REASON,
     IN_ONE_PASS,
+    SOFT_REASON,
     key_array,
     key_text,
     label,
@@ -188,10 +189,39 @@ def reconnect(connection: Connection, loaded: set[str], schema: str, run: int, s
     return held
 
 
+def warn_anew(connection: Connection, loaded: set[str], held: set[str], schema: str, run: int) -> None:
+    """Let quarantine tell which rows of tables that were not ``loaded`` lack a soft parent in those that have changed.
+
+    Changed are the ``loaded`` ones and those of which rows are ``held`` since.
+    """
+    present = existing(connection, schema) - loaded
+    connection.execute(IN_ONE_PASS)
+    for entity in ENTITIES:
+        for parent in entity.soft_parents if entity.table in present else ():
+            if parent.table not in loaded | held:
+                continue
+            filled = " AND ".join(f'c."{column}" IS NOT NULL' for column in parent.columns)
+            connection.execute(
+                f"WITH lacking AS (SELECT CASE WHEN b.key IS NULL THEN c.source_recno ELSE b.recno END AS recno,"
+                f" {key_text(entity, 'c')} AS key FROM {schema}.{entity.table} c LEFT JOIN hat_etl.backing b"
+                f' ON b."table" = %(table)s AND b.key = {key_array(entity, "c")}'
+                f" WHERE {filled} AND {orphans([parent], schema)} AND (b.key IS NULL OR b.recno IS NOT NULL)),"
+                ' told AS (SELECT r.recno FROM hat_etl.rejects r WHERE r."table" = %(table)s'
+                " AND r.rule = 'parent_missing' AND r.severity = 'warning' AND r.reason = %(reason)s),"
+                " mended AS (DELETE FROM hat_etl.rejects r WHERE r.\"table\" = %(table)s AND r.rule = 'parent_missing'"
+                " AND r.severity = 'warning' AND r.reason = %(reason)s AND r.recno NOT IN (SELECT recno FROM lacking))"
+                ' INSERT INTO hat_etl.rejects (run, "table", recno, key, rule, severity, reason)'
+                " SELECT %(run)s, %(table)s, recno, key, 'parent_missing', 'warning', %(reason)s FROM lacking"
+                " WHERE recno NOT IN (SELECT recno FROM told)",
+                {"table": entity.table, "run": run, "reason": SOFT_REASON.format(parents=label(parent))},
+            )
+
+
 def _hold_orphans(
     connection: Connection, entity: Entity, parents: Sequence[Parent], present: set[str], schema: str, run: int
 ) -> dict[str, int]:
     """Hold the rows of a live table that lack one of ``parents``; returns how many, by table, unless there are none."""
+    reason = HELD_REASON.format(parents=" ou ".join(label(parent) for parent in parents))
     # Their own children, which are held next, still refer to them.
     for child in ENTITIES:
         if child.table in present:
@@ -200,13 +230,16 @@ def _hold_orphans(
         f"WITH gone AS (DELETE FROM {schema}.{entity.table} c WHERE {orphans(parents, schema)}"
         f" RETURNING c.source_recno, {key_text(entity)} AS key, {key_array(entity, 'c')} AS parts),"
         ' loose AS (DELETE FROM hat_etl.backing b USING gone g WHERE b."table" = %s AND b.key = g.parts'
-        " RETURNING b.key, b.recno)"
+        " RETURNING b.key, b.recno),"
+        # Of a held row no more is said of its parents than that.
+        " unsaid AS (DELETE FROM hat_etl.rejects r USING gone g LEFT JOIN loose l ON l.key = g.parts"
+        " WHERE r.\"table\" = %s AND r.rule = 'parent_missing' AND r.recno = coalesce(l.recno, g.source_recno))"
         ' INSERT INTO hat_etl.rejects (run, "table", recno, key, rule, severity, reason)'
         " SELECT %s, %s, coalesce(l.recno, g.source_recno), g.key, 'parent_missing', 'held', %s"
         " FROM gone g LEFT JOIN loose l ON l.key = g.parts"
         # The last good version of a rejected row goes without a word: the rejection stands.
         " WHERE l.key IS NULL OR l.recno IS NOT NULL",
-        (entity.table, run, entity.table, HELD_REASON.format(parents=" ou ".join(label(p) for p in parents))),
+        (entity.table, entity.table, run, entity.table, reason),
     ).rowcount
     return {entity.table: rows} if rows else {}
 

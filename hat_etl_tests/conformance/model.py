@@ -84,6 +84,8 @@ class Hat:
     rows: dict[str, dict[Key, HatRow]] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     counts: dict[str, Counts] = field(default_factory=dict)
+    kept: dict[str, set[Key]] = field(default_factory=dict)
+    """Keys of the last good versions: what quarantine says of such a key it says of the row that was rejected."""
 
 
 @dataclass
@@ -421,6 +423,7 @@ def load(
             load_table(entity, shown_by(pls, entity), before, after, run, today)
         elif entity.table in before.rows:
             hold_children(entity, before, after)
+            warn_anew(entity, after)
     return after
 
 
@@ -464,9 +467,11 @@ def load_table(entity: Entity, rows_shown: Iterator[Shown], before: Hat, after: 
         rows[judged.row.key(entity.key)] = judged.row
         for _ in range(soft):
             report(judged.row, "", "parent_missing", "warning")
+    kept = after.kept[entity.table] = set()
     for row in last_good(entity, before, live, candidates):
         if not parents.missing(entity, row)[0]:
             rows[row.key(entity.key)] = row
+            kept.add(row.key(entity.key))
     counts.warnings = sum(entry.severity == "warning" for entry in entries)
     after.rows[entity.table] = rows
     after.entries += entries
@@ -524,20 +529,31 @@ class Parents:
 
 def hold_children(entity: Entity, before: Hat, after: Hat) -> None:
     """A table that is not loaded loses the rows whose hard parents have gone."""
-    rejected = [entry for entry in before.entries if entry.table == entity.table and entry.severity == "reject"]
-    recnos = {entry.recno for entry in rejected}
-    # A duplicate is rejected beside the row of its key that is in HAT, a bad row instead of it.
-    keys = {entry.key for entry in rejected if entry.rule != "duplicate_key"}
     rows = after.rows[entity.table] = {}
+    kept = after.kept[entity.table] = set(before.kept.get(entity.table, ()))
     parents = Parents(after)
     for key, row in before.rows[entity.table].items():
         if not parents.missing(entity, row)[0]:
             rows[key] = row
-        elif row.source_recno not in recnos and key_text(entity, row) not in keys:
+        elif key not in kept:
             after.counts.setdefault(entity.table, Counts()).held += 1
             after.entries.append(
                 Entry(entity.table, row.source_recno, key_text(entity, row), "", "parent_missing", "held")
             )
+
+
+def warn_anew(entity: Entity, after: Hat) -> None:
+    """The rows of a table that is not loaded are told of which soft parents they lack by now."""
+
+    def is_soft(entry: Entry) -> bool:
+        return entry.table == entity.table and (entry.rule, entry.severity) == ("parent_missing", "warning")
+
+    after.entries = [entry for entry in after.entries if not is_soft(entry)]
+    parents = Parents(after)
+    for key, row in after.rows[entity.table].items():
+        if key not in after.kept[entity.table]:
+            entry = Entry(entity.table, row.source_recno, key_text(entity, row), "", "parent_missing", "warning")
+            after.entries += [entry] * parents.missing(entity, row)[1]
 
 
 def key_text(entity: Entity, row: HatRow) -> str:
