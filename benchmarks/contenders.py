@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Entity
 from hat_etl.sandbox.server import Sandbox
 
@@ -30,12 +31,21 @@ class Contender:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def hat_etl(tables: list[Entity] | None) -> Contender:
+def hat_etl(tables: list[Entity] | None, name: str = "hat_etl", before: str = "") -> Contender:
     """``hat-etl load demo``, of all tables or of some."""
     only = [word for entity in tables or [] for word in ("--only", entity.table)]
-    return Contender(
-        "hat_etl", [sys.executable, "-m", "hat_etl.cli.main", "load", "demo", "--restart", "--json", *only]
-    )
+    command = [sys.executable, "-m", "hat_etl.cli.main", "load", "demo", "--restart", "--json", *only]
+    return Contender(name, command, before)
+
+
+def first_load(entity: Entity) -> Contender:
+    """``hat-etl load demo`` of one table into a HAT that has the tables it refers to, and none that refer to it."""
+    needed = {entity.table}
+    for other in reversed(ENTITIES):  # parents stand before children
+        if other.table in needed:
+            needed |= {parent.table for parent in other.parents}
+    others = ", ".join(f"hat.{other.table}" for other in ENTITIES if other.table not in needed)
+    return hat_etl([entity], before=f"DROP TABLE IF EXISTS {others} CASCADE")
 
 
 def reconcile(entity: Entity) -> Contender:
