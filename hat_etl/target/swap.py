@@ -209,10 +209,11 @@ def warn_anew(connection: Connection, loaded: set[str], held: set[str], schema: 
                 ' told AS (SELECT r.recno FROM hat_etl.rejects r WHERE r."table" = %(table)s'
                 " AND r.rule = 'parent_missing' AND r.severity = 'warning' AND r.reason = %(reason)s),"
                 " mended AS (DELETE FROM hat_etl.rejects r WHERE r.\"table\" = %(table)s AND r.rule = 'parent_missing'"
-                " AND r.severity = 'warning' AND r.reason = %(reason)s AND r.recno NOT IN (SELECT recno FROM lacking))"
+                " AND r.severity = 'warning' AND r.reason = %(reason)s"
+                " AND NOT EXISTS (SELECT FROM lacking l WHERE l.recno = r.recno))"
                 ' INSERT INTO hat_etl.rejects (run, "table", recno, key, rule, severity, reason)'
-                " SELECT %(run)s, %(table)s, recno, key, 'parent_missing', 'warning', %(reason)s FROM lacking"
-                " WHERE recno NOT IN (SELECT recno FROM told)",
+                " SELECT %(run)s, %(table)s, recno, key, 'parent_missing', 'warning', %(reason)s FROM lacking l"
+                " WHERE NOT EXISTS (SELECT FROM told t WHERE t.recno = l.recno)",
                 {"table": entity.table, "run": run, "reason": SOFT_REASON.format(parents=label(parent))},
             )
 
