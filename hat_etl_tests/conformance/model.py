@@ -84,8 +84,8 @@ class Hat:
     rows: dict[str, dict[Key, HatRow]] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     counts: dict[str, Counts] = field(default_factory=dict)
-    kept: dict[str, set[Key]] = field(default_factory=dict)
-    """Keys of the last good versions: what quarantine says of such a key it says of the row that was rejected."""
+    behind: dict[str, dict[Key, int]] = field(default_factory=dict)
+    """Recno of the good row of the ERP that a row shows; none is behind the last good version of a rejected one."""
 
 
 @dataclass
@@ -456,6 +456,7 @@ def load_table(entity: Entity, rows_shown: Iterator[Shown], before: Hat, after: 
             report(judged.row, column, rule, severity)
 
     rows: dict[Key, HatRow] = {}
+    behind = after.behind[entity.table] = {}
     parents = Parents(after)
     for judged in candidates:
         hard, soft = parents.missing(entity, judged.row)
@@ -465,13 +466,12 @@ def load_table(entity: Entity, rows_shown: Iterator[Shown], before: Hat, after: 
             continue
         counts.loaded += 1
         rows[judged.row.key(entity.key)] = judged.row
+        behind[judged.row.key(entity.key)] = judged.row.source_recno
         for _ in range(soft):
             report(judged.row, "", "parent_missing", "warning")
-    kept = after.kept[entity.table] = set()
     for row in last_good(entity, before, live, candidates):
         if not parents.missing(entity, row)[0]:
             rows[row.key(entity.key)] = row
-            kept.add(row.key(entity.key))
     counts.warnings = sum(entry.severity == "warning" for entry in entries)
     after.rows[entity.table] = rows
     after.entries += entries
@@ -530,16 +530,17 @@ class Parents:
 def hold_children(entity: Entity, before: Hat, after: Hat) -> None:
     """A table that is not loaded loses the rows whose hard parents have gone."""
     rows = after.rows[entity.table] = {}
-    kept = after.kept[entity.table] = set(before.kept.get(entity.table, ()))
+    behind = after.behind[entity.table] = {}
     parents = Parents(after)
     for key, row in before.rows[entity.table].items():
+        recno = before.behind[entity.table].get(key)
         if not parents.missing(entity, row)[0]:
             rows[key] = row
-        elif key not in kept:
+            if recno is not None:
+                behind[key] = recno
+        elif recno is not None:
             after.counts.setdefault(entity.table, Counts()).held += 1
-            after.entries.append(
-                Entry(entity.table, row.source_recno, key_text(entity, row), "", "parent_missing", "held")
-            )
+            after.entries.append(Entry(entity.table, recno, key_text(entity, row), "", "parent_missing", "held"))
 
 
 def warn_anew(entity: Entity, after: Hat) -> None:
@@ -550,10 +551,10 @@ def warn_anew(entity: Entity, after: Hat) -> None:
 
     after.entries = [entry for entry in after.entries if not is_soft(entry)]
     parents = Parents(after)
-    for key, row in after.rows[entity.table].items():
-        if key not in after.kept[entity.table]:
-            entry = Entry(entity.table, row.source_recno, key_text(entity, row), "", "parent_missing", "warning")
-            after.entries += [entry] * parents.missing(entity, row)[1]
+    for key, recno in after.behind[entity.table].items():
+        row = after.rows[entity.table][key]
+        entry = Entry(entity.table, recno, key_text(entity, row), "", "parent_missing", "warning")
+        after.entries += [entry] * parents.missing(entity, row)[1]
 
 
 def key_text(entity: Entity, row: HatRow) -> str:

@@ -190,14 +190,37 @@ class Subject:
                 model.Entry(e["table"], e["recno"], e["key"] or "", e["column"] or "", e["rule"], e["severity"])
                 for e in found.fetchall()
             ]
-        return Hat(rows=rows, entries=entries)
+            backing = connection.execute('SELECT "table", key, recno FROM hat_etl.backing').fetchall()
+        others = {(b["table"], tuple(b["key"])): b["recno"] for b in backing}
+        behind = {
+            table: {
+                key: recno
+                for key, row in found_rows.items()
+                if (recno := others.get((table, tuple(map(str, key))), row.source_recno)) is not None
+            }
+            for table, found_rows in rows.items()
+        }
+        return Hat(rows=rows, entries=entries, behind=behind)
 
     def expected(self, before: Hat, run: int) -> Hat:
         """What HAT must hold after a sync of the ERP as it is now."""
+        return after_sync(model.load(self.pls(), run=run, today=self._day_of(run), before=before), before)
+
+    def load(self, tables: tuple[str, ...]) -> int:
+        """Load some tables alone."""
+        return initial.load(self.tenant, initial.LoadRequest(tables, restart=True, accept_shrink=True)).run
+
+    def expected_of_load(self, before: Hat, run: int, tables: tuple[str, ...]) -> Hat:
+        """What HAT must hold after a load of these tables from the ERP as it is now."""
+        return model.load(self.pls(), run=run, today=self._day_of(run), before=before, only=tables)
+
+    def _day_of(self, run: int) -> date:
         with self.connect_hat() as connection:
             row = connection.execute("SELECT reference_day FROM hat_etl.runs WHERE run = %s", (run,)).fetchone()
         assert row is not None
-        return after_sync(model.load(self.pls(), run=run, today=row[0], before=before), before)
+        day = row[0]
+        assert isinstance(day, date)
+        return day
 
     def pls(self) -> Pls:
         """The ERP's committed rows, for the model."""

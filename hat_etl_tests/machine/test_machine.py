@@ -42,6 +42,9 @@ JOINED = joined_aliases(ENTITIES)
 JOINING = frozenset(entity.reads[0] for entity in ENTITIES if len(entity.reads) > 1)
 """PLS tables to whose rows a view joins others: where such a row loses its stamp, the view shows the joined row's."""
 TABLES = st.sampled_from([entity.table for entity in ENTITIES])
+PARENTS = {BY_TABLE[p.table].reads[0]: p.table for entity in ENTITIES for p in entity.parents}
+"""Driving PLS tables of HAT tables that others refer to."""
+COMINGS_AND_GOINGS = (Kind.DELETE, Kind.UNDELETE, Kind.PURGE, Kind.INSERT)
 HARM = ("change", "remove", "add")
 SEEN_WHEN_JOINED = {Kind.UPDATE, Kind.INSERT, Kind.TOUCH, Kind.MASS_UPDATE, Kind.JOINED_UPDATE, Kind.UNDELETE}
 PHASES_OF_SEARCH = [p for p in Phase if p is not Phase.shrink or "HAT_ETL_SHRINK" in os.environ]
@@ -80,6 +83,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(operation=operations())
     def erp_is_used(self, operation: Operation) -> None:
+        self.erp_is_used_for(operation)
+
+    def erp_is_used_for(self, operation: Operation) -> None:
         apply(operation, self.subject.activity)
         unstamped = operation.clock is Clock.NONE
         seen = operation.kind in SEEN_WHEN_JOINED and not unstamped
@@ -115,6 +121,18 @@ class Machine(RuleBasedStateMachine):
             self.blind, self.fresh = bool(self.blind_when_ended), True
             self.assert_hat(self.subject.expected(self.known, run))
         self.undoable = (run, before)
+
+    @rule(
+        operation=operations(COMINGS_AND_GOINGS, sorted(PARENTS), [Clock.RIGHT], [""], max_rows=20),
+        others=st.lists(TABLES, max_size=2),
+    )
+    def parents_come_or_go_and_are_loaded(self, operation: Operation, others: list[str]) -> None:
+        """Alone, or with some other tables."""
+        self.erp_is_used_for(operation)
+        self.undoable = None
+        tables = tuple(sorted({PARENTS[operation.alias], *others}))
+        run = self.subject.load(tables)
+        self.assert_hat(self.subject.expected_of_load(self.known, run, tables))
 
     @rule(phase=st.sampled_from(PHASES))
     def sync_is_killed(self, phase: str) -> None:
