@@ -232,14 +232,14 @@ def _hold_orphans(
         f" RETURNING c.source_recno, {key_text(entity)} AS key, {key_array(entity, 'c')} AS parts),"
         ' loose AS (DELETE FROM hat_etl.backing b USING gone g WHERE b."table" = %s AND b.key = g.parts'
         " RETURNING b.key, b.recno),"
-        # Of a held row no more is said of its parents than that.
-        " unsaid AS (DELETE FROM hat_etl.rejects r USING gone g LEFT JOIN loose l ON l.key = g.parts"
-        " WHERE r.\"table\" = %s AND r.rule = 'parent_missing' AND r.recno = coalesce(l.recno, g.source_recno))"
-        ' INSERT INTO hat_etl.rejects (run, "table", recno, key, rule, severity, reason)'
-        " SELECT %s, %s, coalesce(l.recno, g.source_recno), g.key, 'parent_missing', 'held', %s"
-        " FROM gone g LEFT JOIN loose l ON l.key = g.parts"
         # The last good version of a rejected row goes without a word: the rejection stands.
-        " WHERE l.key IS NULL OR l.recno IS NOT NULL",
+        " held AS (SELECT coalesce(l.recno, g.source_recno) AS recno, g.key FROM gone g"
+        " LEFT JOIN loose l ON l.key = g.parts WHERE l.key IS NULL OR l.recno IS NOT NULL),"
+        # Of a held row no more is said of its parents than that.
+        ' unsaid AS (DELETE FROM hat_etl.rejects r USING held h WHERE r."table" = %s AND r.recno = h.recno'
+        " AND r.rule = 'parent_missing' AND r.severity = 'warning')"
+        ' INSERT INTO hat_etl.rejects (run, "table", recno, key, rule, severity, reason)'
+        " SELECT %s, %s, recno, key, 'parent_missing', 'held', %s FROM held",
         (entity.table, entity.table, run, entity.table, reason),
     ).rowcount
     return {entity.table: rows} if rows else {}

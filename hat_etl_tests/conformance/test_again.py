@@ -196,3 +196,17 @@ def test_a_purged_row_leaves_hat_and_its_reject_the_list(loaded: Story) -> None:
     loaded.pls.rows("BA1").clear()
     loaded.load()
     assert (loaded.cards(), loaded.events(), loaded.entries()) == ({}, 0, {HELD_EVENT})
+
+
+def test_a_held_row_stays_held_when_the_version_that_once_was_its_own_goes(loaded: Story) -> None:
+    """HAT called that version by the Recno of the row, and with it went the entry of the row, which was forgotten."""
+    loaded.rival(2, BA1_NOMUSR="")
+    loaded.person |= {"BA1_MATRIC": "000009"}
+    loaded.load()
+    assert loaded.cards() == {CARD: ("ANA", 1)}
+    held = ("beneficiaries", 1, "parent_missing", "held")
+    assert held in loaded.entries()
+    loaded.family[DELETED] = "*"
+    loaded.load("families")
+    assert loaded.cards() == {}
+    assert held in loaded.entries()

@@ -83,9 +83,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(operation=operations())
     def erp_is_used(self, operation: Operation) -> None:
-        self.erp_is_used_for(operation)
+        self.use_erp(operation)
 
-    def erp_is_used_for(self, operation: Operation) -> None:
+    def use_erp(self, operation: Operation) -> None:
         apply(operation, self.subject.activity)
         unstamped = operation.clock is Clock.NONE
         seen = operation.kind in SEEN_WHEN_JOINED and not unstamped
@@ -128,7 +128,7 @@ class Machine(RuleBasedStateMachine):
     )
     def parents_come_or_go_and_are_loaded(self, operation: Operation, others: list[str]) -> None:
         """Alone, or with some other tables."""
-        self.erp_is_used_for(operation)
+        self.use_erp(operation)
         self.undoable = None
         tables = tuple(sorted({PARENTS[operation.alias], *others}))
         run = self.subject.load(tables)
