@@ -32,6 +32,7 @@ END $$;
 CREATE TRIGGER cut BEFORE INSERT ON event_logs FOR EACH ROW EXECUTE FUNCTION cut();
 """
 """Ends the connection that writes the first event."""
+CLIENTS = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'"
 
 
 def sensor_state() -> InstigatorState:
@@ -77,22 +78,24 @@ def test_processes_keep_few_connections_and_a_server_that_was_started_again_is_n
 ) -> None:
 
     def backends() -> list[int]:
-        """Of connections that are open, and for a moment of those that were closed just now."""
+        """Of connections that are open, and for a moment of those that were closed just now.
+
+        Not of the server's own visits, to vacuum: one of them was once taken for a connection that is kept.
+        """
         with postgres.connect() as connection:
-            rows = connection.execute("SELECT pid FROM pg_stat_activity WHERE datname = %s", (database,)).fetchall()
-        return sorted(pid for (pid,) in rows)
+            rows = connection.execute(CLIENTS, (database,)).fetchall()
+        return [pid for (pid,) in rows]
 
     with dg.DagsterInstance.get() as instance:
         instance.get_runs()
         eventually(lambda: len(backends()) == 1, "one connection is kept")
-        kept = backends()
         for _ in range(5):
             instance.add_dynamic_partitions("tenant", ["acme"])
             with reopened(instance) as again:
                 assert again.get_runs() == []
-        eventually(lambda: backends() == kept, "no other is kept")
+        eventually(lambda: len(backends()) == 1, "no other is kept")
         with postgres.connect() as connection:
-            for pid in kept:
+            for pid in backends():
                 connection.execute("SELECT pg_terminate_backend(%s, 10000)", (pid,))
         assert instance.get_dynamic_partitions("tenant") == ["acme"]
 
