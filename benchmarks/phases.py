@@ -10,7 +10,8 @@ import argparse  # noqa: E402
 import json  # noqa: E402
 import time  # noqa: E402
 
-from hat_etl.sync.incremental import SyncRequest, sync  # noqa: E402
+from hat_etl.sync.incremental import sync  # noqa: E402
+from hat_etl.sync.request import SyncRequest  # noqa: E402
 from hat_etl.tenants import store  # noqa: E402
 
 gc.freeze()

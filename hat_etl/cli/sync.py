@@ -14,6 +14,7 @@ from hat_etl.errors import ConfigurationError, DataError, HatEtlError
 from hat_etl.own_process import call_apart
 from hat_etl.sync import incremental
 from hat_etl.sync.plan import select
+from hat_etl.sync.request import SyncRequest
 from hat_etl.sync.run import RunReport
 from hat_etl.tenants import store
 from hat_etl.tenants.config import Via
@@ -41,7 +42,7 @@ def sync(
         raise click.UsageError("Give either a TENANT or --all.")
     if everyone and accept:
         raise click.UsageError("--accept answers a question about one tenant: name it.")
-    request = incremental.SyncRequest(only=only, full=full, accept=accept, outside_windows=outside_windows, via=via)
+    request = SyncRequest(only=only, full=full, accept=accept, outside_windows=outside_windows, via=via)
     if tenant is None:
         sys.exit(_sync_all(request, as_json=as_json))
     report = _sync_one(tenant, request, quiet=as_json)
@@ -53,13 +54,13 @@ def sync(
         sys.exit(DataError.exit_code)
 
 
-def _sync_one(tenant: str, request: incremental.SyncRequest, *, quiet: bool) -> RunReport:
+def _sync_one(tenant: str, request: SyncRequest, *, quiet: bool) -> RunReport:
     settings = store.load(tenant)
     with watching(quiet=quiet) as progress:
         return incremental.sync(settings, request, progress)
 
 
-def _sync_all(request: incremental.SyncRequest, *, as_json: bool) -> int:
+def _sync_all(request: SyncRequest, *, as_json: bool) -> int:
     """Synchronise every tenant; gives the exit code."""
     select(request.only)  # a table that nobody knows is no failure of each tenant
     names = store.names()
@@ -85,7 +86,7 @@ def _sync_all(request: incremental.SyncRequest, *, as_json: bool) -> int:
     return next((code for outcome in done if (code := _exit_code(outcome))), 0)
 
 
-def _outcome(name: str, request: incremental.SyncRequest, *, quiet: bool) -> RunReport | HatEtlError:
+def _outcome(name: str, request: SyncRequest, *, quiet: bool) -> RunReport | HatEtlError:
     try:
         if store.load(name).erp.needs_own_process:
             return call_apart(_sync_one, name, request, quiet=quiet)

@@ -73,8 +73,9 @@ class UndoConfig(dg.Config):
 @dg.op(description="Brings the HAT database of one tenant to the present state of its ERP.")
 def sync_tenant(context: dg.OpExecutionContext, config: SyncConfig) -> None:
     from hat_etl.errors import WindowClosed
-    from hat_etl.sync.incremental import SyncRequest, sync
+    from hat_etl.sync.incremental import sync
     from hat_etl.sync.plan import plan_sync
+    from hat_etl.sync.request import SyncRequest
     from hat_etl.tenants import store
 
     name = context.partition_key

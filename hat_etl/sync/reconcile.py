@@ -30,11 +30,12 @@ from hat_etl.sync.compared_table import ComparedTable
 from hat_etl.sync.differences import NOT_GOOD, ErpRows, compare
 from hat_etl.sync.drift import stop, survey
 from hat_etl.sync.hat_side import HatSide
-from hat_etl.sync.incremental import SyncRequest, sync, watermarks
+from hat_etl.sync.incremental import sync, watermarks
 from hat_etl.sync.moment import at_one_moment
 from hat_etl.sync.plan import select
 from hat_etl.sync.prefetch import prefetch
 from hat_etl.sync.ranges import span_of
+from hat_etl.sync.request import SyncRequest
 from hat_etl.sync.run import Problem, Progress, RunReport, Silent, close_ledger
 from hat_etl.sync.window import keep_to
 from hat_etl.target import ledger, reconciliations

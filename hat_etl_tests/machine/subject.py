@@ -24,6 +24,7 @@ from hat_etl.sandbox.server import ERP_SCHEMA
 from hat_etl.source import view_live
 from hat_etl.sync import incremental
 from hat_etl.sync import load as initial
+from hat_etl.sync.request import SyncRequest
 from hat_etl.target.database import LOCK
 from hat_etl.tenants import store
 from hat_etl.tenants.config import Dialect, Tenant
@@ -115,10 +116,10 @@ class Subject:
     def connect_erp(self) -> psycopg.Connection[Any]:
         return self._ground.server.connect(self.erp)
 
-    def sync(self, request: incremental.SyncRequest) -> int:
+    def sync(self, request: SyncRequest) -> int:
         return incremental.sync(self.tenant, request).run
 
-    def sync_killed_at(self, phase: str, request: incremental.SyncRequest) -> bool:
+    def sync_killed_at(self, phase: str, request: SyncRequest) -> bool:
         """Run a sync in a process that is killed when it reaches the phase; False when it never does."""
         child = _CHILDREN.Process(target=_run_until, args=(str(self._ground.folder), phase, request))
         child.start()
@@ -237,7 +238,7 @@ class Subject:
         return pls
 
 
-def _run_until(folder: str, phase: str, request: incremental.SyncRequest) -> None:
+def _run_until(folder: str, phase: str, request: SyncRequest) -> None:
     os.environ["HAT_ETL_TENANTS"] = folder
     incremental.sync(store.load(TENANT), request, _KilledAt(phase))
 

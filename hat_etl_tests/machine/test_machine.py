@@ -24,8 +24,9 @@ from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.errors import DecisionNeeded
 from hat_etl.sandbox.churn import Clock, Kind, Operation, apply
 from hat_etl.sync import ranges, view_reader
-from hat_etl.sync.incremental import SyncRequest, sync
+from hat_etl.sync.incremental import sync
 from hat_etl.sync.reconcile import ReconcileRequest, reconcile
+from hat_etl.sync.request import SyncRequest
 from hat_etl.sync.undo import undo
 from hat_etl.tenants.config import Dialect
 from hat_etl_tests.conformance.compare import assert_same_entries, assert_same_rows

@@ -1,0 +1,36 @@
+"""What is asked of a sync."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hat_etl.source.reader import Recnos
+from hat_etl.sync.view_reader import REPAIR
+from hat_etl.tenants.config import Via
+
+
+@dataclass(frozen=True)
+class SyncRequest:
+    """What a person or a schedule asks of a sync. ``only``: HAT table names, empty for all that were loaded."""
+
+    only: tuple[str, ...] = ()
+    full: bool = False
+    """Read every view whole: finds also what moves no stamp, such as a deleted joined row."""
+    accept: bool = False
+    """Go on where the brake would stop."""
+    recnos: Mapping[str, Recnos] | None = None
+    """Repair: read just these rows of these tables, and the quarantine, and leave the watermarks where they are."""
+    outside_windows: bool = False
+    """Read the ERP whatever the hour."""
+    via: Via | None = None
+    """How the changes reach HAT; None: as the tenant's file says."""
+
+    @property
+    def mode(self) -> str:
+        return "sync" if self.recnos is None else REPAIR
+
+    def command(self, tenant: str) -> str:
+        """The command that asks the same of ``tenant``."""
+        via = f" --via {self.via}" if self.via is not None else ""
+        return f"hat-etl sync {tenant}{via}" if self.recnos is None else f"hat-etl reconcile {tenant} --repair"
