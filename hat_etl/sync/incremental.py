@@ -44,6 +44,9 @@ from hat_etl.tenants.config import Tenant
 PARENT_CHANGED = "parent changed"
 """Strategy of a table that was not read and lost or regained rows by another one."""
 
+_FOR_MANY_CHANGES = ("SET work_mem = '64MB'", "SET temp_buffers = '32MB'", "SET default_statistics_target = 10")
+"""For the run's session: what is read stays in memory, and ANALYZE of it looks at 3,000 rows, which tell enough."""
+
 
 def sync(tenant: Tenant, request: SyncRequest, progress: Progress | None = None) -> RunReport:
     """Bring the tenant's HAT database to the state of its ERP.
@@ -131,7 +134,8 @@ class _Sync:
         return "partial" if self.problems else "succeeded"
 
     def carry_out(self) -> None:
-        self.control.execute("SET work_mem = '64MB'")
+        for setting in _FOR_MANY_CHANGES:
+            self.control.execute(setting)
         entities = [entity for entity in select(self.request.only) if entity.table in self.inflow.marks]
         self.progress.phase("looking at the views")
         found = survey(self.source, self.tenant.name, entities, ledger.shapes(self.control), accept=self.request.accept)

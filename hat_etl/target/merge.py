@@ -149,13 +149,20 @@ class _TableMerge(MergeTable):
             f" ON s.recno = b.recno WHERE b.\"table\" = '{self.entity.table}'"
             " AND (b.recno IS NULL OR s.recno IS NOT NULL)",
         ]
+        strangers, others = "", [column for column in self.keys if column not in key]
+        if others:  # most good rows have the alternate keys of their row in HAT: only the others may have another's
+            strangers = (
+                f"WITH strangers AS MATERIALIZED (SELECT {sql.names(self.keys, 'g')} FROM {intake.good} g"
+                f" LEFT JOIN {self.hat} h ON {sql.equal('h', 'g', key)}"
+                f" WHERE ROW({sql.names(others, 'h')}) IS DISTINCT FROM ROW({sql.names(others, 'g')})) "
+            )
         for other in self.entity.alternate_keys:
             concerned.append(
-                f"SELECT {sql.names(key, 'h')} FROM {self.hat} h JOIN (SELECT {sql.names(other)} FROM {intake.good}"
+                f"SELECT {sql.names(key, 'h')} FROM {self.hat} h JOIN (SELECT {sql.names(other)} FROM strangers"
                 f" UNION SELECT {sql.names(other)} FROM {intake.rejected} WHERE {sql.filled(other)}) x"
                 f" USING ({sql.names(other)})"
             )
-        self.make("concerned", " UNION ".join(concerned))
+        self.make("concerned", strangers + " UNION ".join(concerned))
         self.make(
             "touched",
             f"SELECT {sql.names(self.keys, 'h')}, e.backing,"
@@ -307,6 +314,8 @@ class _TableMerge(MergeTable):
             f" AND NOT EXISTS (SELECT FROM leaving l WHERE {sql.equal('l', 'fate', key)})"
             f" UNION ALL SELECT {key_array(entity, 'g')}, g.source_recno, g.source_recno = h.source_recno"
             f" FROM {intake.good} g JOIN {self.hat} h USING ({sql.names(key)})"
+            f" WHERE g.source_recno <> h.source_recno OR {key_array(entity, 'g')} IN"
+            f" (SELECT key FROM hat_etl.backing WHERE \"table\" = '{entity.table}')"
             f" UNION ALL SELECT {key_array(entity, 'l')}, NULL, true FROM leaving l"
             f" WHERE NOT EXISTS (SELECT FROM {intake.good} g WHERE {sql.equal('g', 'l', key)})",
         )

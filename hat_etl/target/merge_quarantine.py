@@ -26,14 +26,15 @@ def settle(table: MergeTable) -> None:
     _settle_soft(table, old)
     table.fill(
         "quarantined",
-        f"SELECT DISTINCT recno FROM ((({old} AND recno IN (SELECT recno FROM affected))"
-        f" EXCEPT ALL SELECT {ENTRY} FROM entries) UNION ALL (SELECT {ENTRY} FROM entries EXCEPT ALL"
-        f" ({old} AND recno IN (SELECT recno FROM affected)))) d",
+        f"SELECT DISTINCT recno FROM (SELECT recno FROM (SELECT {ENTRY}, 1 AS n FROM entries UNION ALL"
+        f" SELECT {ENTRY}, -1 FROM ({old} AND recno IN (SELECT recno FROM affected)) o) e"
+        f" GROUP BY {ENTRY} HAVING sum(n) <> 0) d",
     )
     table.tell(
-        f"INSERT INTO hat_etl.changes SELECT {table.run.number}, {named}, 'rejects', ARRAY[q.recno::text],"
-        " (SELECT jsonb_agg(to_jsonb(r) - 'id' ORDER BY r.id) FROM hat_etl.rejects r"
-        f' WHERE r."table" = {named} AND r.recno = q.recno) FROM quarantined q'
+        f"INSERT INTO hat_etl.changes SELECT {table.run.number}, {named}, 'rejects', ARRAY[q.recno::text], o.entries"
+        " FROM quarantined q LEFT JOIN (SELECT r.recno, jsonb_agg(to_jsonb(r) - 'id' ORDER BY r.id) AS entries"
+        f' FROM hat_etl.rejects r WHERE r."table" = {named} AND r.recno IN (SELECT recno FROM quarantined)'
+        " GROUP BY r.recno) o USING (recno)"
     )
     table.tell(f'DELETE FROM hat_etl.rejects r USING quarantined q WHERE r."table" = {named} AND r.recno = q.recno')
     table.tell(
@@ -47,13 +48,15 @@ def _settle_soft(table: MergeTable, old: str) -> None:
     entity, toggled, bereft = table.entity, list[str](), list[str]()
     of_table = f"b.\"table\" = '{entity.table}'"
     unread = "NOT EXISTS (SELECT FROM affected a WHERE a.recno = {recno})"
+    arrived = [parent for parent in entity.soft_parents if parent.table in table.run.arrived]
+    warned = (
+        f'WITH warned AS MATERIALIZED (SELECT r.recno, r.reason FROM hat_etl.rejects r WHERE r."table" ='
+        f" '{entity.table}' AND r.rule = 'parent_missing' AND r.severity = 'warning'"
+        f" AND r.reason IN ({', '.join(map(soft_reason, arrived))}) AND {unread.format(recno='r.recno')}) "
+    )
     for parent in entity.soft_parents:
         reason = soft_reason(parent)
-        if parent.table in table.run.arrived:
-            warned = (
-                f"(SELECT DISTINCT recno FROM hat_etl.rejects WHERE \"table\" = '{entity.table}'"
-                f" AND rule = 'parent_missing' AND severity = 'warning' AND reason = {reason}) w"
-            )
+        if parent in arrived:
             usual = (
                 f"{table.hat} h ON h.source_recno = w.recno AND NOT EXISTS (SELECT FROM hat_etl.backing b"
                 f" WHERE {of_table} AND b.key = {key_array(entity, 'h')})"
@@ -64,8 +67,8 @@ def _settle_soft(table: MergeTable, old: str) -> None:
                 f" JOIN {table.hat} h ON {sql.equal('h', 'k', entity.key)}"
             )
             toggled += [
-                f"SELECT w.recno, NULL AS key, {reason} AS reason FROM {warned} JOIN {row}"
-                f" WHERE {unread.format(recno='w.recno')} AND NOT {table.absent(parent, 'h')}"
+                f"SELECT w.recno, NULL AS key, w.reason FROM warned w JOIN {row}"
+                f" WHERE w.reason = {reason} AND NOT {table.absent(parent, 'h')}"
                 for row in (usual, unusual)
             ]
         if parent.table in table.run.left:
@@ -86,7 +89,7 @@ def _settle_soft(table: MergeTable, old: str) -> None:
         return
     if bereft:
         table.make("bereft", " UNION ".join(bereft))
-    table.make("toggled", " UNION ".join(toggled))
+    table.make("toggled", (warned if arrived else "") + " UNION ".join(toggled))
     table.tell(
         f"INSERT INTO entries {old} AND recno IN (SELECT recno FROM toggled) AND NOT (rule = 'parent_missing'"
         " AND (recno, reason) IN (SELECT recno, reason FROM toggled))"
