@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.sandbox.server import PLS
 
 from . import changes
@@ -111,3 +112,38 @@ def test_a_row_that_loses_to_one_that_is_held_leaves_hat_and_is_told_of_once(
             changes.delete(connection, "BAU", changes.live(connection, rng, "BAU", 1, f"bau_codigo = '{provider}'"))
     synced(ground, "--accept", *options)
     assert Shown.by(ground) == loaded(ground, make_ground)
+
+
+def test_rows_that_no_sync_reads_are_warned_of_while_their_soft_parents_are_away(
+    ground: Ground, make_ground: MAKE_GROUND
+) -> None:
+    """Of children as they were loaded, and of such as stand for another Recno, for they were made anew unchanged."""
+    references = {(child.table, parent.table) for child in ENTITIES for parent in child.soft_parents}
+    rng, gone = random.Random(11), dict[str, list[int]]()
+    with ground.in_erp() as connection:
+        for alias in sorted({_alias(child) for child, _ in references}):
+            renewed = changes.live(connection, rng, alias, 40)
+            changes.delete(connection, alias, renewed)
+            changes.insert(connection, alias, renewed)
+    synced(ground, "--accept")
+    before = set(ground.reported())
+    with ground.in_erp() as connection:
+        for alias in sorted({_alias(parent) for _, parent in references}):
+            there = changes.live(connection, rng, alias, 10**6)
+            gone[alias] = there[: len(there) // 2]
+            changes.delete(connection, alias, gone[alias])
+    synced(ground, "--accept")
+    warnings = [entry for entry in set(ground.reported()) - before if entry[4:6] == ("parent_missing", "warning")]
+    told = {(entry[0], parent) for entry in warnings for _, parent in references if f" em {parent} (" in entry[6]}
+    assert told == references
+    assert Shown.by(ground) == loaded(ground, make_ground)
+    with ground.in_erp() as connection:
+        for alias, recnos in gone.items():
+            connection.execute(f"UPDATE {table(alias)} SET d_e_l_e_t_ = ' ' WHERE r_e_c_n_o_ = ANY (%s)", (recnos,))
+    synced(ground, "--accept")
+    assert Shown.by(ground) == loaded(ground, make_ground)
+
+
+def _alias(name: str) -> str:
+    """The PLS table that a HAT table comes from."""
+    return BY_TABLE[name].view.split("_")[1]
