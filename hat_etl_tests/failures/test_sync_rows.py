@@ -121,14 +121,14 @@ def test_rows_that_no_sync_reads_are_warned_of_while_their_soft_parents_are_away
     references = {(child.table, parent.table) for child in ENTITIES for parent in child.soft_parents}
     rng, gone = random.Random(11), dict[str, list[int]]()
     with ground.in_erp() as connection:
-        for alias in sorted({_alias(child) for child, _ in references}):
+        for alias in sorted({BY_TABLE[child].reads[0] for child, _ in references}):
             renewed = changes.live(connection, rng, alias, 40)
             changes.delete(connection, alias, renewed)
             changes.insert(connection, alias, renewed)
     synced(ground, "--accept")
     before = set(ground.reported())
     with ground.in_erp() as connection:
-        for alias in sorted({_alias(parent) for _, parent in references}):
+        for alias in sorted({BY_TABLE[parent].reads[0] for _, parent in references}):
             there = changes.live(connection, rng, alias, 10**6)
             gone[alias] = there[: len(there) // 2]
             changes.delete(connection, alias, gone[alias])
@@ -142,8 +142,3 @@ def test_rows_that_no_sync_reads_are_warned_of_while_their_soft_parents_are_away
             connection.execute(f"UPDATE {table(alias)} SET d_e_l_e_t_ = ' ' WHERE r_e_c_n_o_ = ANY (%s)", (recnos,))
     synced(ground, "--accept")
     assert Shown.by(ground) == loaded(ground, make_ground)
-
-
-def _alias(name: str) -> str:
-    """The PLS table that a HAT table comes from."""
-    return BY_TABLE[name].view.split("_")[1]
