@@ -67,7 +67,7 @@ class Merger(MergeRun):
 class _TableMerge(MergeTable):
     def __init__(self, merger: Merger, intake: Intake) -> None:
         super().__init__(merger, intake)
-        self._merger = merger
+        self._merger, self._was_read = merger, not intake.empty
 
     def is_needless(self) -> bool:
         """Whether all is as it was: HAT has what was read, and what was rejected was judged by the last run.
@@ -140,6 +140,8 @@ class _TableMerge(MergeTable):
     def _touch(self) -> None:
         """Collect the rows of HAT that what was read can concern, with the live row behind each."""
         intake, key = self.intake, self.entity.key
+        # The rows that versions are kept for are in quarantine, so they were read if anything was.
+        kept = " OR b.recno IS NULL" if self._was_read else ""
         of_rejected = f"SELECT {sql.names(key)} FROM {intake.rejected} WHERE {sql.filled(key)}"
         concerned = [
             f"SELECT {sql.names(key, 'h')} FROM {self.hat} h JOIN {intake.seen} s ON s.recno = h.source_recno",
@@ -147,7 +149,7 @@ class _TableMerge(MergeTable):
             of_rejected,
             f"SELECT {typed_key(self.entity, 'b.key')} FROM hat_etl.backing b LEFT JOIN {intake.seen} s"
             f" ON s.recno = b.recno WHERE b.\"table\" = '{self.entity.table}'"
-            " AND (b.recno IS NULL OR s.recno IS NOT NULL)",
+            f" AND (s.recno IS NOT NULL{kept})",
         ]
         strangers, others = "", [column for column in self.keys if column not in key]
         if others:  # most good rows have the alternate keys of their row in HAT: only the others may have another's

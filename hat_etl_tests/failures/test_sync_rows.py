@@ -50,6 +50,41 @@ def test_a_purge_of_parents_children_and_rejected_rows(ground: Ground, make_grou
     assert Shown.by(ground) == loaded(ground, make_ground)
 
 
+@pytest.mark.parametrize("way", ["is not asked for", "has drifted"])
+def test_versions_kept_of_rejected_rows_stay_when_their_table_is_not_read(way: str, ground: Ground) -> None:
+    """They left HAT for good as soon as a row came to a table that they refer to."""
+    with ground.in_erp() as connection:
+        rng = random.Random(4)
+        rejected = changes.live(connection, rng, "BA1", 3, "ba1_nomusr <> '' AND r_e_c_n_o_ < 2000")
+        changes.update(connection, "BA1", rejected, nomusr="")
+
+    def kept() -> list[tuple[int, str]]:
+        with ground.in_hat() as connection:
+            return connection.execute(  # type: ignore[return-value]
+                "SELECT source_recno, beneficiary_name FROM hat.beneficiaries WHERE source_recno = ANY (%s) ORDER BY 1",
+                (rejected,),
+            ).fetchall()
+
+    synced(ground)
+    before = kept()
+    assert [recno for recno, _ in before] == sorted(rejected)
+    view = f"hat.{BY_TABLE['beneficiaries'].view}"
+    with ground.in_erp() as connection:
+        changes.insert(connection, "BTS", changes.live(connection, rng, "BTS", 1), matvid="87654321")
+        if way == "has drifted":
+            connection.execute(f"ALTER VIEW {view} RENAME COLUMN sementetoken TO other_name")
+    if way == "is not asked for":
+        synced(ground, "--only", "persons")
+    else:
+        result = ground.run("sync", ground.name, "--json")
+        assert [problem["table"] for problem in result.document["problems"]] == ["beneficiaries"]
+        with ground.in_erp() as connection:
+            connection.execute(f"ALTER VIEW {view} RENAME COLUMN other_name TO sementetoken")
+    assert kept() == before
+    synced(ground)
+    assert kept() == before
+
+
 @pytest.mark.parametrize("how", ["deleted", "purged", "given another key", "turned bad"])
 def test_the_loser_of_a_duplicate_comes_back_when_the_winner_goes(
     how: str, ground: Ground, make_ground: MAKE_GROUND
