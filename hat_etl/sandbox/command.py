@@ -80,6 +80,7 @@ def up(
         if manifest is None or (manifest.beneficiaries, manifest.dirt, manifest.seed, manifest.company) != asked:
             _manifest_file(folder).unlink(missing_ok=True)
             billing.forget(folder)
+            oracle.stop(folder)  # it would go on with the databases that are no more
             manifest = _build(sandbox, beneficiaries, dirt, seed, company, tell)
             # Last of all: without it, a build that was cut short starts anew.
             _manifest_file(folder).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")

@@ -53,3 +53,6 @@ def test_the_sandbox_offers_its_pls_as_oracle_until_it_is_taken_down(
     assert "0 rows new, 0 updated, 0 gone" in run("sync", "demo")
     run("sandbox", "up", "--beneficiaries", "200")
     assert store.load("demo").erp.dialect == "postgresql"
+    # Made anew while the server runs, which went on with databases that were no more.
+    run("sandbox", "up", "--erp", "oracle", "--beneficiaries", "220")
+    assert "loaded" in run("load", "demo")
