@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from rich.markup import escape
 
 from hat_etl.cli.main import print_json
-from hat_etl.cli.tables import print_table
+from hat_etl.cli.tables import print_table, printable
 from hat_etl.sync import explain as use_case
 from hat_etl.sync.explanation import TRIMMED, Explanation, Version
 from hat_etl.tenants import store
@@ -67,7 +66,7 @@ def print_explanation(told: Explanation) -> None:
         ("column", "source", "in the view", "becomes", "in HAT", "how, and rules"),
         [
             (c.column, c.source, *(_cell(value) for value in (c.in_view, c.becomes, c.in_hat)),
-             escape("; ".join((*c.steps, *c.rules))))
+             "; ".join((*c.steps, *c.rules)))
             for c in told.columns
         ],
         f"{TRIMMED} = control characters become blanks, and blanks at both ends go."
@@ -95,12 +94,11 @@ def _changed(version: Version) -> str:
 
 
 def _cell(value: Any) -> str:
-    """A value of the data: neither control characters nor brackets may mean anything to the terminal."""
-    return "" if value is None else escape(_text(str(value)))
+    return "" if value is None else str(value)
 
 
 def _text(text: str) -> str:
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return printable(text).replace("\n", "\\x0a")
 
 
 def _moment(value: Any) -> str:

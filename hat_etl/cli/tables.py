@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 NUMBERS = frozenset({"read", "loaded", "updated", "deleted", "rejected", "held", "warnings", "seconds", "rows", "run"})
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], footer: str = "") -> None:
     """Print rows under their columns; numbers to the right, with thousands separated."""
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(title=Text(title), title_justify="left", show_edge=False, pad_edge=False)
     for column in columns:
         table.add_column(column, justify="right" if column in NUMBERS else "left", overflow="fold")
     for row in rows:
@@ -22,12 +23,18 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         console = Console(width=160)
     console.print(table)
     if footer:
-        console.print(footer, highlight=False)
+        console.print(footer, highlight=False, markup=False)
 
 
-def _cell(value: object) -> str:
+def _cell(value: object) -> Text:
+    """What stands in a cell. Values of the data are among it: nothing in them may mean anything to the terminal."""
     if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no"}.get(value, "") if value is not None else ""
+        return Text({True: "yes", False: "no"}.get(value, "") if value is not None else "")
     if isinstance(value, float):
-        return f"{value:,.1f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+        return Text(f"{value:,.1f}")
+    return Text(f"{value:,}" if isinstance(value, int) else printable(str(value)))
+
+
+def printable(text: str) -> str:
+    """Text of the data with its control characters spelled out; lines stay lines."""
+    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
