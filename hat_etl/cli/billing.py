@@ -82,7 +82,7 @@ def authorizations(tenant: str, as_json: bool) -> None:
 @click.option("--all", "everyone", is_flag=True, help="Every tenant whose file has [billing] deliver.")
 @_JSON
 def run(tenant: str | None, everyone: bool, as_json: bool) -> None:
-    """Pull, send, poll and push once: of TENANT, or of all side by side."""
+    """Pull, send, poll, push and take authorizations once: of TENANT, or of all side by side."""
     from hat_etl.billing.loop import run as run_one
     from hat_etl.billing.loop import run_all
 

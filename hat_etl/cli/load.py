@@ -91,5 +91,7 @@ def print_report(report: RunReport) -> None:
             "Rewritten in place instead of swapped, because other objects depend on some: "
             + ", ".join(report.rewritten)
         )
+    for remark in report.remarks:
+        click.echo(f"Note: {remark}")
     if any(t.rejected or t.held or t.warnings for t in report.tables):
         click.echo(f"See what was rejected, and why: hat-etl rejects {report.tenant}")

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,10 +21,7 @@ from hat_etl.errors import HatEtlError
 GRACE = 5.0
 """Seconds in which a command that is told to stop may still tidy up."""
 
-_BROKEN_OFF = (
-    "\nBroken off. HAT holds all old or all new rows (hat-etl status TENANT says which);"
-    " an unfinished load goes on with --resume.\n"
-)
+_BROKEN_OFF = "\nBroken off. HAT holds all old or all new rows (hat-etl status {tenant} says which){resume}.\n"
 
 
 class HatEtlGroup(click.Group):
@@ -57,7 +54,7 @@ def _stoppable() -> Iterator[list[int]]:
         came.append(number)
         if len(came) > 1:
             os._exit(128 + number)
-        os.write(2, _BROKEN_OFF.encode())
+        os.write(2, _broken_off(sys.argv[1:]).encode())
         end = threading.Timer(GRACE, os._exit, (128 + number,))
         end.daemon = True
         end.start()
@@ -70,6 +67,12 @@ def _stoppable() -> Iterator[list[int]]:
         if not came:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _broken_off(arguments: Sequence[str]) -> str:
+    tenant = next((argument for argument in arguments[1:] if not argument.startswith("-")), "TENANT")
+    resume = "; an unfinished load goes on with --resume" if arguments[:1] == ["load"] else ""
+    return _BROKEN_OFF.format(tenant=tenant, resume=resume)
 
 
 def _report(error: BaseException) -> int:

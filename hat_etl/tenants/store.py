@@ -49,7 +49,8 @@ def load(name: str) -> Tenant:
         raise ConfigurationError(
             f"There is no tenant file {file}.",
             (f"Name one of the known tenants ({known})" if known else "No tenant is known in that folder yet")
-            + f", create it with: hat-etl tenant new {name}, or point {FOLDER_VARIABLE} to the folder that holds it.",
+            + f", create it with: hat-etl tenant new {name} --ans-registry NUMBER, or point {FOLDER_VARIABLE} to the"
+            " folder that holds it.",
             tenant=name,
         ) from None
     except OSError as error:
@@ -96,7 +97,11 @@ def create(
         hat_schema=_toml(hat_schema),
         token=f"env:{variable}_MASTER_TOKEN",
     )
-    tenant = _parse(name, file, text)
+    try:
+        tenant = _parse(name, file, text)
+    except ConfigurationError as error:
+        error.next_step = error.next_step.replace("Correct the file.", "Correct what was given; no file was written.")
+        raise
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("x", encoding="utf-8") as stream:
