@@ -23,7 +23,7 @@ from hat_etl.tenants.config import Tenant
 
 def driver(tenant: Tenant, entity: Entity, size: int | None, most_seconds: float) -> dict[str, float]:
     """python-oracledb's ``fetch_df_batches`` with its own types, on one connection."""
-    with closing(OracleSource(tenant)) as source:
+    with closing(OracleSource(tenant, f"hat-etl load {tenant.name}")) as source:
         shape = source.describe(entity)
         with source.snapshot() as snapshot:
             bounds = snapshot.bounds(shape)

@@ -104,7 +104,10 @@ class Store:
         Raises Busy when another process is at it.
         """
         key = (0x484154, _FIRST_LOCK + STAGES.index(name))
-        with errors(self.tenant.name, command=f"billing {name}"), self._database.connect() as control:
+        with (
+            errors(self.tenant.name, again=f"hat-etl billing {name} {self.tenant.name}"),
+            self._database.connect() as control,
+        ):
             # A killed holder's session may take a moment to notice.
             control.execute("SET lock_timeout = '3s'")
             try:
@@ -121,7 +124,7 @@ class Store:
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """A connection of our own for the block, in autocommit mode. Raises TargetError."""
-        with errors(self.tenant.name, command="billing run"):
+        with errors(self.tenant.name, again=f"hat-etl billing run {self.tenant.name}"):
             try:
                 connection = self._idle.get_nowait()
             except Empty:

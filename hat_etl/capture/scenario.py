@@ -79,7 +79,7 @@ def perform(address: OracleAddress) -> tuple[str, list[Outcome]]:
         version = session.connection.version
         for steps in (_types, _binds, _moments, _errors):
             go_through(steps(session, owner))
-    with closing(OracleSource(TENANT, address=address)) as source:
+    with closing(OracleSource(TENANT, f"hat-etl doctor {TENANT.name}", address)) as source:
         shape = source.describe(_ENTITY)
         go_through(_source(source, shape))
         with source.snapshot() as snapshot:

@@ -10,7 +10,9 @@ import click
 
 from hat_etl.cli.main import error_document, print_error, print_json
 from hat_etl.cli.tables import print_table
+from hat_etl.entities import BY_TABLE
 from hat_etl.errors import HatEtlError
+from hat_etl.sync.plan import refuse_unloaded, select
 from hat_etl.target.database import TenantDatabase
 from hat_etl.target.ledger import LedgerReader
 from hat_etl.tenants import store
@@ -72,7 +74,10 @@ def _status_of_all(*, as_json: bool) -> int:
 
 def _standing(tenant: str) -> dict[str, Any]:
     ledger = _ledger(tenant)
+    was_held = ledger.is_held()
     runs = ledger.runs(limit=1)
+    if runs and runs[0]["state"] == "running" and not (was_held or ledger.is_held()):
+        runs[0]["state"] = "broken off"
     return {"tenant": tenant, "last_run": runs[0] if runs else None, "watermarks": ledger.watermarks()}
 
 
@@ -111,11 +116,18 @@ def runs(tenant: str, limit: int, as_json: bool) -> None:
 @_JSON
 def rejects(tenant: str, table: str | None, xlsx: Path | None, as_json: bool) -> None:
     """Show the rows of TENANT that are not in HAT (rejected, held) and the warnings, as of the last run."""
-    found = _ledger(tenant).rejects(table)
+    ledger = _ledger(tenant)
+    refuse_unloaded(tenant, [entity.table for entity in select([table])] if table else [], ledger.watermarks())
+    found = ledger.rejects(table)
     if xlsx is not None:
         from hat_etl.reports.rejects import write_xlsx
 
-        write_xlsx(tenant, found, xlsx)
+        try:
+            write_xlsx(tenant, found, xlsx)
+        except OSError as error:
+            raise click.UsageError(
+                f"{xlsx} cannot be written ({error.strerror or error}). Name another file."
+            ) from None
         click.echo(f"{len(found)} entries written to {xlsx}", err=True)
     if as_json:
         print_json(found)
@@ -161,3 +173,7 @@ def _print_tables(run: dict[str, Any], watermarks: dict[str, Any]) -> None:
             for t in run["tables"]
         ],
     )  # fmt: skip
+    done = {t["table"] for t in run["tables"]}
+    others = [(table, _moment(watermarks[table])) for table in BY_TABLE if table in watermarks and table not in done]
+    if others:
+        print_table("Other tables", ("table", "shows the ERP of"), others)

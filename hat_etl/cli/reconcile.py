@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import click
 
@@ -39,17 +40,18 @@ def reconcile(
     if accept and not repair:
         raise click.UsageError("--accept is of use with --repair only.")
     settings = store.load(tenant)
+    request = ReconcileRequest(tables, repair, accept, outside_windows)
     with watching(quiet=as_json) as progress:
-        report = reconciliation.reconcile(settings, ReconcileRequest(tables, repair, accept, outside_windows), progress)
+        report = reconciliation.reconcile(settings, request, progress)
     if as_json:
         print_json(report.as_dict())
     else:
-        _print(report)
+        _print(report, replace(request, repair=True).command(tenant))
     if not report.is_clean:
         sys.exit(DataError.exit_code)
 
 
-def _print(report: ReconcileReport) -> None:
+def _print(report: ReconcileReport, repair: str) -> None:
     _print_tables(f"Reconciliation, run {report.run} of {report.tenant}: {report.state}", report.tables)
     if report.repair is not None:
         print_sync(report.repair)
@@ -59,7 +61,7 @@ def _print(report: ReconcileReport) -> None:
     for remark in report.remarks:
         click.echo(f"Note: {remark}")
     if report.repair is None and any(table.mismatches for table in report.tables):
-        click.echo(f"To read these rows again and merge them: hat-etl reconcile {report.tenant} --repair")
+        click.echo(f"To read these rows again and merge them: {repair}")
     click.echo(f"{report.seconds:.1f} s, peak memory {report.peak_mib:.0f} MiB.")
 
 

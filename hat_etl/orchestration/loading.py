@@ -120,7 +120,10 @@ def _mode(context: dg.AssetExecutionContext, tenant: "Tenant", asked: Mode) -> M
 
     if not {RETRY_NUMBER_TAG, SENSOR_NAME_TAG} & set(context.run.tags):
         return asked
-    with errors(tenant.name), TenantDatabase(tenant).connect() as connection:
+    with (
+        errors(tenant.name, again=f"hat-etl load {tenant.name} --resume"),
+        TenantDatabase(tenant).connect() as connection,
+    ):
         if staging.find(connection) is not None:
             return Mode.resume
     return None if SENSOR_NAME_TAG in context.run.tags else asked

@@ -70,6 +70,9 @@ class Sandbox:
                 found = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
                 if not found:
                     connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+            connection.execute(
+                sql.SQL("GRANT SET ON PARAMETER log_error_verbosity TO {}").format(sql.Identifier(LOADER))
+            )
             for database, owner in ((PLS, PROTHEUS), (HAT, LOADER)):
                 name = sql.Identifier(database)
                 connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))

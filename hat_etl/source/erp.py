@@ -6,8 +6,8 @@ from hat_etl.source.reader import Source
 from hat_etl.tenants.config import Tenant
 
 
-def open_source(tenant: Tenant, command: str = "load") -> Source:
-    """A reader for the tenant's dialect; ``command`` is what its errors tell to start again.
+def open_source(tenant: Tenant, again: str) -> Source:
+    """A reader for the tenant's dialect; ``again`` is the command that its errors tell to go on with.
 
     Raises ConfigurationError when the address is missing or none of that database.
     """
@@ -16,8 +16,8 @@ def open_source(tenant: Tenant, command: str = "load") -> Source:
         case "postgresql":
             from hat_etl.source.postgresql import PostgresSource
 
-            return PostgresSource(tenant, command)
+            return PostgresSource(tenant, again)
         case "oracle":
             from hat_etl.source.oracle import OracleSource
 
-            return OracleSource(tenant, command)
+            return OracleSource(tenant, again)

@@ -24,9 +24,11 @@ from hat_etl.source.oracle_snapshot import OracleSnapshot, Session
 from hat_etl.source.reader import (
     ALIASES,
     EVERY_ALIAS,
+    EVERY_VIEW,
     OneMoment,
     SourceHealth,
     Tables,
+    TablesRead,
     UnindexedStamp,
     ViewShape,
     quote,
@@ -66,14 +68,15 @@ _TYPES = {
 
 
 class OracleSource:
-    """A PLS on Oracle, as one tenant's file describes it; ``command`` is what errors tell to start again.
+    """A PLS on Oracle, as one tenant's file describes it; ``again`` is the command that errors tell to go on with.
 
     ``address`` stands in for the one that the file refers to.
     """
 
-    def __init__(self, tenant: Tenant, command: str = "load", address: OracleAddress | None = None) -> None:
+    def __init__(self, tenant: Tenant, again: str, address: OracleAddress | None = None) -> None:
         self._tenant = tenant
-        self._again = refusals.command_again(tenant.name, command)
+        self._again = again
+        self._read: dict[tuple[str, str], set[tuple[str, str]]] | None = None
         self._login = OracleLogin.of(tenant, address)
         self._address = self._login.address
         self._control: OracleSession | None = None
@@ -145,6 +148,21 @@ class OracleSource:
             return 0
         (highest,) = session.row(f"SELECT MAX({oracle_sql.name(shape, RECNO)}) FROM {oracle_sql.relation(shape)}")
         return int(highest or 0)
+
+    def tables_read(self, shape: ViewShape) -> TablesRead:
+        if self._read is None:
+            found: dict[tuple[str, str], set[tuple[str, str]]] = {}
+            binds = {f"v{place}": entity.view.upper() for place, entity in enumerate(EVERY_VIEW)}
+            with self._asking() as session:
+                for owner, view, schema, table in session.rows(
+                    "SELECT OWNER, NAME, REFERENCED_OWNER, REFERENCED_NAME FROM ALL_DEPENDENCIES WHERE TYPE = 'VIEW'"
+                    " AND REFERENCED_TYPE IN ('TABLE', 'VIEW') AND REFERENCED_LINK_NAME IS NULL"
+                    f" AND NAME IN ({', '.join(f':{bind}' for bind in binds)})",
+                    binds,
+                ):
+                    found.setdefault((owner, view), set()).add((schema, table))
+            self._read = found
+        return self._read.get(shape.relation, ())
 
     def health(self) -> SourceHealth:
         with self._asking() as session:
@@ -228,6 +246,13 @@ class OracleSource:
     def sees_transactions(self) -> bool:
         with self._asking() as session:
             return _oldest_transaction(session) is not None
+
+    @property
+    def unseen_transactions(self) -> str:
+        return (
+            f"Rows that one commits more than {self._tenant.sync.lookback_minutes} minutes (lookback_minutes in [sync])"
+            " after it began may be missed by a sync until the next --full."
+        )
 
     def transactions_grant(self, login: str) -> str:
         return f"GRANT SELECT ON SYS.GV_$TRANSACTION TO {login};"

@@ -7,7 +7,7 @@ number of connections is the tenant's cap; each serves one range at a time.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -24,9 +24,11 @@ from hat_etl.source.postgresql_snapshot import PostgresSnapshot, read_failed, re
 from hat_etl.source.reader import (
     ALIASES,
     EVERY_ALIAS,
+    EVERY_VIEW,
     OneMoment,
     SourceHealth,
     Tables,
+    TablesRead,
     UnindexedStamp,
     ViewShape,
     quote,
@@ -78,6 +80,37 @@ _HIDDEN_TRANSACTIONS = (
 )
 _HIDDEN_POLLS = 40
 
+_BEHIND = """
+SELECT least(
+    (SELECT least(min(prepared), pg_postmaster_start_time()) FROM pg_prepared_xacts
+     WHERE database = current_database() HAVING count(*) > 0),
+    CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_xact_replay_timestamp(), to_timestamp(0)) END)
+"""
+"""What holds the horizon back beside transactions that are open: prepared ones, which began nobody knows when, and, on
+a standby, what it has not replayed yet."""
+
+
+_READ = """
+SELECT DISTINCT vn.nspname, v.relname, tn.nspname, t.relname
+FROM pg_rewrite r
+JOIN pg_class v ON v.oid = r.ev_class
+JOIN pg_namespace vn ON vn.oid = v.relnamespace
+JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+JOIN pg_class t ON t.oid = d.refobjid AND t.oid <> v.oid
+JOIN pg_namespace tn ON tn.oid = t.relnamespace
+WHERE lower(v.relname) = ANY (%s)
+"""
+
+
+def tables_read(
+    connection: psycopg.Connection[Any], views: Iterable[str]
+) -> dict[tuple[str, str], set[tuple[str, str]]]:
+    """Schema and name of views called like these, and of the tables and views that each reads."""
+    found: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for view_schema, view, schema, table in connection.execute(_READ, ([view.lower() for view in views],)):
+        found.setdefault((view_schema, view), set()).add((schema, table))
+    return found
+
 
 def tables(connection: psycopg.Connection[Any], tenant: Tenant) -> Tables:
     """The PLS tables that are there, with their fields."""
@@ -102,11 +135,12 @@ def connection_failed(tenant: str, error: psycopg.OperationalError, dsn: str) ->
 
 
 class PostgresSource:
-    """A PLS on PostgreSQL, as one tenant's file describes it; ``command`` is what errors tell to start again."""
+    """A PLS on PostgreSQL, as a tenant's file describes it; ``again`` is the command that errors tell to go on with."""
 
-    def __init__(self, tenant: Tenant, command: str = "load") -> None:
+    def __init__(self, tenant: Tenant, again: str) -> None:
         self._tenant = tenant
-        self._again = refusals.command_again(tenant.name, command)
+        self._again = again
+        self._read: dict[tuple[str, str], set[tuple[str, str]]] | None = None
         self._dsn = connection_string(
             tenant.name,
             "erp.url",
@@ -151,6 +185,12 @@ class PostgresSource:
         assert plan is not None
         tree = plan[0] if isinstance(plan[0], list) else json.loads(str(plan[0]))
         return ViewShape(entity, columns, int(tree[0]["Plan"]["Plan Rows"]), relation)
+
+    def tables_read(self, shape: ViewShape) -> TablesRead:
+        if self._read is None:
+            with self._told():
+                self._read = tables_read(self.control(), [entity.view for entity in EVERY_VIEW])
+        return self._read.get(shape.relation, ())
 
     def health(self) -> SourceHealth:
         control = self.control()
@@ -205,14 +245,35 @@ class PostgresSource:
         return OneMoment("an exported snapshot, shared by all connections")
 
     def sees_transactions(self) -> bool:
+        return not self._is_standby() and self._is_shown_all()
+
+    def _is_shown_all(self) -> bool:
         with self._told():
-            row = self.control().execute("SELECT pg_has_role('pg_read_all_stats', 'USAGE')").fetchone()
-        return row == (True,)
+            return self.control().execute("SELECT pg_has_role('pg_read_all_stats', 'USAGE')").fetchone() == (True,)
+
+    def _is_standby(self) -> bool:
+        with self._told():
+            return self.control().execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
 
     def fields(self) -> Tables:
         return tables(self.control(), self._tenant)
 
+    @property
+    def unseen_transactions(self) -> str:
+        if self._is_standby():
+            return (
+                "The server is a standby, and those of its primary are not seen there: rows that one commits more than"
+                f" {self._tenant.sync.lookback_minutes} minutes (lookback_minutes in [sync]) after it began may be"
+                " missed by a sync until the next --full."
+            )
+        return (
+            "While one is open, a sync reads again what changed since the last one that found none: nothing is missed,"
+            " and where one is always open, syncs take longer and longer."
+        )
+
     def transactions_grant(self, login: str) -> str:
+        if self._is_standby():
+            return "Let [erp] url name the primary, or raise lookback_minutes above its longest transaction."
         return f"GRANT pg_read_all_stats TO {login};"
 
     @contextmanager
@@ -234,6 +295,8 @@ class PostgresSource:
             # A session whose client was killed notices within a second, even in the middle of sorting.
             opening.append("SET client_connection_check_interval = '1s'")
             opening.append("SET tcp_user_timeout = '60s'")
+        if self.control().info.server_version >= 170000:
+            opening.append("SET transaction_timeout = 0")
         clock, horizon = self._horizon()
         self.close()
         sessions: list[Session] = []
@@ -268,6 +331,8 @@ class PostgresSource:
             )
             if self._hidden_transactions_last():
                 ((oldest,),) = self.control().execute("SELECT pg_postmaster_start_time()").fetchall()
+            ((behind,),) = self.control().execute(_BEHIND).fetchall()
+        oldest = min(filter(None, (oldest, behind)), default=None)
         return clock.astimezone(UTC), min(clock, oldest or clock).astimezone(UTC)
 
     def _hidden_transactions_last(self) -> bool:

@@ -5,7 +5,7 @@ A snapshot is one moment of the ERP. All tables and all connections of a run rea
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,8 +33,13 @@ ALIASES: tuple[str, ...] = tuple(sorted({alias for entity in ENTITIES for alias 
 EVERY_ALIAS: tuple[str, ...] = tuple(sorted({*ALIASES, *(alias for entity in billing.VIEWS for alias in entity.reads)}))
 """The same with those that billing may read."""
 
+EVERY_VIEW: tuple[Entity, ...] = (*ENTITIES, *billing.VIEWS)
+
 Tables = Mapping[str, Mapping[str, int | None]]
 """Alias to its fields in upper case, each with its width where its type has one."""
+
+TablesRead = Collection[tuple[str, str]]
+"""Schemas and names, as the database spells them, of tables and views."""
 
 
 def quote(identifier: str) -> str:
@@ -205,6 +210,9 @@ class Source(Protocol):
     def describe(self, entity: Entity) -> ViewShape:
         """The view of ``entity`` as it is now. Raises SourceError when it is not there."""
 
+    def tables_read(self, shape: ViewShape) -> TablesRead:
+        """What a view reads, as far as the catalogue tells; of all views it is asked once."""
+
     def snapshot(self, expected_rows: int = 0) -> AbstractContextManager[Snapshot]:
         """Fix one moment, with as many connections as the tenant allows. Raises SourceError.
 
@@ -229,8 +237,12 @@ class Source(Protocol):
     def sees_transactions(self) -> bool:
         """Whether the login is told when transactions of others began: what the horizon is held behind."""
 
+    @property
+    def unseen_transactions(self) -> str:
+        """What it means for syncs that the login is not told."""
+
     def transactions_grant(self, login: str) -> str:
-        """The statement that lets ``login`` be told."""
+        """What lets ``login`` be told: a statement, where there is one."""
 
     def fields(self) -> Tables:
         """The PLS tables that the login is shown, with their fields."""

@@ -54,11 +54,6 @@ def read_failed(tenant: str, table: str | None, what: str, again: str) -> Source
     )
 
 
-def command_again(tenant: str, command: str) -> str:
-    """The command by which a person goes on after ``command`` broke off."""
-    return f"hat-etl load {tenant} --resume" if command == "load" else f"hat-etl {command} {tenant}"
-
-
 def _created_by(tenant: Tenant) -> str:
     render = f"hat-etl views render {tenant.name}"
     if tenant.erp.dialect == "postgresql":

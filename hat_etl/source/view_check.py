@@ -8,10 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from hat_etl.entities.model import DELETED, RECNO, STAMP, Column, Entity, Kind
 from hat_etl.protheus import dictionary
+
+if TYPE_CHECKING:
+    from hat_etl.source.reader import Source, TablesRead, ViewShape
+    from hat_etl.tenants.config import Tenant
 
 Level = Literal["error", "warning", "info"]
 
@@ -59,10 +63,52 @@ def concatenated(column: Column) -> dict[str, int]:
     return {name: fields[name[:3]][name].size for name in column.source.fields}
 
 
-def compare(entity: Entity, columns: Sequence[LiveColumn]) -> list[Finding]:
+def inspect(source: Source, tenant: Tenant, shape: ViewShape) -> list[Finding]:
+    """What is amiss with a live view. Raises SourceError when the ERP cannot be asked."""
+    return [
+        *compare_tables(shape.entity, tenant, source.tables_read(shape)),
+        *compare(shape.entity, shape.columns, tenant.name),
+    ]
+
+
+def compare_tables(entity: Entity, tenant: Tenant, read: TablesRead) -> list[Finding]:
+    """Whether a view that reads these tables (schema and name) is over those that the tenant's file means.
+
+    A view of another company or schema looks the same, and would bring another operator's people. Of a view over
+    others that do not bear the names of PLS tables, this tells nothing.
+    """
+    erp, findings = tenant.erp, list[Finding]()
+    for alias in entity.reads:
+        ours = dictionary.physical_name(alias, erp.company)
+        like_it = re.compile(rf"{alias}..0", re.IGNORECASE)
+        named = sorted((schema, table) for schema, table in read if like_it.fullmatch(table))
+        right = [
+            table
+            for schema, table in named
+            if table.lower() == ours and (erp.schema_name or schema).lower() == schema.lower()
+        ]
+        if named and not right:
+            findings.append(
+                Finding(
+                    entity.view,
+                    None,
+                    "error",
+                    f"The view reads {', '.join(map('.'.join, named))}, and by the tenant's file it should read"
+                    f" {'.'.join(filter(None, (erp.schema_name, ours)))}: another company's or schema's rows.",
+                    f"Correct [erp] schema, company or views_schema in the file of {tenant.name}; where another tenant"
+                    f" uses these views, name a views_schema of its own and run: hat-etl views install {tenant.name}",
+                )
+            )
+    return findings
+
+
+def compare(entity: Entity, columns: Sequence[LiveColumn], tenant: str) -> list[Finding]:
     """What is amiss between the view as the ERP describes it and the entity. Names are compared without case."""
     live = {column.name.lower(): column for column in columns}
-    make_anew = "Make the view anew: hat-etl views install, or have the DBA run hat-etl views render."
+    make_anew = (
+        f"Make the view anew: hat-etl views install {tenant}, or have the DBA run the output of: hat-etl views render"
+        f" {tenant}"
+    )
     findings: list[Finding] = []
 
     def add(alias: str, level: Level, message: str, next_step: str = make_anew) -> None:

@@ -11,12 +11,12 @@ import psycopg
 from psycopg import Connection, errors
 
 from hat_etl.entities.model import Entity
-from hat_etl.errors import ConfigurationError, SourceError
+from hat_etl.errors import ConfigurationError, DecisionNeeded, SourceError
 from hat_etl.source import views
 from hat_etl.source.erp import open_source
-from hat_etl.source.postgresql import PostgresSource, tables
+from hat_etl.source.postgresql import PostgresSource, tables, tables_read
 from hat_etl.source.reader import EVERY_ALIAS, Tables
-from hat_etl.source.view_check import Finding, compare, compare_fields
+from hat_etl.source.view_check import Finding, compare_fields, compare_tables, inspect
 from hat_etl.source.view_text import check_text
 from hat_etl.tenants.config import Dialect, Tenant
 
@@ -84,7 +84,7 @@ def stamps(tenant: Tenant, dialect: Dialect, choice: str) -> Stamps:
         )
     try:
         if tenant.erp.dialect == dialect:
-            with closing(open_source(tenant)) as source:
+            with closing(open_source(tenant, f"hat-etl views render {tenant.name}")) as source:
                 found = source.fields()
             if found:
                 without = stampless(found)
@@ -110,6 +110,7 @@ def install(tenant: Tenant, reader: str | None = None) -> Installation:
     with _connected(tenant) as connection:
         found = tables(connection, tenant)
         _require_tables(tenant, found)
+        _refuse_others(tenant, connection)
         without = stampless(found)
         user = views.reading_user(tenant, "postgresql", reader)
         remade = []
@@ -138,7 +139,7 @@ def check(tenant: Tenant, dialect: Dialect, offline: bool = False) -> Check:
             Finding("all", None, "info", f"The live views were not checked. {error.cause}", error.next_step)
         )
         return Check(False, findings)
-    with closing(open_source(tenant)) as source:
+    with closing(open_source(tenant, f"hat-etl views check {tenant.name}")) as source:
         found = source.fields()
         for entity in views.wanted(tenant):
             widths = {name: width for alias in entity.reads for name, width in found.get(alias, {}).items()}
@@ -148,13 +149,13 @@ def check(tenant: Tenant, dialect: Dialect, offline: bool = False) -> Check:
             except SourceError as error:
                 findings.append(Finding(entity.view, None, "error", error.cause, error.next_step))
             else:
-                findings.extend(compare(entity, shape.columns))
+                findings.extend(inspect(source, tenant, shape))
     return Check(True, findings)
 
 
 @contextmanager
 def _connected(tenant: Tenant) -> Iterator[Connection[Any]]:
-    with closing(PostgresSource(tenant)) as source:
+    with closing(PostgresSource(tenant, f"hat-etl views install {tenant.name}")) as source:
         yield source.control()
 
 
@@ -184,6 +185,23 @@ def _require_tables(tenant: Tenant, found: Tables) -> None:
             tenant=tenant.name,
             table=table,
         )
+
+
+def _refuse_others(tenant: Tenant, connection: Connection[Any]) -> None:
+    """Views of another tenant are left alone."""
+    (here,) = connection.execute("SELECT current_schema()").fetchall()[0]
+    owner, wanted = tenant.erp.view_owner or str(here), {entity.view.lower(): entity for entity in views.wanted(tenant)}
+    for (schema, view), read in sorted(tables_read(connection, wanted).items()):
+        entity = wanted[view.lower()]
+        faults = compare_tables(entity, tenant, read) if schema.lower() == owner.lower() else []
+        if faults:
+            raise DecisionNeeded(
+                f"{entity.view} is there already, in schema {schema}. {faults[0].message} No view was changed.",
+                f"Where another tenant uses these views, give [erp] views_schema in the file of {tenant.name} a name of"
+                " its own. Where nobody does, have them dropped first.",
+                tenant=tenant.name,
+                table=entity.table,
+            )
 
 
 def _prepare_schema(connection: Connection[Any], tenant: Tenant, user: str) -> None:

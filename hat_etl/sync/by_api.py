@@ -52,11 +52,14 @@ class ByApi:
 
 
 @contextmanager
-def by_api(tenant: Tenant, database: TenantDatabase, run: int) -> Iterator[ByApi]:
-    """HAT's API for one run, with the doubts of earlier ones settled. Raises ConfigurationError, HatApiError."""
+def by_api(tenant: Tenant, database: TenantDatabase, run: int, again: str) -> Iterator[ByApi]:
+    """HAT's API for one run, with the doubts of earlier ones settled; ``again`` is the command that asks for the same.
+
+    Raises ConfigurationError, HatApiError.
+    """
     from hat_etl.hat_api.cadastral import Cadastral  # an HTTP client, which most syncs start without
 
-    with errors(tenant.name, command="sync"), database.connect() as connection:
+    with errors(tenant.name, again=again), database.connect() as connection:
         sink = Cadastral(tenant, Calls(connection), run)
         with closing(sink):
             sink.settle_doubts()

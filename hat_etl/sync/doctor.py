@@ -17,9 +17,9 @@ from hat_etl.entities.model import STAMP, Entity, Kind
 from hat_etl.errors import HatEtlError
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import Source, SourceHealth, ViewShape
-from hat_etl.source.view_check import compare
+from hat_etl.source.view_check import inspect
 from hat_etl.target import staging, swap
-from hat_etl.target.database import Connection, TenantDatabase, errors
+from hat_etl.target.database import Connection, TenantDatabase, errors, may_shorten_log
 from hat_etl.target.schema import STAGE_SCHEMA, TECHNICAL_SCHEMA
 from hat_etl.tenants.config import Tenant
 
@@ -51,14 +51,14 @@ def examine(tenant: Tenant) -> list[Check]:
     checks: list[Check] = []
     shapes: list[ViewShape] = []
     try:
-        with closing(open_source(tenant)) as source:
+        with closing(open_source(tenant, f"hat-etl doctor {tenant.name}")) as source:
             for check in _erp(tenant, source, shapes):
                 checks.append(check)
     except HatEtlError as error:
         checks.append(Check("ERP", "failed", error.cause, error.next_step, error.exit_code))
     try:
         database = TenantDatabase(tenant)
-        with errors(tenant.name), database.connect() as connection:
+        with errors(tenant.name, again=f"hat-etl doctor {tenant.name}"), database.connect() as connection:
             checks += _target(database, connection, shapes)
     except HatEtlError as error:
         checks.append(Check("tenant database", "failed", error.cause, error.next_step, error.exit_code))
@@ -80,7 +80,7 @@ def _erp(tenant: Tenant, source: Source, shapes: list[ViewShape]) -> Iterator[Ch
             yield Check(f"view {entity.view}", "failed", error.cause, error.next_step, error.exit_code)
             continue
         shapes.append(shape)
-        findings = [finding for finding in compare(entity, list(shape.columns)) if finding.level != "info"]
+        findings = [finding for finding in inspect(source, tenant, shape) if finding.level != "info"]
         for finding in findings:
             state: Literal["failed", "warning"] = "failed" if finding.level == "error" else "warning"
             yield Check(f"view {entity.view}", state, finding.message, finding.next_step)
@@ -135,9 +135,8 @@ def _transactions(tenant: Tenant, source: Source, health: SourceHealth) -> Check
     return Check(
         subject,
         "warning",
-        "The login is not told when transactions of others began: rows that one commits more than"
-        f" {tenant.sync.lookback_minutes} minutes after it began may be missed by a sync until the next --full.",
-        f"{source.transactions_grant(health.login)} Or raise lookback_minutes in [sync].",
+        "The login is not told when transactions of others began. " + source.unseen_transactions,
+        source.transactions_grant(health.login),
     )
 
 
@@ -197,6 +196,7 @@ def _target(database: TenantDatabase, connection: Connection, shapes: Sequence[V
         )
     yield _identity(database, connection)
     yield _rights(database, connection)
+    yield _log(connection)
     yield _space(connection, shapes)
     if staging.find(connection) is not None:
         yield Check(
@@ -257,13 +257,30 @@ def _rights(database: TenantDatabase, connection: Connection) -> Check:
     return Check(subject, "ok", "may make schemas, make tables and replace HAT's")
 
 
+def _log(connection: Connection) -> Check:
+    subject, info = "tenant database: log", connection.info
+    (terse,) = connection.execute(
+        f"SELECT current_setting('log_error_verbosity') = 'terse' OR {may_shorten_log(info.server_version)}"
+    ).fetchall()[0]
+    if terse:
+        return Check(subject, "ok", "the server writes no key of a row into it")
+    grant = f"GRANT SET ON PARAMETER log_error_verbosity TO {info.user};"
+    alter = f"ALTER DATABASE {info.dbname} SET log_error_verbosity = terse;"
+    return Check(
+        subject,
+        "warning",
+        "Where two rows have one key, or a row lacks its parent, the server writes that key into its log.",
+        f"Let the DBA run: {grant if info.server_version >= 150000 else alter}",
+    )
+
+
 def _space(connection: Connection, shapes: Sequence[ViewShape]) -> Check:
     subject = "tenant database: free space"
     # Staged rows, their keys and the write-ahead log; the old tables stay until the swap.
     needed = 3 * sum(shape.estimated_rows * _row_bytes(shape.entity) for shape in shapes)
     need = f"a load needs about {needed / 2**30:.1f} GiB"
     try:
-        with errors("doctor"):
+        with errors("", again=""):
             row = connection.execute("SELECT setting FROM pg_settings WHERE name = 'data_directory'").fetchone()
     except HatEtlError:
         row = None

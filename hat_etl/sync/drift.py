@@ -10,8 +10,9 @@ from typing import Any
 from hat_etl.entities.model import DELETED, RECNO, STAMP, Entity
 from hat_etl.errors import DataError, SourceError
 from hat_etl.source.reader import Source, ViewShape
-from hat_etl.source.view_check import compare
+from hat_etl.source.view_check import inspect
 from hat_etl.sync.run import Problem
+from hat_etl.tenants.config import Tenant
 
 Columns = Sequence[Sequence[Any]]
 """Name, type and width of each column of a view."""
@@ -27,15 +28,16 @@ class Survey:
 
 
 def survey(
-    source: Source, tenant: str, entities: Sequence[Entity], known: Mapping[str, Columns], *, accept: bool
+    source: Source, tenant: Tenant, entities: Sequence[Entity], known: Mapping[str, Columns], *, accept: bool, sync: str
 ) -> Survey:
     """Look at the views of ``entities``, parents first. Raises SourceError when the ERP cannot be asked.
 
     ``accept``: take a narrower column as the operator's wish; what the contract needs must be there even then.
+    ``sync``: the command that can be told to.
     """
     found, stopped = Survey(), dict[str, str]()
     for entity in entities:
-        problem, remarks, shape = _look(source, tenant, entity, known.get(entity.table), accept=accept)
+        problem, remarks, shape = _look(source, tenant, entity, known.get(entity.table), accept=accept, sync=sync)
         parents = [parent.table for parent in entity.hard_parents if parent.table in stopped]
         if problem is None and parents:
             problem = Problem(
@@ -54,7 +56,7 @@ def survey(
 
 
 def _look(
-    source: Source, tenant: str, entity: Entity, known: Columns | None, *, accept: bool
+    source: Source, tenant: Tenant, entity: Entity, known: Columns | None, *, accept: bool, sync: str
 ) -> tuple[Problem | None, list[str], ViewShape | None]:
     try:
         shape = source.describe(entity)
@@ -62,15 +64,15 @@ def _look(
         if error.table is None:
             raise
         return Problem(entity.table, error.cause, error.next_step), [], None
-    faults = [finding for finding in compare(entity, list(shape.columns)) if finding.level == "error"]
+    faults = [finding for finding in inspect(source, tenant, shape) if finding.level == "error"]
     if faults:
         message = f"{entity.view}: " + " ".join(finding.message for finding in faults)
         return Problem(entity.table, message, faults[0].next_step), [], None
     narrower, new = _changes(entity, shape, known)
     if narrower and not accept:
         step = (
-            f"If the operator meant it: hat-etl sync {tenant} --accept. If not, have the view made anew"
-            f" (hat-etl views render {tenant})."
+            f"If the operator meant it: {sync} --accept. If not, have the view made anew"
+            f" (hat-etl views render {tenant.name})."
         )
         return Problem(entity.table, f"{entity.view}: " + " ".join(narrower), step), [], None
     return None, [f"{entity.view}: " + " ".join(new)] if new else [], shape
@@ -109,8 +111,11 @@ def columns_of(shape: ViewShape) -> list[list[Any]]:
 
 def stop(tenant: str, problems: Sequence[Problem]) -> DataError:
     """The error for a run that does nothing because views have changed."""
+    told: dict[str, list[str]] = {}
+    for problem in problems:
+        told.setdefault(problem.message, []).append(problem.table)
     return DataError(
-        " ".join(f"{problem.table}: {problem.message}" for problem in problems),
+        " ".join(f"{', '.join(tables)}: {message}" for message, tables in told.items()),
         problems[0].next_step,
         tenant=tenant,
         table=", ".join(problem.table for problem in problems),

@@ -21,7 +21,7 @@ from hat_etl.errors import ConfigurationError, SourceError
 from hat_etl.protheus.dictionary import physical_name
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import Source
-from hat_etl.source.view_check import compare
+from hat_etl.source.view_check import inspect
 from hat_etl.sync.explanation import ColumnStory, Explanation, Seen, Version, rules_of, steps_of
 from hat_etl.sync.plan import select
 from hat_etl.target.database import TenantDatabase, errors
@@ -50,7 +50,7 @@ def explain(tenant: Tenant, table: str, key: str) -> Explanation:
     owner = f"{erp.schema_name}." if erp.schema_name else ""
     tables = tuple(f"{owner}{physical_name(alias, erp.company)}" for alias in entity.reads)
     told = Explanation(tenant.name, table, key, entity.view, tables, entity.row_filter)
-    with database.connect() as connection, errors(tenant.name, table, "explain"):
+    with database.connect() as connection, errors(tenant.name, table, again=f"hat-etl explain {tenant.name} {table}"):
         connection.execute("SET default_transaction_read_only = on")
         if not database.check_identity(connection):
             raise ConfigurationError(
@@ -175,7 +175,9 @@ class _Telling:
     def _ask_erp(self) -> list[Seen]:
         one = self.tenant.erp.model_copy(update={"connections": 1})
         try:
-            with closing(open_source(self.tenant.model_copy(update={"erp": one}), "explain")) as source:
+            with closing(
+                open_source(self.tenant.model_copy(update={"erp": one}), f"hat-etl explain {self.tenant.name}")
+            ) as source:
                 return self._look(source)
         except (SourceError, ConfigurationError) as error:
             self.told.notes.append(f"The ERP could not be asked; what it holds now is not told. {error.cause}")
@@ -183,7 +185,7 @@ class _Telling:
 
     def _look(self, source: Source) -> list[Seen]:
         shape = source.describe(self.entity)
-        faults = [finding for finding in compare(self.entity, list(shape.columns)) if finding.level == "error"]
+        faults = [finding for finding in inspect(source, self.tenant, shape) if finding.level == "error"]
         if faults:
             told = " ".join(fault.message for fault in faults)
             self.told.notes.append(f"The view {self.entity.view} cannot be read as it is: {told}")

@@ -10,7 +10,7 @@ changed nothing, and the next one begins anew.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,16 +20,16 @@ import psycopg
 
 from hat_etl import memory
 from hat_etl.entities import ENTITIES
-from hat_etl.errors import DecisionNeeded, TargetError
+from hat_etl.errors import DecisionNeeded
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import Source
-from hat_etl.sync import lost_commit
 from hat_etl.sync.brake import check_share
 from hat_etl.sync.by_api import ByApi, by_api, refuse_open_calls, strategy_of
 from hat_etl.sync.drift import columns_of, stop, survey
 from hat_etl.sync.inflow import Inflow
+from hat_etl.sync.lost_commit import settled_by_ledger
 from hat_etl.sync.moment import at_one_moment
-from hat_etl.sync.plan import select
+from hat_etl.sync.plan import refuse_unloaded, select
 from hat_etl.sync.request import SyncRequest
 from hat_etl.sync.run import Problem, Progress, RunReport, Silent, close_ledger
 from hat_etl.sync.window import keep_to
@@ -61,9 +61,9 @@ def sync(tenant: Tenant, request: SyncRequest, progress: Progress | None = None)
     progress = progress or Silent()
     if not request.outside_windows:
         progress = keep_to(tenant, progress, request.command(tenant.name))
-    source, database = open_source(tenant, "sync"), TenantDatabase(tenant)
-    with closing(source), database.claim("sync") as control:
-        marks = watermarks(control, tenant)
+    source, database = open_source(tenant, request.command(tenant.name)), TenantDatabase(tenant)
+    with closing(source), database.claim(request.command(tenant.name)) as control:
+        marks = watermarks(control, tenant, request.only)
         ledger.abandon_unfinished(control)
         today = datetime.now(ZoneInfo(tenant.erp.timezone)).date()
         run = ledger.start(control, request.mode, today)
@@ -73,7 +73,7 @@ def sync(tenant: Tenant, request: SyncRequest, progress: Progress | None = None)
             with ExitStack() as stack:
                 if (request.via or tenant.sync.via) == "api":
                     progress.phase("asking HAT about earlier calls")
-                    inflow.api = stack.enter_context(by_api(tenant, database, run))
+                    inflow.api = stack.enter_context(by_api(tenant, database, run, request.command(tenant.name)))
                 else:
                     refuse_open_calls(control, tenant)
                 work.carry_out()
@@ -94,8 +94,12 @@ def sync(tenant: Tenant, request: SyncRequest, progress: Progress | None = None)
     )
 
 
-def watermarks(control: Connection, tenant: Tenant) -> dict[str, Watermark]:
-    """What each table shows. Raises DecisionNeeded when nothing is loaded yet or a load is unfinished."""
+def watermarks(control: Connection, tenant: Tenant, asked: Iterable[str]) -> dict[str, Watermark]:
+    """What each table shows.
+
+    Raises DecisionNeeded when nothing, or a table that was ``asked`` for by its name, is not loaded yet or a load is
+    unfinished.
+    """
     stage = staging.find(control)
     if stage is not None:
         raise DecisionNeeded(
@@ -104,12 +108,7 @@ def watermarks(control: Connection, tenant: Tenant) -> dict[str, Watermark]:
             tenant=tenant.name,
         )
     marks = ledger.read_watermarks(control)
-    if not marks:
-        raise DecisionNeeded(
-            "Nothing is loaded yet: there is nothing to keep current.",
-            f"Load first: hat-etl load {tenant.name}",
-            tenant=tenant.name,
-        )
+    refuse_unloaded(tenant.name, asked, marks)
     return marks
 
 
@@ -138,7 +137,9 @@ class _Sync:
             self.control.execute(setting)
         entities = [entity for entity in select(self.request.only) if entity.table in self.inflow.marks]
         self.progress.phase("looking at the views")
-        found = survey(self.source, self.tenant.name, entities, ledger.shapes(self.control), accept=self.request.accept)
+        command = self.request.command(self.tenant.name)
+        known = ledger.shapes(self.control)
+        found = survey(self.source, self.tenant, entities, known, accept=self.request.accept, sync=command)
         self.problems, self.remarks = found.problems, found.remarks
         if found.problems and (self.tenant.sync.drift == "stop-run" or not found.shapes):
             raise stop(self.tenant.name, found.problems)
@@ -146,16 +147,9 @@ class _Sync:
         self._commit()
 
     def _commit(self) -> None:
-        committing, session = False, self.control.info.backend_pid
-        try:
-            with errors(self.tenant.name, command="sync"), self.control.transaction():
-                self._merge()
-                self.progress.phase("committing")
-                committing = True
-        except TargetError:
-            if not (committing and (self.control.closed or self.control.broken)):
-                raise
-            lost_commit.settle(self.database, self.tenant.name, self.run, session, self.state)
+        with settled_by_ledger(self.database, self.control, self.run, self.request.command(self.tenant.name)):
+            self._merge()
+            self.progress.phase("committing")
         self.progress.phase("committed")
 
     def _merge(self) -> None:
@@ -207,7 +201,7 @@ class _Sync:
                 continue
             began = time.monotonic()
             intake = self.inflow.intakes.get(entity.table) or Intake(control, entity)
-            with errors(self.tenant.name, entity.table, "sync"):
+            with errors(self.tenant.name, entity.table, again=self.request.command(self.tenant.name)):
                 merged = merger.merge(intake)
             reading = self.inflow.readings.get(entity.table)
             if reading is None and merged == Merged():

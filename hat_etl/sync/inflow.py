@@ -60,7 +60,7 @@ class Inflow:
 
     def bring(self, snapshot: Snapshot, shapes: Sequence[ViewShape]) -> None:
         """Bring what changed up to the snapshot's moment; what an earlier one brought is forgotten."""
-        with errors(self.tenant.name, command="sync"):
+        with errors(self.tenant.name, again=self.request.command(self.tenant.name)):
             self.horizon = snapshot.horizon
             ledger.fix_horizon(self.control, self.run, snapshot.horizon)
             self._look_up_latest(snapshot, shapes)
@@ -151,7 +151,8 @@ class Inflow:
     def _strategy(self, shape: ViewShape, *, full: bool) -> str:
         if self.request.recnos is not None:
             return REPAIR
-        return FULL if full or shape.named(STAMP) is None else WINDOW
+        whole = full or self.marks[shape.entity.table].wants_all or shape.named(STAMP) is None
+        return FULL if whole else WINDOW
 
     def _again(self, shape: ViewShape) -> Recnos:
         """The rows to be judged anew, whatever tells that they have not changed."""
@@ -173,7 +174,7 @@ class Inflow:
     def _take(self, item: Item) -> None:
         match item:
             case Batch():
-                with errors(self.tenant.name, item.table, "sync"):
+                with errors(self.tenant.name, item.table, again=self.request.command(self.tenant.name)):
                     self.intakes[item.table].write(item.raw, item.out, repeats=item.repeats)
                     self.intakes[item.table].leave(item.unchanged)
                 self.progress.advanced(item.table, item.raw.num_rows + item.unchanged.size)
@@ -186,14 +187,14 @@ class Inflow:
         """Find rows that came or went without a stamp, and take them in."""
         doubtful = []
         for reading in sorted(self.readings.values(), key=lambda r: -r.shape.estimated_rows):
-            with errors(self.tenant.name, reading.shape.entity.table, "sync"):
+            with errors(self.tenant.name, reading.shape.entity.table, again=self.request.command(self.tenant.name)):
                 if self._is_doubtful(reading):
                     doubtful.append(reading)
         pool = ThreadPoolExecutor(self.tenant.erp.connections, "buckets")
         try:  # both servers go through whole tables, at the same time
             counts = [pool.submit(snapshot.live_by_bucket, reading.shape) for reading in doubtful]
             for reading, count in zip(doubtful, counts, strict=True):
-                with errors(self.tenant.name, reading.shape.entity.table, "sync"):
+                with errors(self.tenant.name, reading.shape.entity.table, again=self.request.command(self.tenant.name)):
                     self._compare_keys(snapshot, reading, count)
         finally:
             pool.shutdown(cancel_futures=True)
@@ -203,10 +204,8 @@ class Inflow:
         table = reading.shape.entity.table
         intake, mark = self.intakes[table], self.marks[table]
         intake.seal()
-        if reading.live is None:
-            return False
-        if mark.live_rows is None or mark.live_recnos is None:
-            return True
+        if reading.live is None or mark.live_rows is None or mark.live_recnos is None:
+            return False  # it was read whole
         expected = known.Live(mark.live_rows, mark.live_recnos)
         if not intake.empty:
             before = known.known_before(self.control, intake, self.database.schema)

@@ -24,6 +24,7 @@ from hat_etl.parallel import in_parallel
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import WORD, Range, Snapshot, Source, ViewShape
 from hat_etl.sync.drift import columns_of
+from hat_etl.sync.lost_commit import settled_by_ledger
 from hat_etl.sync.moment import at_one_moment
 from hat_etl.sync.plan import INITIAL, describe, select
 from hat_etl.sync.prefetch import prefetch
@@ -31,7 +32,7 @@ from hat_etl.sync.run import Progress, RunReport, Silent, close_ledger
 from hat_etl.sync.window import keep_to
 from hat_etl.target import indexing, integrity, ledger, staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors
-from hat_etl.target.ledger import TableOutcome, Watermark
+from hat_etl.target.ledger import CommittedLoad, TableOutcome, Watermark
 from hat_etl.target.staging import Checkpoint, RangeWriter, Stage
 from hat_etl.tenants.config import Tenant
 from hat_etl.transform import Transformer
@@ -54,25 +55,34 @@ class LoadRequest:
     outside_windows: bool = False
     """Read the ERP whatever the hour."""
 
+    def command(self, tenant: str, *, resume: bool) -> str:
+        """The command that asks the same of ``tenant``, anew or for what was broken off."""
+        options = [f"--only {table}" for table in self.only]
+        options += ["--resume"] * resume + ["--restart"] * (self.restart and not resume)
+        options += ["--accept-shrink"] * self.accept_shrink + ["--outside-windows"] * self.outside_windows
+        return " ".join(["hat-etl load", tenant, *options])
+
 
 def load(tenant: Tenant, request: LoadRequest, progress: Progress | None = None) -> RunReport:
     """Load the tenant's HAT database from its ERP.
 
     Raises ConfigurationError, SourceError, TargetError, DataError, DecisionNeeded (an unfinished load is there and
     neither resume nor restart was asked; a view has shrunk; the ERP's windows are closed) or Busy.
-    Whatever it raises, HAT's tables are unchanged.
+    Whatever it raises, HAT's tables are unchanged, except where the answer to the commit was lost: then the error says
+    so.
     """
     started = time.monotonic()
     if request.resume and request.restart:
         raise ConfigurationError("A load cannot be resumed and restarted at once.", "Give one of the two.")
     select(request.only)  # refuse unknown names before anything is touched
-    progress = progress or Silent()
+    progress, again = progress or Silent(), request.command(tenant.name, resume=True)
     if not request.outside_windows:
-        command = f"hat-etl load {tenant.name}"
-        progress = keep_to(tenant, progress, command, f"{command} --resume")
-    source, database = open_source(tenant), TenantDatabase(tenant)
-    with database.claim() as control:
+        progress = keep_to(tenant, progress, request.command(tenant.name, resume=request.resume), again)
+    source, database = open_source(tenant, again), TenantDatabase(tenant)
+    with database.claim(again) as control:
         stage = _take_up(control, tenant, request)
+        if stage is None and request.resume and (done := ledger.committed_load(control)) is not None:
+            return _told_again(tenant, done, started)
         if stage is None:
             ledger.abandon_unfinished(control)
             today = datetime.now(ZoneInfo(tenant.erp.timezone)).date()
@@ -83,7 +93,7 @@ def load(tenant: Tenant, request: LoadRequest, progress: Progress | None = None)
             ledger.resume(control, run)
         try:
             with closing(source):
-                work = _Load(tenant, source, database, control, run, today, entities, progress)
+                work = _Load(tenant, source, database, control, run, today, entities, again, progress)
                 outcomes, rewritten = work.carry_out(stage, accept_shrink=request.accept_shrink)
         except BaseException as error:
             close_ledger(control, run, error)
@@ -98,6 +108,21 @@ def load(tenant: Tenant, request: LoadRequest, progress: Progress | None = None)
         tables=tuple(outcomes),
         rewritten=tuple(rewritten),
         horizon=work.horizon,
+    )
+
+
+def _told_again(tenant: Tenant, done: CommittedLoad, started: float) -> RunReport:
+    """The report of the last load, for somebody who asks to go on with it and need not."""
+    return RunReport(
+        tenant=tenant.name,
+        run=done.run,
+        mode="load",
+        state="succeeded",
+        seconds=time.monotonic() - started,
+        peak_mib=memory.peak_mib(),
+        tables=done.tables,
+        remarks=(f"Nothing was left to be done: load {done.run} has succeeded, and none is unfinished.",),
+        horizon=done.horizon,
     )
 
 
@@ -148,6 +173,8 @@ class _Load:
     run: int
     today: date
     entities: Sequence[Entity]
+    again: str
+    """The command that goes on with it."""
     progress: Progress
     horizon: datetime | None = None
     done: list[Checkpoint] = field(default_factory=list)
@@ -170,7 +197,7 @@ class _Load:
             lambda moment: self._read(moment, stage, shapes),
             expected_rows=sum(shape.estimated_rows for shape in shapes),
         )
-        with errors(self.tenant.name):
+        with errors(self.tenant.name, again=self.again):
             self._check_shrink(accept=accept_shrink)
             outcomes = self._settle(stage)
             return outcomes, self._swap(horizon, shapes, outcomes)
@@ -182,7 +209,7 @@ class _Load:
         self.stop.clear()
         horizon = self.horizon = snapshot.horizon
         ledger.fix_horizon(self.control, self.run, horizon)
-        with errors(self.tenant.name):
+        with errors(self.tenant.name, again=self.again):
             if self.begun:
                 stage = staging.find(self.control)
             stage = self._reconcile_stage(stage, snapshot, shapes)
@@ -236,16 +263,19 @@ class _Load:
         if tasks:
             # A load that was broken off later has left them; rows that double a key must be staged all the same.
             indexing.drop(self.control)
-        workers = min(self.tenant.erp.connections, len(tasks))
+        workers, holder = min(self.tenant.erp.connections, len(tasks)), self.control.info.backend_pid
         idle = [self.database.connect() for _ in range(workers)]
         try:
-            stagings = [partial(self._stage_range, snapshot, shape, part, idle) for shape, part in tasks]
+            stagings = [partial(self._stage_range, snapshot, shape, part, idle, holder) for shape, part in tasks]
             in_parallel(stagings, workers, self.stop.set, "range")
         finally:
             for connection in idle:
                 connection.close()
 
-    def _stage_range(self, snapshot: Snapshot, shape: ViewShape, range_: Range, idle: list[Connection]) -> None:
+    def _stage_range(
+        self, snapshot: Snapshot, shape: ViewShape, range_: Range, idle: list[Connection], holder: int
+    ) -> None:
+        """Stage one range on an ``idle`` connection; ``holder`` is the server process that has the tenant's lock."""
         entity, started = shape.entity, time.monotonic()
         if self.stop.is_set():
             return
@@ -253,7 +283,7 @@ class _Load:
         connection = idle.pop()
         self.timings[entity.table].touch()
         try:
-            with errors(self.tenant.name, entity.table), connection.transaction():
+            with errors(self.tenant.name, entity.table, again=self.again), connection.transaction():
                 writer = RangeWriter(connection, entity)
                 try:
                     with closing(prefetch(lambda: snapshot.stream(shape, range_))) as batches:
@@ -263,6 +293,7 @@ class _Load:
                             writer.write(raw, transform(raw))
                             self.progress.advanced(entity.table, raw.num_rows)
                     checkpoint = writer.close(self.run, range_, time.monotonic() - started)
+                    self.database.assert_claimed(connection, holder, self.again)
                 except BaseException:
                     writer.abandon()
                     raise
@@ -317,7 +348,9 @@ class _Load:
         if stage is not None and stage.complete:
             return staging.outcomes(self.control)
         # The largest first, so that no connection idles at the end.
-        doubled = indexing.build(self.database, sorted(self.entities, key=lambda e: -self._counts(e.table)[1]))
+        doubled = indexing.build(
+            self.database, sorted(self.entities, key=lambda e: -self._counts(e.table)[1]), self.again
+        )
         outcomes = []
         with self.control.transaction():
             for setting in (*_MEMORY, integrity.IN_ONE_PASS):
@@ -359,7 +392,7 @@ class _Load:
         self.progress.phase("swapping")
         schema, loaded = self.database.schema, {entity.table for entity in self.entities}
         swap.wait_for_old_snapshots(self.control, self.tenant.name)
-        with self.control.transaction():
+        with settled_by_ledger(self.database, self.control, self.run, self.again):
             for setting in _MEMORY:
                 self.control.execute(setting)
             live = swap.existing(self.control, schema)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.entities.model import DELETED, STAMP, Entity
-from hat_etl.errors import ConfigurationError, DataError, SourceError
+from hat_etl.errors import ConfigurationError, DataError, DecisionNeeded, SourceError
 from hat_etl.hat_api.resources import route
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import OneMoment, Source, ViewShape
-from hat_etl.source.view_check import compare
+from hat_etl.source.view_check import inspect
 from hat_etl.target.database import TenantDatabase
 from hat_etl.target.ledger import LedgerReader
 from hat_etl.tenants.config import Tenant, Via
@@ -44,6 +44,20 @@ def select(only: Sequence[str]) -> tuple[Entity, ...]:
     return tuple(entity for entity in ENTITIES if not only or entity.table in only)
 
 
+def refuse_unloaded(tenant: str, asked: Iterable[str], loaded: Collection[str]) -> None:
+    """Raise DecisionNeeded when nothing was ever loaded, or not a table that was ``asked`` for by its name."""
+    if not loaded:
+        raise DecisionNeeded("Nothing is loaded yet.", f"Load first: hat-etl load {tenant}", tenant=tenant)
+    unloaded = [table for table in asked if table not in loaded]
+    if unloaded:
+        raise DecisionNeeded(
+            f"Not loaded yet: {', '.join(unloaded)}.",
+            f"Load first: hat-etl load {tenant} {' '.join(f'--only {table}' for table in unloaded)}",
+            tenant=tenant,
+            table=", ".join(unloaded),
+        )
+
+
 def describe(source: Source, tenant: Tenant, entities: Sequence[Entity]) -> list[ViewShape]:
     """The views of ``entities`` as they are now.
 
@@ -61,13 +75,13 @@ def describe(source: Source, tenant: Tenant, entities: Sequence[Entity]) -> list
             missing.append(error)
             continue
         shapes.append(shape)
-        for finding in compare(entity, list(shape.columns)):
+        for finding in inspect(source, tenant, shape):
             if finding.level == "error":
                 faults.append(f"{finding.view}: {finding.message}")
                 steps.append(finding.next_step)
     if missing:
         raise SourceError(
-            " ".join(error.cause for error in missing),
+            " ".join(dict.fromkeys(error.cause for error in missing)),
             missing[0].next_step,
             tenant=tenant.name,
             table=", ".join(str(error.table) for error in missing),
@@ -80,7 +94,7 @@ def describe(source: Source, tenant: Tenant, entities: Sequence[Entity]) -> list
 
 def plan(tenant: Tenant, only: Sequence[str] = ()) -> list[PlannedTable]:
     """What ``load`` would read. Raises as ``describe`` does."""
-    source = open_source(tenant)
+    source = open_source(tenant, f"hat-etl plan {tenant.name}")
     try:
         shapes = describe(source, tenant, select(only))
         moment = _of_moment(source.one_moment())
@@ -95,11 +109,13 @@ def plan(tenant: Tenant, only: Sequence[str] = ()) -> list[PlannedTable]:
 def plan_sync(tenant: Tenant, only: Sequence[str] = (), via: Via | None = None) -> list[PlannedTable]:
     """How ``sync`` would read each table that was loaded, and by HAT's API also where its changes would go.
 
-    Raises as ``describe`` does, and TargetError.
+    Raises as ``describe`` does, TargetError, and DecisionNeeded for a table named in ``only`` that was never loaded.
     """
     by_api = (via or tenant.sync.via) == "api"
-    marks = LedgerReader(TenantDatabase(tenant)).watermarks()
-    source = open_source(tenant)
+    ledger = LedgerReader(TenantDatabase(tenant))
+    marks, undone = ledger.watermarks(), ledger.to_be_read_whole()
+    refuse_unloaded(tenant.name, only, marks)
+    source = open_source(tenant, f"hat-etl plan {tenant.name} --sync")
     try:
         shapes = describe(source, tenant, [entity for entity in select(only) if entity.table in marks])
         moment = _of_moment(source.one_moment())
@@ -108,14 +124,16 @@ def plan_sync(tenant: Tenant, only: Sequence[str] = (), via: Via | None = None) 
     planned = []
     for shape in shapes:
         table = shape.entity.table
-        stamped = shape.named(STAMP) is not None
+        by_window = shape.named(STAMP) is not None and table not in undone
         since = marks[table] - timedelta(minutes=tenant.sync.lookback_minutes)
-        remarks = [f"rows stamped since {since:%Y-%m-%d %H:%M:%S} UTC, and those without a stamp"] if stamped else []
+        remarks = [f"rows stamped since {since:%Y-%m-%d %H:%M:%S} UTC, and those without a stamp"] if by_window else []
+        if table in undone:
+            remarks = ["every row, for a run was undone that had changed this table"]
         planned.append(
             PlannedTable(
                 table,
                 shape.entity.view,
-                WINDOW if stamped else FULL,
+                WINDOW if by_window else FULL,
                 shape.estimated_rows,
                 (*remarks, *([route(table)] if by_api else []), *_remarks(shape), *moment),
             )

@@ -67,6 +67,13 @@ class ReconcileRequest:
     outside_windows: bool = False
     """Read the ERP whatever the hour."""
 
+    def command(self, tenant: str) -> str:
+        """The command that asks the same of ``tenant``."""
+        options = [f"--table {table}" for table in self.tables]
+        options += ["--repair"] * self.repair + ["--accept"] * self.accept
+        options += ["--outside-windows"] * self.outside_windows
+        return " ".join(["hat-etl reconcile", tenant, *options])
+
 
 @dataclass(frozen=True)
 class ReconcileReport:
@@ -109,25 +116,25 @@ class ReconcileReport:
 def reconcile(tenant: Tenant, request: ReconcileRequest, progress: Progress | None = None) -> ReconcileReport:
     """Compare the tenant's ERP with its HAT database and, if asked, repair what differs.
 
-    Raises ConfigurationError, SourceError, TargetError, DataError, DecisionNeeded (nothing is loaded yet, a load is
-    unfinished, the ERP's windows are closed, or the brake stops the repair) or Busy.
+    Raises ConfigurationError, SourceError, TargetError, DataError, DecisionNeeded (nothing or a table that is named is
+    not loaded yet, a load is unfinished, the ERP's windows are closed, or the brake stops the repair) or Busy.
     Mismatches raise nothing: the report tells them.
     """
-    started, progress = time.monotonic(), progress or Silent()
+    started, progress, again = time.monotonic(), progress or Silent(), request.command(tenant.name)
     if not request.outside_windows:
-        repair = " --repair" if request.repair else ""
-        progress = keep_to(tenant, progress, f"hat-etl reconcile {tenant.name}{repair}")
-    work = _compare(tenant, select(request.tables), progress)
+        progress = keep_to(tenant, progress, again)
+    work = _compare(tenant, request.tables, again, progress)
     repaired, after = None, tuple[Comparison, ...]()
     if request.repair and work.wrong:
         try:
-            asked = SyncRequest(accept=request.accept, recnos=work.wrong, outside_windows=True)  # watched already
+            # Its windows are watched already.
+            asked = SyncRequest(accept=request.accept, recnos=work.wrong, outside_windows=True, repair=again)
             repaired = sync(tenant, asked, progress)
         except DecisionNeeded as error:
             error.cause += f" Reconciliation {work.run} has found {_told(work.comparisons)}."
             raise
         concerned = set(work.wrong).union(t.table for t in repaired.tables if t.loaded or t.updated or t.deleted)
-        after = tuple(_compare(tenant, select(tuple(concerned)), progress).comparisons)
+        after = tuple(_compare(tenant, tuple(concerned), again, progress).comparisons)
     return ReconcileReport(
         tenant=tenant.name,
         run=work.run,
@@ -142,14 +149,16 @@ def reconcile(tenant: Tenant, request: ReconcileRequest, progress: Progress | No
     )
 
 
-def _compare(tenant: Tenant, entities: Sequence[Entity], progress: Progress) -> _Reconciliation:
-    source, database = open_source(tenant, MODE), TenantDatabase(tenant)
-    with closing(source), database.claim() as control:
-        marks = watermarks(control, tenant)
+def _compare(tenant: Tenant, tables: Sequence[str], again: str, progress: Progress) -> _Reconciliation:
+    """Compare the tables named, or all that are loaded; ``again`` is the command that errors tell to go on with."""
+    entities = select(tables)
+    source, database = open_source(tenant, again), TenantDatabase(tenant)
+    with closing(source), database.claim(again) as control:
+        marks = watermarks(control, tenant, tables)
         ledger.abandon_unfinished(control, decided=False)
         today = datetime.now(ZoneInfo(tenant.erp.timezone)).date()
         run = ledger.start(control, MODE, today)
-        work = _Reconciliation(tenant, source, database, control, run, today, marks, progress)
+        work = _Reconciliation(tenant, source, database, control, run, today, marks, again, progress)
         try:
             work.carry_out([entity for entity in entities if entity.table in marks])
         except BaseException as error:
@@ -176,6 +185,7 @@ class _Reconciliation:
     run: int
     today: date
     marks: dict[str, Watermark]
+    again: str
     progress: Progress
     comparisons: list[Comparison] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -192,7 +202,8 @@ class _Reconciliation:
 
     def carry_out(self, entities: Sequence[Entity]) -> None:
         self.progress.phase("looking at the views")
-        found = survey(self.source, self.tenant.name, entities, ledger.shapes(self.control), accept=False)
+        known, sync = ledger.shapes(self.control), f"hat-etl sync {self.tenant.name}"
+        found = survey(self.source, self.tenant, entities, known, accept=False, sync=sync)
         self.problems, self.remarks = found.problems, found.remarks
         if found.problems and not found.shapes:
             raise stop(self.tenant.name, found.problems)
@@ -207,7 +218,7 @@ class _Reconciliation:
         self.comparisons = [table.outcome() for table in tables]
         self.wrong = {table.entity.table: np.unique(np.concatenate(table.wrong)) for table in tables if table.wrong}
         self._remark_on_stamps(tables)
-        with errors(self.tenant.name, command=MODE), self.control.transaction():
+        with errors(self.tenant.name, again=self.again), self.control.transaction():
             told = "; ".join([*(f"{p.table}: {p.message}" for p in self.problems), _told(self.comparisons)])
             reconciliations.record(self.control, self.run, self.comparisons, self.state, told.strip("; ") or None)
 

@@ -23,6 +23,8 @@ class SyncRequest:
     """Repair: read just these rows of these tables, and the quarantine, and leave the watermarks where they are."""
     outside_windows: bool = False
     """Read the ERP whatever the hour."""
+    repair: str = ""
+    """The command that asks for a repair."""
     via: Via | None = None
     """How the changes reach HAT; None: as the tenant's file says."""
 
@@ -32,5 +34,10 @@ class SyncRequest:
 
     def command(self, tenant: str) -> str:
         """The command that asks the same of ``tenant``."""
-        via = f" --via {self.via}" if self.via is not None else ""
-        return f"hat-etl sync {tenant}{via}" if self.recnos is None else f"hat-etl reconcile {tenant} --repair"
+        if self.repair:
+            return self.repair
+        options = [f"--only {table}" for table in self.only]
+        options += ["--full"] * self.full + ["--accept"] * self.accept
+        options += [f"--via {self.via}"] if self.via is not None else []
+        options += ["--outside-windows"] * self.outside_windows
+        return " ".join(["hat-etl sync", tenant, *options])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
+
+import psycopg
 
 from hat_etl.errors import DecisionNeeded, HatEtlError
 from hat_etl.target import ledger
@@ -83,8 +86,8 @@ class RunReport:
 
 
 def close_ledger(control: Connection, run: int, error: BaseException) -> None:
-    if control.closed or control.broken:
-        return  # the next run marks this one as abandoned
+    """Let the ledger know why a run has failed; where it cannot be told, the next run marks this one as abandoned."""
     state = "stopped" if isinstance(error, DecisionNeeded) else "failed"
     text = str(error) if isinstance(error, HatEtlError) else f"broken off ({type(error).__name__})"
-    ledger.fail(control, run, state, text)
+    with suppress(psycopg.Error):  # what the run has failed of is what is to be told
+        ledger.fail(control, run, state, text)

@@ -7,15 +7,15 @@ own, with before-images, so that it can be undone in turn.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from hat_etl.entities import BY_TABLE
-from hat_etl.errors import ConfigurationError, DecisionNeeded, TargetError
+from hat_etl.errors import ConfigurationError, DecisionNeeded
+from hat_etl.sync.lost_commit import settled_by_ledger
 from hat_etl.sync.run import close_ledger
 from hat_etl.target import calls, history, ledger, staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors
@@ -25,7 +25,7 @@ from hat_etl.tenants.config import Tenant
 
 _AFTERWARDS = (
     "The next sync brings the state of the ERP again: mend the ERP or the view first. It reads the tables concerned"
-    " again from before the run and compares all of their keys."
+    " whole."
 )
 
 
@@ -63,7 +63,7 @@ class UndoReport:
 def plan(tenant: Tenant, run: int) -> UndoReport:
     """What taking ``run`` back would do. Changes nothing; raises as ``undo`` does, but never Busy."""
     database = TenantDatabase(tenant)
-    with _telling(tenant, run), database.connect() as connection:
+    with errors(tenant.name, again=_command(tenant, run)), database.connect() as connection:
         if not database.check_identity(connection):
             raise _unknown(tenant, run)
         with connection.transaction():
@@ -81,16 +81,17 @@ def undo(tenant: Tenant, run: int) -> UndoReport:
     """
     started = time.monotonic()
     database = TenantDatabase(tenant)
-    with _telling(tenant, run), database.claim(UNDO) as control:
+    again = f"{_command(tenant, run)} --yes"
+    with database.claim(again) as control:
         control.execute("ANALYZE hat_etl.changes")
         past, tables = _judge(control, tenant, database.schema, run)
         ledger.abandon_unfinished(control)
         mine = ledger.start(control, UNDO, datetime.now(ZoneInfo(tenant.erp.timezone)).date())
         try:
-            with control.transaction():
+            with settled_by_ledger(database, control, mine, again):
                 control.execute(f"SET LOCAL lock_timeout = '{tenant.sync.lock_wait_seconds}s'")
                 control.execute("SET CONSTRAINTS ALL DEFERRED")
-                _put_back(control, tenant, PuttingBack(control, database.schema, run, mine), tables)
+                _put_back(control, tenant, PuttingBack(control, database.schema, run, mine), tables, again)
                 history.close_undo(control, past, mine)
         except BaseException as error:
             close_ledger(control, mine, error)
@@ -98,34 +99,24 @@ def undo(tenant: Tenant, run: int) -> UndoReport:
     return UndoReport(tenant.name, run, tuple(tables), mine, time.monotonic() - started)
 
 
-def _put_back(control: Connection, tenant: Tenant, work: PuttingBack, tables: Iterable[Touched]) -> None:
-    lookback = timedelta(minutes=tenant.sync.lookback_minutes)
+def _put_back(control: Connection, tenant: Tenant, work: PuttingBack, tables: Iterable[Touched], again: str) -> None:
     outcomes = {table.table: TableOutcome(table.table, UNDO) for table in tables}
     for name in reversed(outcomes):
-        with errors(tenant.name, name, UNDO):
+        with errors(tenant.name, name, again=again):
             outcomes[name].deleted = work.remove(BY_TABLE[name])
     for name, outcome in outcomes.items():
         began = time.monotonic()
-        with errors(tenant.name, name, UNDO):
+        with errors(tenant.name, name, again=again):
             outcome.updated, outcome.loaded = work.restore(BY_TABLE[name])
             work.restore_quarantine(name)
             work.restore_backing(name)
-            work.turn_back_watermark(name, lookback)
+            work.turn_back_watermark(name)
         outcome.seconds = time.monotonic() - began
     ledger.record_tables(control, work.undo, list(outcomes.values()))
 
 
-@contextmanager
-def _telling(tenant: Tenant, run: int) -> Iterator[None]:
-    """Driver errors become TargetError, with the command that goes on."""
-    try:
-        with errors(tenant.name, command=UNDO):
-            yield
-    except TargetError as error:
-        command = f"hat-etl {UNDO} {tenant.name}"
-        if error.next_step.endswith(command):
-            error.next_step += f" {run} --yes"
-        raise
+def _command(tenant: Tenant, run: int) -> str:
+    return f"hat-etl {UNDO} {tenant.name} {run}"
 
 
 # -- may it be taken back? ---------------------------------------------------------------------------------------------

@@ -26,6 +26,9 @@ LOCK = (0x484154, 1)
 PREPARATION = (0x484154, 2)
 """Key of the advisory lock of those who make the technical schema."""
 
+COMMITTING = (0x484154, 3)
+"""Key of the advisory lock that a session of a run shares while it commits what the run will use."""
+
 _SESSION = ("timezone=UTC", "statement_timeout=0", "idle_in_transaction_session_timeout=0", *SERVER_NETWORK)
 
 _END_POLLS = 20
@@ -65,26 +68,26 @@ class TenantDatabase:
                 f" in (pg_hba.conf). Then run: hat-etl doctor {self.tenant.name}",
                 tenant=self.tenant.name,
             ) from None
-        if connection.info.server_version >= 140000:
-            # A session whose client was killed notices within a second, even in the middle of building an index.
-            connection.execute("SET client_connection_check_interval = '1s'")
-            connection.execute("SET tcp_user_timeout = '60s'")
+        connection.execute("; ".join(_settings(connection.info.server_version)))
         return connection
 
     @contextmanager
-    def claim(self, command: str = "load") -> Iterator[Connection]:
+    def claim(self, again: str) -> Iterator[Connection]:
         """Hold the tenant's lock for as long as the block runs; the lock dies with its connection.
 
-        ``command`` is what errors tell to start again.
+        ``again`` is the command that errors tell to go on with.
 
         Makes or upgrades the technical schema and writes or checks the identity row. Raises Busy when another run
         holds the lock, TargetError when the database belongs to another tenant or a later hat_etl.
         """
-        with self.connect() as control, errors(self.tenant.name, command=command):
+        with self.connect() as control, errors(self.tenant.name, again=again):
             # A killed holder's session may take a moment to notice.
             control.execute("SET lock_timeout = '3s'")
             try:
                 control.execute("SELECT pg_advisory_lock(%s, %s)", LOCK)
+                # A session of a run whose own lock is lost finds that out after this, or has committed.
+                with control.transaction():
+                    control.execute("SELECT pg_advisory_xact_lock(%s, %s)", COMMITTING)
             except pg.LockNotAvailable:
                 raise self._busy(control) from None
             control.execute("RESET lock_timeout")
@@ -97,6 +100,19 @@ class TenantDatabase:
                 )
             self.prepare(control)
             yield control
+
+    def assert_claimed(self, connection: Connection, holder: int, again: str) -> None:
+        """To be asked last in a transaction beside the one that holds the lock: does server process ``holder`` still?
+
+        Raises TargetError when not: then another run may have begun, and the transaction must not be committed.
+        """
+        connection.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", COMMITTING)
+        if holder not in (pid for pid, _ in self.holders(connection)):
+            raise TargetError(
+                "The session that keeps other runs away has ended: the server or somebody ended it.",
+                f"See who ends sessions of the tenant database. When no other run is going on, go on with: {again}",
+                tenant=self.tenant.name,
+            )
 
     def prepare(self, connection: Connection) -> None:
         """Make or upgrade the technical schema, and write or check the identity row. Raises TargetError."""
@@ -149,26 +165,32 @@ class TenantDatabase:
         return owner is not None
 
     def _busy(self, control: Connection) -> Busy:
-        holder = control.execute(
-            "SELECT a.pid, to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')"
-            " FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
-            " WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s"
-            " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-            LOCK,
-        ).fetchone()
-        who = f" (session {holder[0]}, since {holder[1]} UTC)" if holder else ""
+        who = "".join(f" (session {pid}, since {since} UTC)" for pid, since in self.holders(control)[:1])
         return Busy(
             f"Another run of this tenant is going on{who}.",
             f"Watch it with: hat-etl status {self.tenant.name}. Start again when it is over.",
             tenant=self.tenant.name,
         )
 
+    @staticmethod
+    def holders(connection: Connection) -> list[tuple[int, str]]:
+        """Process and start of the other session that holds the lock."""
+        rows = connection.execute(
+            "SELECT a.pid, to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')"
+            " FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+            " WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.granted"
+            " AND l.pid <> pg_backend_pid()"
+            " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            LOCK,
+        ).fetchall()
+        return [(int(pid), str(since)) for pid, since in rows]
+
 
 @contextmanager
-def errors(tenant: str, table: str | None = None, command: str = "load") -> Iterator[None]:
+def errors(tenant: str, table: str | None = None, *, again: str) -> Iterator[None]:
     """Turn driver errors into TargetError: SQLSTATE and kind only, for a server's detail may quote values.
 
-    Our own errors are told the tenant, where they do not know it.
+    ``again`` is the command to go on with. Our own errors are told the tenant, where they do not know it.
     """
     try:
         yield
@@ -176,17 +198,16 @@ def errors(tenant: str, table: str | None = None, command: str = "load") -> Iter
         error.tenant = error.tenant or tenant
         raise
     except psycopg.Error as error:
-        raise target_failed(tenant, table, error, command) from None
+        raise target_failed(tenant, table, error, again) from None
 
 
-def target_failed(tenant: str, table: str | None, error: psycopg.Error, command: str = "load") -> TargetError:
-    """The TargetError that says what a driver error means and what to do; ``command`` is what failed."""
+def target_failed(tenant: str, table: str | None, error: psycopg.Error, again: str) -> TargetError:
+    """The TargetError that says what a driver error means and what to do; ``again`` is the command to go on with."""
     state = error.sqlstate
-    resume = f"hat-etl load {tenant} --resume" if command == "load" else f"hat-etl {command} {tenant}"
     match error:
         case pg.DiskFull():
             cause = "The disk of the tenant database is full."
-            step = f"Free space there, then go on with: {resume}"
+            step = f"Free space there, then go on with: {again}"
         case pg.InsufficientPrivilege():
             cause = f"The login of the tenant database lacks a right ({_primary(error)})."
             step = f"Grant it; hat-etl doctor {tenant} lists what a load needs."
@@ -195,17 +216,38 @@ def target_failed(tenant: str, table: str | None, error: psycopg.Error, command:
             step = f"After an upgrade, the next load, sync or billing run makes it. Else run: hat-etl doctor {tenant}"
         case pg.LockNotAvailable() | pg.DeadlockDetected():
             cause = "Tables of the tenant database stay locked by other sessions."
-            step = f"End the sessions that hold them, then go on with: {resume}"
+            step = f"End the sessions that hold them, then go on with: {again}"
         case pg.AdminShutdown() | pg.CrashShutdown() | pg.CannotConnectNow():
             cause = f"The tenant database shut down or is starting (SQLSTATE {state})."
-            step = f"When it is up again, go on with: {resume}"
+            step = f"When it is up again, go on with: {again}"
         case psycopg.OperationalError() if state is None:
             cause = "The connection to the tenant database was lost."
-            step = f"See that the server and the network are up, then go on with: {resume}"
+            step = f"See that the server and the network are up, then go on with: {again}"
         case _:
             cause = f"The tenant database refused a statement ({type(error).__name__}, SQLSTATE {state})."
-            step = f"Run hat-etl doctor {tenant}; go on with: {resume}"
+            step = f"Run hat-etl doctor {tenant}; go on with: {again}"
     return TargetError(cause, step, tenant=tenant, table=table)
+
+
+def _settings(version: int) -> Iterator[str]:
+    """What a session of ours asks of a server of this ``version``."""
+    if version >= 140000:
+        # A session whose client was killed notices within a second, even in the middle of building an index.
+        yield "SET client_connection_check_interval = '1s'"
+        yield "SET tcp_user_timeout = '60s'"
+        # The session that holds the lock is idle while others work.
+        yield "SET idle_session_timeout = 0"
+    if version >= 170000:
+        yield "SET transaction_timeout = 0"
+    # Of a key that is in the way of an index, the server's log would tell the value.
+    yield f"SELECT set_config('log_error_verbosity', 'terse', false) WHERE {may_shorten_log(version)}"
+
+
+def may_shorten_log(version: int) -> str:
+    """SQL: whether the login may have the server's log without the details of errors."""
+    if version >= 150000:
+        return "has_parameter_privilege('log_error_verbosity', 'SET')"
+    return "current_setting('is_superuser') = 'on'"
 
 
 def _primary(error: psycopg.Error) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from hat_etl.entities import BY_TABLE, ENTITIES
@@ -325,10 +325,10 @@ class PuttingBack:
             f" FROM hat_etl.changes c WHERE {mine} AND c.before IS NOT NULL"
         )
 
-    def turn_back_watermark(self, table: str, lookback: timedelta) -> None:
-        """Let the next sync read again what the run brought, and compare all Recnos.
+    def turn_back_watermark(self, table: str) -> None:
+        """Let the next sync read the table whole: no window is sure to show again what the run saw.
 
-        ``live_rows`` stays known, as the measure of the brake; without ``live_recnos`` nothing is taken for unchanged.
+        ``live_rows`` stays known, as the measure of the brake; that ``live_recnos`` is not is what tells of it.
         """
         self.connection.execute(
             f"INSERT INTO hat_etl.changes SELECT {self.undo}, '{table}', 'watermark', ARRAY[]::text[], to_jsonb(w)"
@@ -339,15 +339,8 @@ class PuttingBack:
             return
         before = self._mark_before(table) or now
         older = min(before, now, key=lambda mark: mark.horizon)
-        horizon = older.horizon
-        # What was read whole may have found a change that moved no stamp: the window has to reach back to that one.
-        stamp = self.connection.execute(
-            "SELECT min((before ->> 'source_stamp')::timestamptz) FROM hat_etl.changes"
-            f" WHERE run = {self.undo} AND \"table\" = '{table}' AND kind = 'update'"
-        ).fetchall()[0][0]
-        if stamp is not None and stamp < horizon - lookback:
-            horizon = stamp
-        ledger.set_watermark(self.connection, self.undo, table, Watermark(horizon, before.live_rows, None, older.top))
+        mark = Watermark(older.horizon, before.live_rows, None, older.top)
+        ledger.set_watermark(self.connection, self.undo, table, mark)
 
     def _mark_before(self, table: str) -> Watermark | None:
         """The watermark that the table had when the run came, by the first image since; None when it has it still."""
@@ -364,10 +357,16 @@ class PuttingBack:
 
 
 def close_undo(connection: Connection, past: Past, undo: int) -> None:
-    """Write into the ledger that ``undo`` has taken a run back; an undo taken back leaves its own run as done again."""
+    """Write into the ledger that ``undo`` has taken a run back.
+
+    An undo taken back leaves its own run as done again; where that is an undo, too, what it undid is undone again.
+    """
     connection.execute("UPDATE hat_etl.runs SET undone_by = %s WHERE run = %s", (undo, past.run))
-    if past.undoes is not None:
-        connection.execute("UPDATE hat_etl.runs SET undone_by = NULL WHERE run = %s", (past.undoes,))
+    run, undoer = past.undoes, None
+    while run is not None:
+        connection.execute("UPDATE hat_etl.runs SET undone_by = %s WHERE run = %s", (undoer, run))
+        before = find(connection, run)
+        run, undoer = None if before is None else before.undoes, run if undoer is None else None
     connection.execute(
         "UPDATE hat_etl.runs SET state = 'succeeded', undoes = %s, finished_at = now(), error = NULL WHERE run = %s",
         (past.run, undo),

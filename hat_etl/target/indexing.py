@@ -22,7 +22,7 @@ _AT_ONCE = 3
 _MEMORY = "SET maintenance_work_mem = '128MB'"
 
 
-def build(database: TenantDatabase, entities: Sequence[Entity]) -> frozenset[str]:
+def build(database: TenantDatabase, entities: Sequence[Entity], again: str) -> frozenset[str]:
     """Give staged tables their indexes and statistics; those that are there are left.
 
     Begins with the first of ``entities``. Gives the tables in which more than one row has the same key, which
@@ -40,7 +40,7 @@ def build(database: TenantDatabase, entities: Sequence[Entity]) -> frozenset[str
             def run() -> None:
                 connection = idle.get()
                 try:
-                    with errors(database.tenant.name, entity.table):
+                    with errors(database.tenant.name, entity.table, again=again):
                         if not _made(connection, statement):
                             doubled.add(entity.table)
                 finally:

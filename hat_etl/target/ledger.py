@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from typing import Any
 
@@ -20,6 +20,9 @@ from hat_etl.target.schema import STAGE_SCHEMA, rejects, run_tables, runs, water
 
 PARENT_RELOADED = "parent reloaded"
 """Strategy of a table that was not read: rows of it are held because their parents have gone."""
+
+COMMITTED = ("succeeded", "partial")
+"""States of runs whose changes are in HAT."""
 
 
 @dataclass
@@ -80,10 +83,36 @@ def fix_horizon(connection: Connection, run: int, horizon: datetime) -> None:
 
 
 def fail(connection: Connection, run: int, state: str, error: str) -> None:
-    """Close a run that did not commit: state ``failed`` or ``stopped`` (waits for a decision)."""
+    """Close a run that did not commit: state ``failed`` or ``stopped`` (waits for a decision).
+
+    One that was told to stop while it committed may have succeeded all the same; that stands.
+    """
     connection.execute(
-        "UPDATE hat_etl.runs SET state = %s, error = %s, finished_at = now() WHERE run = %s", (state, error, run)
+        "UPDATE hat_etl.runs SET state = %s, error = %s, finished_at = now() WHERE run = %s AND state = 'running'",
+        (state, error, run),
     )
+
+
+@dataclass(frozen=True)
+class CommittedLoad:
+    """A load that has succeeded, as the ledger tells of it."""
+
+    run: int
+    horizon: datetime
+    tables: tuple[TableOutcome, ...]
+
+
+def committed_load(connection: Connection) -> CommittedLoad | None:
+    """The latest load, if it has succeeded."""
+    row = connection.execute(
+        "SELECT run, state, horizon FROM hat_etl.runs WHERE mode = 'load' ORDER BY run DESC LIMIT 1"
+    ).fetchone()
+    if row is None or row[1] not in COMMITTED:
+        return None
+    names = ", ".join(f'"{field.name}"' for field in fields(TableOutcome))
+    found = connection.execute(f"SELECT {names} FROM hat_etl.run_tables WHERE run = %s", (row[0],)).fetchall()
+    outcomes = {str(values[0]): TableOutcome(*values) for values in found}
+    return CommittedLoad(int(row[0]), row[2], tuple(outcomes[table] for table in BY_TABLE if table in outcomes))
 
 
 def last_loaded(connection: Connection) -> dict[str, int]:
@@ -111,6 +140,11 @@ class Watermark:
     top: tuple[int, datetime] | None = None
     run: int | None = None
     """The run that wrote it; None for one that is yet to be written."""
+
+    @property
+    def wants_all(self) -> bool:
+        """Whether the next sync is to read the table whole: so an undo leaves it."""
+        return self.live_rows is None or self.live_recnos is None
 
 
 def set_watermark(connection: Connection, run: int, table: str, mark: Watermark) -> None:
@@ -256,25 +290,26 @@ class LedgerReader:
         )
 
     @contextmanager
-    def _asking(self) -> Iterator[sa.Connection | None]:
-        """A connection to ask on, or None while no run has touched the database.
+    def _asking(self, command: str) -> Iterator[sa.Connection | None]:
+        """A connection to ask on for ``command``, or None while no run has touched the database.
 
         Raises TargetError when the database is another tenant's, cannot be reached or refuses.
         """
         tenant = self._database.tenant.name
-        with errors(tenant), self._database.connect() as connection:
+        again = f"hat-etl {command} {tenant}"
+        with errors(tenant, again=again), self._database.connect() as connection:
             is_there = self._database.check_identity(connection)
         try:
             with self._engine.connect() if is_there else nullcontext() as asking:
                 yield asking
         except sa.exc.DBAPIError as error:
             if isinstance(error.orig, psycopg.Error):
-                raise target_failed(tenant, None, error.orig) from None
+                raise target_failed(tenant, None, error.orig, again) from None
             raise
 
     def runs(self, limit: int = 20) -> list[dict[str, Any]]:
         """The latest runs, newest first, with the tables of each."""
-        with self._asking() as connection:
+        with self._asking("runs") as connection:
             if connection is None:
                 return []
             latest = connection.execute(sa.select(runs).order_by(runs.c.run.desc()).limit(limit)).mappings().all()
@@ -287,12 +322,26 @@ class LedgerReader:
                 by_run[row["run"]].append({name: value for name, value in row.items() if name != "run"})
         return [{**row, "tables": by_run[row["run"]]} for row in latest]
 
+    def is_held(self) -> bool:
+        """Whether a run holds the tenant's lock."""
+        tenant = self._database.tenant.name
+        with errors(tenant, again=f"hat-etl status {tenant}"), self._database.connect() as connection:
+            return bool(self._database.holders(connection))
+
     def watermarks(self) -> dict[str, datetime]:
         """Moment of the ERP that each table shows."""
-        with self._asking() as connection:
+        with self._asking("plan") as connection:
             if connection is None:
                 return {}
             return {row.table: row.horizon for row in connection.execute(sa.select(watermarks))}
+
+    def to_be_read_whole(self) -> set[str]:
+        """Tables that an undo has touched and no sync has read since."""
+        with self._asking("plan") as connection:
+            if connection is None:
+                return set()
+            unknown = watermarks.c.live_rows.is_(None) | watermarks.c.live_recnos.is_(None)
+            return set(connection.scalars(sa.select(watermarks.c.table).where(unknown)))
 
     def rejects(self, table: str | None = None) -> list[dict[str, Any]]:
         """The quarantine without the values: table, recno, key, column, rule, severity, reason."""
@@ -300,7 +349,7 @@ class LedgerReader:
         query = sa.select(c.table, c.recno, c.key, c.column, c.rule, c.severity, c.reason).order_by(c.id)
         if table is not None:
             query = query.where(c.table == table)
-        with self._asking() as connection:
+        with self._asking("rejects") as connection:
             if connection is None:
                 return []
             return [dict(row) for row in connection.execute(query).mappings()]

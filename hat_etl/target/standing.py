@@ -45,7 +45,7 @@ class Standing:
 
 def standing(database: TenantDatabase) -> Standing:
     """Ask the tenant database. Raises TargetError."""
-    with errors(database.tenant.name), database.connect() as connection:
+    with errors(database.tenant.name, again=f"hat-etl status {database.tenant.name}"), database.connect() as connection:
         if not database.check_identity(connection):
             return Standing(None, None, None, {})
         return Standing(

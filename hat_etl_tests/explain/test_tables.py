@@ -108,7 +108,7 @@ def test_rows_of_the_view_are_found_by_their_key(ground: Ground, entity: Entity)
         if (entity.table, told(key)) not in ground.backing
     )
     chosen = clean[:: max(1, len(clean) // 5)]
-    with closing(open_source(ground.tenant)) as source:
+    with closing(open_source(ground.tenant, "hat-etl explain")) as source:
         shape = source.describe(entity)
         with source.snapshot() as snapshot:
             for recno, key in chosen:

@@ -36,7 +36,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         sandbox = Sandbox.up(folder)
         with psycopg.connect(sandbox.url("postgres", "postgres"), autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("SELECT pg_reload_conf()")
+            connection.execute("ALTER SYSTEM SET max_prepared_transactions = 5")
+        command.down(folder)
         try:
             sandbox, manifest = command.up(
                 folder, beneficiaries=BENEFICIARIES, dirt=True, tenants=tmp_path_factory.mktemp("tenants")

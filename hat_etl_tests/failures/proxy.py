@@ -77,6 +77,17 @@ class Proxy:
         self._gate = gate
         return gate
 
+    def hold_after_at(self, first: str, statement: str, *, deliver: bool = False) -> Gate:
+        """As ``hold_at``, but only statements that come behind one that holds the words ``first``."""
+        words, has_come = statement.encode(), False
+
+        def condition(_: int, tail: bytes) -> bool:
+            nonlocal has_come
+            closes, has_come = has_come and words in tail, has_come or first.encode() in tail
+            return closes
+
+        return self._set(Gate("to_server", condition, deliver))
+
     def _set(self, gate: Gate) -> Gate:
         gate.armed.set()
         self._gate = gate

@@ -205,3 +205,14 @@ def test_a_cut_connection_shows_no_value(soiled: Ground, proxies: tuple[Proxy, P
     assert result.exit_code == 5
     assert_silent(result)
     assert_ledger_silent(soiled)
+
+
+def test_keys_that_are_in_the_way_do_not_reach_the_log_of_the_tenant_database(ground: Ground) -> None:
+    """The server told in its log which key was doubled, and which parent was missing."""
+    log = ground.server.sandbox.folder / "postgres" / "log"
+    before = len(log.read_bytes())
+    ground.load()
+    written = log.read_bytes()[before:].decode(errors="replace")
+    assert "could not create unique index" in written
+    assert "violates foreign key constraint" in written
+    assert "DETAIL" not in written

@@ -194,6 +194,10 @@ CASES = (
         ("demo", "persons", "Recno is missing", "hat-etl views install"), own_pls=True,
     ),
     Case(
+        "views over another schema's tables", setting(schemas='schema = "teste"\nviews_schema = "hat"'), 6,
+        ("demo", "protheus.bts010", "teste.bts010", "another company", "hat-etl views install demo"),
+    ),
+    Case(
         "no right on a view", erp(lambda g: g.server.url(g.pls, "erp_stranger")), 4,
         ("demo", "may not read the view", "GRANT", "hat-etl views render demo"),
     ),

@@ -222,6 +222,20 @@ def test_rows_that_are_committed_late_by_transactions_that_cannot_be_seen(
     assert_they_arrive(ground, make_ground, ground.load if during == "a load" else lambda: synced(ground))
 
 
+def test_rows_of_a_prepared_transaction(ground: Ground) -> None:
+    """Nobody is told when it began, and the horizon went past the stamps of its rows."""
+    ground.extra = STRICT
+    with psycopg.connect(ground.server.url(ground.pls, PROTHEUS)) as user:
+        (updated,) = persons(user, 1)
+        changes.update(user, "BTS", [updated], nomusr="TARDE")
+        user.execute("PREPARE TRANSACTION 'of the ERP'")
+    synced(ground)
+    with ground.in_erp() as connection:
+        connection.execute("COMMIT PREPARED 'of the ERP'")
+    synced(ground)
+    assert name_of(ground, updated) == "TARDE"
+
+
 def assert_they_arrive(ground: Ground, make_ground: MAKE_GROUND, run: Callable[[], object]) -> None:
     """A user of the ERP goes on with a transaction while ``run`` and a sync go by, and then commits."""
     ground.extra = STRICT

@@ -113,7 +113,7 @@ def test_a_snapshot_is_one_moment_whatever_changes_meanwhile(site: Site) -> None
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HAT_ETL_TENANTS", str(site.tenants))
         tenant = store.load("demo")
-    with closing(open_source(tenant)) as source:
+    with closing(open_source(tenant, "hat-etl load")) as source:
         shapes = [source.describe(BY_TABLE[table]) for table in ("coverage_groups", "specialties")]
         with source.snapshot() as snapshot, site.pls() as erp:
             bounds = [snapshot.bounds(shape) for shape in shapes]

@@ -203,16 +203,16 @@ class Subject:
         }
         return Hat(rows=rows, entries=entries, behind=behind)
 
-    def expected(self, before: Hat, run: int) -> Hat:
-        """What HAT must hold after a sync of the ERP as it is now."""
-        return after_sync(model.load(self.pls(), run=run, today=self._day_of(run), before=before), before)
+    def expected(self, before: Hat, run: int, tables: tuple[str, ...] = ()) -> Hat:
+        """What HAT must hold after a sync, of all tables or of some, of the ERP as it is now."""
+        return after_sync(self.expected_of_load(before, run, tables), before)
 
     def load(self, tables: tuple[str, ...]) -> int:
         """Load some tables alone."""
         return initial.load(self.tenant, initial.LoadRequest(tables, restart=True, accept_shrink=True)).run
 
     def expected_of_load(self, before: Hat, run: int, tables: tuple[str, ...]) -> Hat:
-        """What HAT must hold after a load of these tables from the ERP as it is now."""
+        """What HAT must hold after a load of these tables, or of all, from the ERP as it is now."""
         return model.load(self.pls(), run=run, today=self._day_of(run), before=before, only=tables)
 
     def _day_of(self, run: int) -> date:

@@ -305,7 +305,7 @@ def opened(ground: Ground) -> OracleSource:
     ground.write()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HAT_ETL_TENANTS", str(ground.folder))
-        source = open_source(store.load(ground.name))
+        source = open_source(store.load(ground.name), "hat-etl load")
     assert isinstance(source, OracleSource)
     return source
 

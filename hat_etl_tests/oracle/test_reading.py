@@ -53,7 +53,7 @@ def sides(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             ground.write()
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("HAT_ETL_TENANTS", str(ground.folder))
-                source = stack.enter_context(closing(open_source(store.load(ground.name))))
+                source = stack.enter_context(closing(open_source(store.load(ground.name), "hat-etl load")))
             made.append(Side(source, stack.enter_context(source.snapshot())))
         yield made[0], made[1]
 

@@ -52,7 +52,7 @@ def test_every_index_is_built_unless_rows_share_its_key_and_can_be_taken_off_aga
     with database.connect() as connection:
         for recno in (1, 2):
             connection.execute(kinship, (recno,))
-    assert indexing.build(database, ENTITIES) == {"kinships"}
+    assert indexing.build(database, ENTITIES, "hat-etl load") == {"kinships"}
     expected = {
         str(statement.split(" ON ")[0].rpartition(" ")[2])
         for entity in ENTITIES
@@ -77,6 +77,8 @@ def test_an_index_that_cannot_be_built_names_its_table_and_stops_the_others(data
     with database.connect() as connection:
         connection.execute(f"DROP TABLE {STAGE_SCHEMA}.kinships")
     with pytest.raises(TargetError) as failed:
-        indexing.build(database, [BY_TABLE["kinships"], *(e for e in ENTITIES if e.table != "kinships")])
+        indexing.build(
+            database, [BY_TABLE["kinships"], *(e for e in ENTITIES if e.table != "kinships")], "hat-etl load"
+        )
     assert (failed.value.tenant, failed.value.table) == ("acme", "kinships")
     assert len(indexes(database)) < len(ENTITIES)

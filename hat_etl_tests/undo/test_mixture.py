@@ -113,7 +113,7 @@ def test_it_tells_what_it_did(story: Story) -> None:
     assert "next sync brings the state of the ERP again" in report["remarks"][0]
 
 
-def test_watermarks_go_back_and_all_keys_are_compared(story: Story) -> None:
+def test_watermarks_go_back_and_the_next_sync_reads_the_tables_concerned_whole(story: Story) -> None:
     touched = {table["table"] for table in story.undone_second.report["tables"]}
     assert touched
     for table, (horizon, live_rows, live_recnos) in story.undone_second.marks.items():
@@ -123,6 +123,9 @@ def test_watermarks_go_back_and_all_keys_are_compared(story: Story) -> None:
             assert live_recnos is None
         else:
             assert (horizon, live_rows, live_recnos) == story.second.marks[table]
+    undone = {table["table"] for step in (story.undone_second, story.undone_first) for table in step.report["tables"]}
+    strategies = {table["table"]: table["strategy"] for table in story.synced["tables"]}
+    assert {table for table, strategy in strategies.items() if strategy == "full"} == undone
 
 
 def test_the_next_sync_brings_the_erp_again(story: Story) -> None:

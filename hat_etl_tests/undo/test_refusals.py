@@ -114,6 +114,21 @@ def test_a_run_that_is_undone_already(small: Small, unchanged: Callable[..., str
     assert f"hat-etl undo {TENANT} {undo}" in said
 
 
+def test_undoing_an_undo_of_an_undo_leaves_the_run_undone_and_earlier_ones_open(small: Small) -> None:
+    """The run passed for done, could not be undone, and stood in the way of all before it."""
+    before = state(small.site, runs=False)
+    small.change("BTS", 1, BTS_NOMUSR="OUTRA")
+    first = small.sync()
+    small.change("BTS", 1, BTS_NOMUSR="MAIS UMA")
+    last = small.sync()
+    for _ in range(3):
+        last = small.undo(last)["run"]
+    runs = {run["run"]: run for run in small.site.run("runs", TENANT, "--json").json}
+    assert [runs[n]["undone_by"] for n in range(last, first - 1, -1)] == [None, last, None, last - 2, None]
+    small.undo(first)
+    assert state(small.site, runs=False) == before
+
+
 def test_while_a_load_is_unfinished(small: Small, unchanged: Callable[..., str]) -> None:
     small.change("BTS", 1, BTS_NOMUSR="OUTRA")
     run = small.sync()
@@ -307,9 +322,12 @@ def test_what_fails_on_the_way_changes_nothing(small: Small) -> None:
     assert small.site.run("runs", TENANT, "--json").json[0]["state"] == "failed"
 
 
-def test_a_change_that_moved_no_stamp_is_read_again(small: Small) -> None:
-    """Found by reading everything: the next window has to reach back to the row's stamp."""
-    small.change("BTS", 1, BTS_NOMUSR="OUTRA")
+@pytest.mark.parametrize(
+    "change", [{"BTS_NOMUSR": "OUTRA"}, {"BTS_NOMUSR": ""}, {"BTS_MATVID": "00000099"}], ids=["other", "bad", "moved"]
+)
+def test_a_change_that_moved_no_stamp_is_read_again(small: Small, change: dict[str, str]) -> None:
+    """Found by reading everything; the windows after the undo never came to a row that had turned bad or moved."""
+    small.change("BTS", 1, **change)
     small.pls.rows("BTS")[0][STAMP] = LONG_AGO
     run = small.sync("--full")
     after = state(small.site, runs=False)

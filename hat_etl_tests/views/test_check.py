@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.entities.model import Entity, Kind
-from hat_etl.source import views
-from hat_etl.source.view_check import Finding, LiveColumn, compare, compare_fields, concatenated
+from hat_etl.source import view_check, views
+from hat_etl.source.view_check import Finding, LiveColumn, compare_fields, compare_tables, concatenated
 from hat_etl.source.view_text import check_sql
 from hat_etl_tests.views.conftest import tenant
 
 each_entity = pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.table)
+
+
+def compare(entity: Entity, columns: Sequence[LiveColumn]) -> list[Finding]:
+    return view_check.compare(entity, columns, "acme")
 
 
 def wrong(table: str, old: str, new: str) -> list[Finding]:
@@ -169,3 +174,25 @@ def test_fields_side_by_side_must_have_the_width_at_which_the_view_takes_them(en
     for field, size in sizes.items():
         assert {finding.level for finding in compare_fields(entity, {**sizes, field: size + 1})} == {"error"}
         assert {finding.level for finding in compare_fields(entity, {**sizes, field: size - 1})} == {"warning"}
+
+
+@pytest.mark.parametrize(
+    ("read", "is_ours"),
+    [
+        ([("protheus", "ba1010"), ("protheus", "ba3010")], True),
+        ([("PROTHEUS", "BA1010"), ("PROTHEUS", "BA3010")], True),
+        ([("protheus", "ba1020"), ("protheus", "ba3020")], False),
+        ([("protheus", "ba1010"), ("protheus", "ba3020")], False),
+        ([("teste", "ba1010"), ("teste", "ba3010")], False),
+        ([("protheus", "ba1010"), ("protheus", "ba1020"), ("protheus", "ba3010")], True),
+        ([("dw", "beneficiarios"), ("dw", "familias")], True),
+        ([], True),
+    ],
+)
+def test_a_view_over_the_tables_of_another_company_or_schema_is_found(
+    read: list[tuple[str, str]], is_ours: bool
+) -> None:
+    """Nothing noticed, and one operator's people went into the database of another."""
+    faults = compare_tables(BY_TABLE["beneficiaries"], tenant(schema="protheus"), read)
+    assert (faults == []) is is_ours
+    assert all(fault.level == "error" and "another company" in fault.message for fault in faults)

@@ -9,7 +9,7 @@ import pytest
 from psycopg import Connection, sql
 
 from hat_etl.entities import BY_TABLE, ENTITIES
-from hat_etl.errors import ConfigurationError, SourceError
+from hat_etl.errors import ConfigurationError, DecisionNeeded, SourceError
 from hat_etl.source import view_live, views
 from hat_etl_tests.views import pls
 from hat_etl_tests.views.conftest import Erp, tenant
@@ -243,3 +243,22 @@ def test_an_erp_that_cannot_be_reached_is_a_source_error(use: Any, monkeypatch: 
 def test_the_fields_of_every_entity_are_in_the_tables_it_reads() -> None:
     for entity in BY_TABLE.values():
         assert {name[:3] for name in views.fields_read(entity)} == set(entity.reads)
+
+
+def test_views_of_another_company_are_not_made_over_and_not_taken_for_ours(erp: Erp) -> None:
+    """Two tenants' files named one schema for the views: the second made the first one's its own."""
+    tables, target = erp.schemas()
+    first, second = erp.tenant(tables, target), erp.tenant(tables, target, company="02")
+    with erp.connect() as connection:
+        pls.create(connection, tables)
+        for alias in pls.tables():
+            connection.execute(f"CREATE TABLE {tables}.{alias.lower()}020 (LIKE {tables}.{alias.lower()}010)".encode())
+        view_live.install(first)
+        definitions = "SELECT viewname, definition FROM pg_views WHERE schemaname = %s ORDER BY 1"
+        before = connection.execute(definitions, (target,)).fetchall()
+        with pytest.raises(DecisionNeeded) as refused:
+            view_live.install(second)
+        assert "views_schema" in refused.value.next_step
+        assert connection.execute(definitions, (target,)).fetchall() == before
+    assert {finding.view for finding in view_live.check(second, "postgresql").findings} == {e.view for e in ENTITIES}
+    assert view_live.check(first, "postgresql").findings == []

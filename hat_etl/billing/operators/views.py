@@ -144,7 +144,9 @@ class ViewsOperator:
                     raise WindowClosed(
                         "The ERP may not be read now: its windows are closed.", "Wait.", self._tenant.name
                     )
-                source = self._open.enter_context(closing(open_source(self._tenant, "billing poll")))
+                source = self._open.enter_context(
+                    closing(open_source(self._tenant, f"hat-etl billing poll {self._tenant.name}"))
+                )
                 self._shapes = {entity.table: source.describe(entity) for entity in _VIEWS}
                 self._snapshot = self._open.enter_context(source.snapshot())
             return self._snapshot

@@ -36,6 +36,19 @@ _VIEWS = {
         CROSS JOIN LATERAL unnest(x.indkey::int[]) WITH ORDINALITY AS k (number, place)
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number
         WHERE has_table_privilege(c.oid, 'SELECT')""",
+    "all_dependencies": """
+        SELECT DISTINCT upper(vn.nspname) AS owner, upper(v.relname) AS name, 'VIEW'::text AS type,
+               upper(tn.nspname) AS referenced_owner, upper(t.relname) AS referenced_name,
+               CASE t.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS referenced_type,
+               NULL::text AS referenced_link_name
+        FROM pg_rewrite r
+        JOIN pg_class v ON v.oid = r.ev_class
+        JOIN pg_namespace vn ON vn.oid = v.relnamespace
+        JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+             AND d.refclassid = 'pg_class'::regclass
+        JOIN pg_class t ON t.oid = d.refobjid AND t.oid <> v.oid
+        JOIN pg_namespace tn ON tn.oid = t.relnamespace
+        WHERE has_table_privilege(v.oid, 'SELECT')""",
     "gv$transaction": """
         SELECT date_trunc('second', xact_start AT TIME ZONE 'UTC')::timestamp(0) AS start_date
         FROM pg_stat_activity

@@ -1,0 +1,139 @@
+"""What commands answer to somebody who asks amiss, or about a tenant that is not as usual."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hat_etl.entities import BY_TABLE
+from hat_etl.sandbox.server import HAT, PLS
+
+from . import changes
+from .ground import Ground, Server
+from .phases import Phase
+from .syncing import assert_told, synced
+
+MAKE_GROUND = Callable[..., Ground]
+
+
+@pytest.fixture
+def part(make_ground: MAKE_GROUND, server: Server) -> Ground:
+    """A tenant of which one table is loaded."""
+    ground = make_ground(hat=server.copy(HAT))
+    ground.load("--only", "persons")
+    return ground
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        ("sync", "--only", "families"),
+        ("sync", "--only", "persons", "--only", "families"),
+        ("reconcile", "--table", "families"),
+        ("plan", "--sync", "--only", "families"),
+        ("rejects", "--table", "families"),
+    ],
+    ids=" ".join,
+)
+def test_a_table_that_was_never_loaded(question: tuple[str, ...], part: Ground) -> None:
+    """A sync broke with an error that nobody foresaw, and a reconciliation of nothing found no mismatch."""
+    command, *options = question
+    result = part.run(command, part.name, *options)
+    assert result.exit_code == 7, result.err
+    assert_told(result.err, "demo", "Not loaded yet: families", "hat-etl load demo --only families")
+
+
+@pytest.mark.parametrize("question", ["sync", "reconcile", "rejects", "plan --sync"])
+def test_a_tenant_that_was_never_loaded(question: str, make_ground: MAKE_GROUND, server: Server) -> None:
+    """An empty list of rejects went to the operator as if all were well."""
+    ground = make_ground(hat=server.copy(HAT))
+    command, *options = question.split()
+    result = ground.run(command, ground.name, *options)
+    assert result.exit_code == 7, result.err
+    assert_told(result.err, "demo", "Nothing is loaded yet", "hat-etl load demo")
+
+
+def test_a_table_that_there_is_not(ground: Ground, tmp_path: Path) -> None:
+    file = tmp_path / "rejects.xlsx"
+    result = ground.run("rejects", ground.name, "--table", "beneficiarios", "--xlsx", str(file))
+    assert result.exit_code == 3, result.err
+    assert_told(result.err, "No such HAT table: beneficiarios", "beneficiaries")
+    assert not file.exists()
+
+
+def test_a_file_that_cannot_be_written(ground: Ground) -> None:
+    result = ground.run("rejects", ground.name, "--xlsx", "/nowhere/rejects.xlsx")
+    assert result.exit_code == 2, result.err
+    assert_told(result.err, "/nowhere/rejects.xlsx cannot be written", "directory", "Name another file")
+
+
+def test_keys_that_look_like_markup_are_shown_as_they_are(make_ground: MAKE_GROUND, server: Server) -> None:
+    """One such key broke the whole list."""
+    ground = make_ground(pls=server.copy(PLS))
+    with ground.in_erp() as connection:
+        for seed, key in enumerate(("[/a]", "[b]c")):
+            (copied,) = changes.live(connection, random.Random(seed), "BG9", 1)
+            changes.insert(connection, "BG9", [copied], codigo=key, codint="")
+    synced(ground)
+    result = ground.run("rejects", ground.name, "--table", "companies")
+    assert result.exit_code == 0, result.err
+    assert_told(result.out, "[/a]", "[b]c")
+
+
+def test_the_status_tells_of_every_table_though_the_last_run_was_of_one(ground: Ground) -> None:
+    """After a sync of one table, or a run that failed, nothing was told of the others."""
+    synced(ground, "--only", "persons")
+    out = ground.run("status", ground.name).out
+    assert [table for table in BY_TABLE if f"{table} " not in out] == []
+
+
+def test_the_status_does_not_call_a_run_running_that_was_killed(ground: Ground) -> None:
+    phase = Phase("reading")
+    sync = ground.start("sync", ground.name, prepare=phase)
+    phase.await_reached()
+    assert ground.run("status", ground.name, "--json").document["last_run"]["state"] == "running"
+    sync.signal(signal.SIGKILL)
+    sync.wait()
+    ground.assert_nobody_left()
+    assert ground.run("status", ground.name, "--json").document["last_run"]["state"] == "broken off"
+    assert_told(ground.run("status", ground.name).out, "broken off")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--full",), ("--only", "persons"), ("--only", "persons", "--only", "families", "--full")],
+    ids=" ".join,
+)
+def test_the_brake_names_the_command_that_was_given(
+    options: tuple[str, ...], make_ground: MAKE_GROUND, server: Server
+) -> None:
+    """What it named read less, or accepted the changes of every table."""
+    ground = make_ground(pls=server.copy(PLS))
+    with ground.in_erp() as connection:
+        persons = changes.live(connection, random.Random(6), "BTS", 600, "bts_nomusr <> ''")
+        changes.update(connection, "BTS", persons, nomusr="OUTRO NOME")
+    result = ground.run("sync", ground.name, *options)
+    assert result.exit_code == 7, result.err
+    assert_told(result.err, " ".join(("hat-etl sync demo", *options, "--accept.")))
+
+
+def test_a_lost_load_of_one_table_is_not_gone_on_with_as_one_of_all(make_ground: MAKE_GROUND, server: Server) -> None:
+    ground = make_ground(hat=server.copy(HAT))
+    ground.erp_url = f"postgresql://nobody@127.0.0.1:1/{ground.pls}"
+    ground.run("load", ground.name, "--only", "persons")
+    ground.erp_url = None
+    phase = Phase("looking at the views", "load")
+    load = ground.start("load", ground.name, "--only", "persons", prepare=phase)
+    phase.await_reached()
+    with server.admin() as admin:
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (ground.hat,))
+    phase.go_on()
+    result = load.wait()
+    assert result.exit_code == 5, result.err
+    assert_told(result.err, "hat-etl load demo --only persons --resume")
+    ground.load("--only", "persons", "--resume")
+    assert set(ground.state()) == {"persons"}
