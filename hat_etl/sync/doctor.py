@@ -12,7 +12,7 @@ from typing import Literal
 
 import psycopg
 
-from hat_etl.entities import ENTITIES
+from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.entities.model import STAMP, Entity, Kind
 from hat_etl.errors import HatEtlError
 from hat_etl.source.erp import open_source
@@ -20,6 +20,7 @@ from hat_etl.source.reader import Source, SourceHealth, ViewShape
 from hat_etl.source.view_check import inspect
 from hat_etl.target import staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors, may_shorten_log
+from hat_etl.target.dependents import dependents
 from hat_etl.target.schema import STAGE_SCHEMA, TECHNICAL_SCHEMA
 from hat_etl.tenants.config import Tenant
 
@@ -206,13 +207,13 @@ def _target(database: TenantDatabase, connection: Connection, shapes: Sequence[V
             f"hat-etl load {database.tenant.name} --resume, or --restart",
         )
     for table in sorted(swap.existing(connection, database.schema)):
-        found = swap.dependents(connection, database.schema, table)
+        found = dependents(connection, BY_TABLE[table], database.schema)
         if found:
             yield Check(
                 f"tenant database: {table}",
                 "warning",
-                f"Other objects depend on it ({', '.join(found)}): a load rewrites all tables in place.",
-                "Nothing to mend; the load holds its locks for longer. Foreign keys of other tables must be dropped.",
+                f"Others have built on it ({', '.join(found)}): a load rewrites all tables in place.",
+                "Nothing to mend; the load holds its locks for longer. Rows that others refer to must stay.",
             )
 
 

@@ -152,6 +152,12 @@ def create_indexes(entity: Entity, schema: str) -> list[str]:
     return [_sql(CreateIndex(index, if_not_exists=True)) for index in indexes]
 
 
+def names_of(entity: Entity, schema: str) -> list[str]:
+    """Names of all keys, references and indexes of a HAT table."""
+    constraints = [constraint.name for constraint in _constraints(entity, schema)]
+    return [str(name) for name in (*constraints, *(index.name for index in _table(entity, schema).indexes))]
+
+
 def _table(entity: Entity, schema: str) -> sa.Table:
     return hat_metadata(schema).tables[f"{schema}.{entity.table}"]
 

@@ -1,8 +1,7 @@
 """The swap: staged tables take the place of HAT's tables, all in one transaction.
 
-Readers see all old or all new. Grants on a replaced table are given to its successor. Where objects of the HAT
-application depend on a table (views, triggers, policies, foreign keys, publications), all tables stay and have their
-rows rewritten instead.
+Readers see all old or all new. Owner and grants of a replaced table are given to its successor. Where others have built
+on a table or added to it, all tables stay and are brought to the staged rows instead.
 """
 
 from __future__ import annotations
@@ -14,7 +13,9 @@ from psycopg import errors as pg
 from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Entity, Parent
 from hat_etl.errors import TargetError
+from hat_etl.target import sql
 from hat_etl.target.database import Connection
+from hat_etl.target.dependents import dependents
 from hat_etl.target.integrity import (
     HELD_REASON,
     IN_ONE_PASS,
@@ -26,6 +27,7 @@ from hat_etl.target.integrity import (
     tie,
     tie_unless_orphans,
 )
+from hat_etl.target.rights import give, rights_on
 from hat_etl.target.schema import STAGE_SCHEMA, comments, constraint_name, create_indexes
 
 _SNAPSHOT_POLLS = 15 * 60 * 10
@@ -94,34 +96,6 @@ def lock(connection: Connection, schema: str, tables: Sequence[str], tenant: str
     )
 
 
-def dependents(connection: Connection, schema: str, table: str) -> list[str]:
-    """What beside our own keys depends on a live table: then it may not be dropped."""
-    rows = connection.execute(
-        """
-        SELECT 'view or rule ' || r.ev_class::regclass::text
-        FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass
-        WHERE d.refobjid = %(t)s::regclass AND r.ev_class <> %(t)s::regclass
-        UNION
-        SELECT 'foreign key of ' || c.conrelid::regclass::text FROM pg_constraint c
-        JOIN pg_class k ON k.oid = c.conrelid JOIN pg_namespace n ON n.oid = k.relnamespace
-        WHERE c.contype = 'f' AND c.confrelid = %(t)s::regclass
-          AND NOT (n.nspname = %(schema)s AND k.relname = ANY (%(ours)s))
-        UNION
-        SELECT 'trigger ' || tgname FROM pg_trigger WHERE tgrelid = %(t)s::regclass AND NOT tgisinternal
-        UNION
-        SELECT 'policy ' || polname FROM pg_policy WHERE polrelid = %(t)s::regclass
-        UNION
-        SELECT 'publication ' || p.pubname FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
-        WHERE r.prrelid = %(t)s::regclass
-        UNION
-        SELECT 'function or type ' || pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend d
-        WHERE d.refobjid = %(t)s::regclass AND d.deptype = 'n' AND d.classid = 'pg_proc'::regclass
-        """,
-        {"t": f"{schema}.{table}", "schema": schema, "ours": [entity.table for entity in ENTITIES]},
-    ).fetchall()
-    return sorted(str(row[0]) for row in rows)
-
-
 def replace(connection: Connection, entities: Sequence[Entity], schema: str, live: set[str]) -> list[str]:
     """Put the staged tables in the place of the live ones; returns the tables rewritten because of dependents.
 
@@ -132,22 +106,18 @@ def replace(connection: Connection, entities: Sequence[Entity], schema: str, liv
     replaced = [entity for entity in entities if entity.table in live]
     # All or none: a transaction whose snapshot is older than this commit sees old rows in rewritten tables and new ones
     # in swapped tables, so the two ways may not be mixed.
-    rewritten = replaced if any(dependents(connection, schema, entity.table) for entity in replaced) else []
+    rewritten = replaced if any(dependents(connection, entity, schema) for entity in replaced) else []
     for entity in ENTITIES:
         if entity.table in live:
             _drop_foreign_keys(connection, entity, schema, {other.table for other in replaced})
     for entity in rewritten:
-        columns = ", ".join(f'"{field.name}"' for field in entity.schema)
-        connection.execute(f"DELETE FROM {schema}.{entity.table}")
-        connection.execute(
-            f"INSERT INTO {schema}.{entity.table} ({columns}) SELECT {columns} FROM {STAGE_SCHEMA}.{entity.table}"
-        )
+        _rewrite(connection, entity, schema)
         for index in create_indexes(entity, schema):
             connection.execute(index)
     for entity in entities:
         if entity in rewritten:
             continue
-        grants = _grants(connection, schema, entity.table) if entity.table in live else []
+        rights = rights_on(connection, schema, entity.table if entity.table in live else None)
         if entity.table in live:
             connection.execute(f"DROP TABLE {schema}.{entity.table}")
         # References to staged tables that will not move must go first; reconnect makes them anew.
@@ -158,8 +128,7 @@ def replace(connection: Connection, entities: Sequence[Entity], schema: str, liv
                     f" DROP CONSTRAINT IF EXISTS {constraint_name(entity, 'fk', number)}"
                 )
         connection.execute(f"ALTER TABLE {STAGE_SCHEMA}.{entity.table} SET SCHEMA {schema}")
-        for grant in grants:
-            connection.execute(grant)
+        give(connection, f"{schema}.{entity.table}", rights)
         for comment in comments(entity, schema):
             connection.execute(comment)
     return [entity.table for entity in rewritten]
@@ -253,22 +222,35 @@ def _drop_foreign_keys(connection: Connection, entity: Entity, schema: str, pare
             )
 
 
-def _grants(connection: Connection, schema: str, table: str) -> list[str]:
-    """GRANT statements that give the successor of a table what others were given on it."""
-    rows = connection.execute(
-        """
-        SELECT 'GRANT ' || a.privilege_type || coalesce(' (' || quote_ident(x.attname) || ')', '')
-               || ' ON %1$s TO '
-               || CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
-               || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
-        FROM (
-            SELECT NULL::name AS attname, c.relacl AS acl, c.relowner FROM pg_class c WHERE c.oid = %(t)s::regclass
-            UNION ALL
-            SELECT t.attname, t.attacl, c.relowner FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid
-            WHERE c.oid = %(t)s::regclass AND t.attacl IS NOT NULL
-        ) x CROSS JOIN LATERAL aclexplode(x.acl) a
-        WHERE a.grantee <> x.relowner
-        """.replace("%1$s", f"{schema}.{table}"),
-        {"t": f"{schema}.{table}"},
-    ).fetchall()
-    return [str(row[0]) for row in rows]
+def _rewrite(connection: Connection, entity: Entity, schema: str) -> None:
+    """Bring a live table to the rows that are staged.
+
+    A row whose keys stay is updated, so that what others keep about it, or tie to it, stays as well. Raises
+    TargetError when rows that the ERP has no more are tied to others' rows.
+    """
+    hat, stage = f"{schema}.{entity.table}", f"{STAGE_SCHEMA}.{entity.table}"
+    names = [field.name for field in entity.schema]
+    same = sql.equal("h", "s", entity.key)
+    alike = (
+        f"ROW({sql.names(key, 'h')}) IS NOT DISTINCT FROM ROW({sql.names(key, 's')})" for key in entity.alternate_keys
+    )
+    stays = " AND ".join([same, *alike])
+    changed = ", ".join(f'"{name}" = s."{name}"' for name in names if name not in entity.key)
+    connection.execute(IN_ONE_PASS)
+    try:
+        connection.execute(f"DELETE FROM {hat} h WHERE NOT EXISTS (SELECT FROM {stage} s WHERE {stays})")
+    except pg.ForeignKeyViolation as error:
+        tied = error.diag
+        raise TargetError(
+            f"Rows of {hat} that are not in the ERP any more are referred to by {tied.schema_name}.{tied.table_name}"
+            f" (foreign key {tied.constraint_name}).",
+            "Have the HAT application let go of these rows, then go on with --resume. hat-etl sync would be in the same"
+            " place.",
+            table=entity.table,
+        ) from None
+    connection.execute(f"UPDATE {hat} h SET {changed} FROM {stage} s WHERE {same}")
+    connection.execute(
+        f"INSERT INTO {hat} ({sql.names(names)}) SELECT {sql.names(names, 's')} FROM {stage} s"
+        f" WHERE NOT EXISTS (SELECT FROM {hat} h WHERE {same})"
+    )
+    connection.execute("SET LOCAL enable_nestloop = on")

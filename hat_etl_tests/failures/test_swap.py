@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
 
-from hat_etl.sandbox.server import LOADER
+from hat_etl.sandbox.server import HAT, LOADER, PLS
 
+from . import changes
 from .conftest import behind
 from .ground import CHANGED, Ground, Server, eventually
 from .proxy import Proxy
@@ -54,6 +55,119 @@ def granted(connection: psycopg.Connection[tuple[object, ...]]) -> list[tuple[ob
         " UNION SELECT table_name::text, column_name::text, grantee::text, privilege_type::text, is_grantable::text"
         " FROM information_schema.column_privileges WHERE table_schema = 'hat' ORDER BY 1, 2, 3, 4"
     ).fetchall()
+
+
+def test_ownership_and_rights_that_were_taken_away_survive(ground: Ground, application: str) -> None:
+    """The owner lost its own table, and default privileges gave back what had been revoked."""
+    with ground.in_hat() as connection:
+        connection.execute(f"GRANT USAGE, CREATE ON SCHEMA hat TO {application}")
+        connection.execute(f"GRANT {application} TO {LOADER}")
+        connection.execute(f"ALTER TABLE hat.persons OWNER TO {application}")
+        connection.execute(f"ALTER DEFAULT PRIVILEGES FOR ROLE {LOADER} GRANT SELECT ON TABLES TO {application}")
+        connection.execute(f"REVOKE ALL ON hat.beneficiaries FROM {application}")
+    try:
+        ground.load()
+        with ground.in_hat() as connection:
+            owners = "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = 'hat.persons'::regclass"
+            assert connection.execute(owners).fetchone() == (application,)
+            may = "SELECT has_table_privilege(%s, %s, 'SELECT')"
+            assert connection.execute(may, (application, "hat.persons")).fetchone() == (True,)
+            assert connection.execute(may, (application, "hat.beneficiaries")).fetchone() == (False,)
+        ground.load()
+    finally:
+        with ground.server.admin(ground.hat) as admin:
+            admin.execute(f"ALTER DEFAULT PRIVILEGES FOR ROLE {LOADER} REVOKE SELECT ON TABLES FROM {application}")
+            admin.execute(f"REVOKE {application} FROM {LOADER}")
+
+
+def test_default_privileges_of_the_schema_hold_for_the_first_load(
+    make_ground: Callable[..., Ground], server: Server, application: str
+) -> None:
+    """Tables are born in another schema: the application could not read what the first load had brought."""
+    ground = make_ground(hat=server.copy(HAT))
+    with ground.in_hat() as connection:
+        connection.execute(f"CREATE SCHEMA hat AUTHORIZATION {LOADER}")
+        connection.execute(
+            f"ALTER DEFAULT PRIVILEGES FOR ROLE {LOADER} IN SCHEMA hat GRANT SELECT ON TABLES TO {application}"
+        )
+    ground.load()
+    with ground.in_hat() as connection:
+        may = "SELECT bool_and(has_table_privilege(%s, oid, 'SELECT')) FROM pg_class WHERE relkind = 'r'"
+        may += " AND relnamespace = 'hat'::regnamespace"
+        assert connection.execute(may, (application,)).fetchone() == (True,)
+
+
+BUILT = {
+    "a function that gives rows": "CREATE FUNCTION app.f() RETURNS SETOF hat.persons LANGUAGE sql"
+    " AS 'TABLE hat.persons'",
+    "a table that inherits": "CREATE TABLE app.child () INHERITS (hat.persons)",
+    "a policy of another table": "CREATE TABLE app.notes (person varchar); CREATE POLICY p ON app.notes"
+    " USING (person IN (SELECT person_id FROM hat.persons))",
+    "a column": "ALTER TABLE hat.persons ADD COLUMN app_flag boolean; UPDATE hat.persons SET app_flag = true",
+    "an index": "CREATE INDEX app_index ON hat.persons (lower(name))",
+    "a constraint": "ALTER TABLE hat.persons ADD CONSTRAINT app_check CHECK (length(person_id) > 0)",
+    "statistics": "CREATE STATISTICS app.s ON name, person_id FROM hat.persons",
+    "row level security": "ALTER TABLE hat.persons ENABLE ROW LEVEL SECURITY",
+    "a rule": "CREATE RULE app_rule AS ON UPDATE TO hat.persons WHERE false DO ALSO NOTHING",
+    "a storage parameter": "ALTER TABLE hat.persons SET (autovacuum_vacuum_scale_factor = 0.01)",
+}
+
+
+@pytest.mark.usefixtures("changed_pls")
+@pytest.mark.parametrize("built", BUILT)
+def test_what_others_have_built_on_a_table_survives(built: str, ground: Ground) -> None:
+    """It was dropped without a word, or stood in the way of every load."""
+    with ground.in_hat() as connection:
+        connection.execute("CREATE SCHEMA app")
+        connection.execute(BUILT[built])
+        (before,) = connection.execute("SELECT 'hat.persons'::regclass::oid").fetchall()
+        kept = connection.execute("SELECT count(*) FROM hat.persons").fetchall()
+        doctor = ground.run("doctor", ground.name, "--json").document
+    assert any(check["subject"] == "tenant database: persons" and check["state"] == "warning" for check in doctor)
+    ground.pls = CHANGED
+    ground.load()
+    with ground.in_hat() as connection:
+        assert connection.execute("SELECT 'hat.persons'::regclass::oid").fetchall() == [before]
+        if built == "a column":
+            flags = "SELECT count(*) FILTER (WHERE app_flag) BETWEEN 1 AND %s FROM hat.persons"
+            assert connection.execute(flags, kept[0]).fetchone() == (True,)
+    contents, reported = ground.contents(), ground.reported()
+    with ground.in_hat() as connection:
+        connection.execute("DROP SCHEMA app CASCADE")
+    ground.load()
+    assert (ground.contents(), ground.reported()) == (contents, reported)
+
+
+@pytest.mark.usefixtures("changed_pls")
+@pytest.mark.parametrize("action", ["CASCADE", "SET NULL", "NO ACTION"])
+def test_rows_of_others_that_refer_to_ours_stay(action: str, ground: Ground) -> None:
+    """A load took all rows away before it put the new ones in their place, and theirs went, too."""
+    with ground.in_hat() as connection:
+        connection.execute("CREATE SCHEMA app")
+        connection.execute(f"CREATE TABLE app.favorites (person varchar REFERENCES hat.persons ON DELETE {action})")
+        connection.execute("INSERT INTO app.favorites SELECT person_id FROM hat.persons ORDER BY 1 LIMIT 40")
+    ground.load()
+    favorites = "SELECT count(*), count(person) FROM app.favorites"
+    with ground.in_hat() as connection:
+        assert connection.execute(favorites).fetchone() == (40, 40)
+        (gone,) = connection.execute(
+            "UPDATE app.favorites SET person = (SELECT max(person_id) FROM hat.persons) WHERE person ="
+            " (SELECT min(person) FROM app.favorites) RETURNING person"
+        ).fetchall()[0]
+    ground.pls = ground.server.copy(PLS)
+    with ground.in_erp() as connection:
+        connection.execute(f"UPDATE {changes.table('BTS')} SET d_e_l_e_t_ = '*' WHERE bts_matvid = %s", (gone,))
+    result = ground.run("load", ground.name)
+    if action == "NO ACTION":
+        assert result.exit_code == 5, result.err
+        for word in ("hat.persons", "app.favorites", "favorites_person_fkey", "let go of these rows"):
+            assert word in result.err
+        assert gone not in result.err
+    else:
+        assert result.exit_code == 0, result.err
+        with ground.in_hat() as connection:
+            left = {"CASCADE": (39, 39), "SET NULL": (40, 39)}[action]
+            assert connection.execute(favorites).fetchone() == left
 
 
 @pytest.fixture
