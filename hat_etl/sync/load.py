@@ -16,7 +16,7 @@ from datetime import date, datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from hat_etl import memory
+from hat_etl import __version__, memory
 from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Entity
 from hat_etl.errors import ConfigurationError, DecisionNeeded
@@ -57,8 +57,8 @@ class LoadRequest:
 
     def command(self, tenant: str, *, resume: bool) -> str:
         """The command that asks the same of ``tenant``, anew or for what was broken off."""
-        options = [f"--only {table}" for table in self.only]
-        options += ["--resume"] * resume + ["--restart"] * (self.restart and not resume)
+        options = ["--resume"] * resume + ["--restart"] * (self.restart and not resume)
+        options += [f"--only {table}" for table in self.only]
         options += ["--accept-shrink"] * self.accept_shrink + ["--outside-windows"] * self.outside_windows
         return " ".join(["hat-etl load", tenant, *options])
 
@@ -136,6 +136,13 @@ def _take_up(control: Connection, tenant: Tenant, request: LoadRequest) -> Stage
         raise DecisionNeeded(
             f"Load {stage.run} of this tenant was broken off; what it staged is still there.",
             f"Go on with it: hat-etl load {tenant.name} --resume. Or begin anew: hat-etl load {tenant.name} --restart",
+            tenant=tenant.name,
+        )
+    if stage.version != __version__:
+        raise DecisionNeeded(
+            f"The unfinished load {stage.run} was begun by hat_etl {stage.version}, and this is {__version__}: rows by"
+            " the rules of both would stand side by side.",
+            f"Begin anew: hat-etl load {tenant.name} --restart",
             tenant=tenant.name,
         )
     if request.only and set(request.only) != set(stage.tables):
@@ -228,14 +235,16 @@ class _Load:
         if stage is None:
             return None
         self.progress.phase("checking what is staged")
-        by_table = {shape.entity.table: shape for shape in shapes}
+        by_table, stale = {shape.entity.table: shape for shape in shapes}, False
         for checkpoint in list(staging.checkpoints(self.control, self.run)):
             now = snapshot.fingerprint(by_table[checkpoint.table], checkpoint.range)
             if checkpoint.counts.fingerprint.proves_unchanged(now):
                 self.done.append(checkpoint)
-            elif not stage.complete:
+            elif stage.complete:
+                stale = True  # all of its rows may have been purged, which leaves no gap
+            else:
                 staging.forget(self.control, self.run, checkpoint)
-        if stage.complete and self._gaps(snapshot, shapes):
+        if stage.complete and (stale or self._gaps(snapshot, shapes)):
             # Duplicates and orphans are already judged on rows that have changed since: begin anew.
             self.done.clear()
             staging.drop(self.control)

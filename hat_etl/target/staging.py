@@ -31,6 +31,8 @@ class Stage:
     tables: tuple[str, ...]
     complete: bool
     reference_day: date
+    version: str
+    """Of the hat_etl that made it."""
 
     @property
     def entities(self) -> tuple[Entity, ...]:
@@ -107,13 +109,13 @@ def find(connection: Connection) -> Stage | None:
     if connection.execute("SELECT to_regclass(%s)", (f"{STAGE_SCHEMA}.load",)).fetchone() == (None,):
         return None
     row = connection.execute(
-        f"SELECT l.run, l.tables, l.complete, r.reference_day"
+        f"SELECT l.run, l.tables, l.complete, r.reference_day, r.version"
         f" FROM {STAGE_SCHEMA}.load l JOIN hat_etl.runs r USING (run)"
     ).fetchone()
     if row is None:
         return None
-    run, tables, complete, day = row
-    return Stage(int(run), tuple(tables), bool(complete), day)
+    run, tables, complete, day, version = row
+    return Stage(int(run), tuple(tables), bool(complete), day, str(version))
 
 
 def checkpoints(connection: Connection, run: int) -> Iterator[Checkpoint]:

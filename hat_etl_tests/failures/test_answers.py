@@ -134,6 +134,6 @@ def test_a_lost_load_of_one_table_is_not_gone_on_with_as_one_of_all(make_ground:
     phase.go_on()
     result = load.wait()
     assert result.exit_code == 5, result.err
-    assert_told(result.err, "hat-etl load demo --only persons --resume")
+    assert_told(result.err, "hat-etl load demo --resume --only persons")
     ground.load("--only", "persons", "--resume")
     assert set(ground.state()) == {"persons"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from psycopg import sql
 from hat_etl.entities import BY_TABLE
 from hat_etl.sandbox.server import HAT, LOADER, PLS, READER
 
+from . import changes
+from .changes import table
 from .ground import Connection, Ground, Server, eventually
 
 MAKE_GROUND = Callable[..., Ground]
@@ -279,6 +282,38 @@ def test_a_right_that_was_lacking_is_granted_and_the_load_goes_on(ground: Ground
     report = ground.load("--resume")
     assert report["run"] == 2
     ground.assert_clean()
+
+
+def test_rows_that_were_purged_after_all_was_staged_do_not_come_back(make_ground: MAKE_GROUND, server: Server) -> None:
+    """A range that had become empty left no gap, so that it stayed; and no sync found what the watermark knew of."""
+    ground = make_ground(pls=server.copy(PLS))
+    with ground.in_erp() as connection:
+        (copied,) = changes.live(connection, random.Random(3), "BIH", 1)
+        (far,) = changes.insert(connection, "BIH", [copied], codtip="Z")
+        connection.execute(f"UPDATE {table('BIH')} SET r_e_c_n_o_ = 600000 WHERE r_e_c_n_o_ = %s", (far,))
+    with ground.in_hat() as connection:
+        connection.execute("ALTER TABLE hat.user_types OWNER TO postgres")
+    assert ground.run("load", ground.name, "--only", "user_types").exit_code == 5
+    with ground.in_hat() as connection:
+        connection.execute(f"ALTER TABLE hat.user_types OWNER TO {LOADER}")
+    with ground.in_erp() as connection:
+        changes.purge(connection, "BIH", [600000])
+    ground.load("--resume")
+    with ground.in_hat() as connection:
+        assert connection.execute("SELECT count(*) FROM hat.user_types WHERE source_recno = 600000").fetchone() == (0,)
+    ground.assert_clean()
+
+
+def test_what_another_version_has_staged_is_not_gone_on_with(ground: Ground) -> None:
+    with ground.in_hat() as connection:
+        connection.execute("ALTER TABLE hat.persons OWNER TO postgres")
+        assert ground.run("load", ground.name).exit_code == 5
+        connection.execute(f"ALTER TABLE hat.persons OWNER TO {LOADER}")
+        connection.execute("UPDATE hat_etl.runs SET version = '0.0.1' WHERE run = 2")
+    result = ground.run("load", ground.name, "--resume")
+    assert result.exit_code == 7, result.err
+    assert_told(result.err, ("demo", "0.0.1", "hat-etl load demo --restart"))
+    ground.load("--restart")
 
 
 @pytest.mark.parametrize("command", ["status", "runs", "rejects"])
