@@ -42,6 +42,9 @@ T = TypeVar("T")
 SAMPLE_ROWS = 10_000
 """Rows whose stamps the doctor looks at, per view."""
 
+STANDBY_LAG = timedelta(days=1)
+"""How far behind its clock a standby's stamps are taken for final: nobody there tells what the primary still has open,
+or has not sent yet."""
 MANY_ROWS = 200_000
 """From about here on a process that fetches, and nothing else, is worth its start."""
 
@@ -109,7 +112,7 @@ class OracleSource:
                     raise refusals.view_missing(
                         self._tenant, entity, f"schema {owner}, or {self._address.schema} has no right to read it"
                     ) from None
-                case "ORA-01031":
+                case "ORA-01031" | "ORA-41900":
                     raise refusals.view_forbidden(self._tenant, entity) from None
                 case code:
                     raise refusals.view_broken(self._tenant, entity, code) from None
@@ -190,16 +193,18 @@ class OracleSource:
             stamped = session.rows(
                 f"SELECT OWNER, TABLE_NAME FROM ALL_TAB_COLUMNS WHERE COLUMN_NAME = 'S_T_A_M_P_' AND {among}", binds
             )
+            # An index on the stamp alone has no entry for rows without one, which every sync asks for as well.
             indexed = session.rows(
-                "SELECT TABLE_OWNER, TABLE_NAME FROM ALL_IND_COLUMNS"
-                " WHERE COLUMN_NAME = 'S_T_A_M_P_' AND COLUMN_POSITION = 1"
+                "SELECT i.TABLE_OWNER, i.TABLE_NAME FROM ALL_IND_COLUMNS i JOIN ALL_IND_COLUMNS s"
+                " ON s.INDEX_OWNER = i.INDEX_OWNER AND s.INDEX_NAME = i.INDEX_NAME AND s.COLUMN_POSITION = 2"
+                " WHERE i.COLUMN_NAME = 'S_T_A_M_P_' AND i.COLUMN_POSITION = 1"
             )
         bare = set(stamped) - set(indexed)
         return [
             UnindexedStamp(
                 table,
                 int(rows or 0),
-                f"CREATE INDEX {owner}.{table}_STAMP ON {owner}.{table} (S_T_A_M_P_) ONLINE;",
+                f"CREATE INDEX {owner}.{table}_STAMP ON {owner}.{table} (S_T_A_M_P_, 0);",
             )
             for owner, table, rows in sorted(seen, key=lambda row: (-(row[2] or 0), row[1]))
             if (owner, table) in bare
@@ -245,16 +250,26 @@ class OracleSource:
 
     def sees_transactions(self) -> bool:
         with self._asking() as session:
-            return _oldest_transaction(session) is not None
+            return not _is_standby(session) and _oldest_transaction(session) is not None
 
     @property
     def unseen_transactions(self) -> str:
+        with self._asking() as session:
+            if _is_standby(session):
+                return (
+                    "The database is a standby, and those of its primary are not seen there: a sync reads again what"
+                    " was stamped within the last day, and rows that come there later than that may be missed until"
+                    " the next --full."
+                )
         return (
             f"Rows that one commits more than {self._tenant.sync.lookback_minutes} minutes (lookback_minutes in [sync])"
             " after it began may be missed by a sync until the next --full."
         )
 
     def transactions_grant(self, login: str) -> str:
+        with self._asking() as session:
+            if _is_standby(session):
+                return "Let [erp] url name the primary."
         return f"GRANT SELECT ON SYS.GV_$TRANSACTION TO {login};"
 
     # -- the one moment ----------------------------------------------------------------------------------------------
@@ -263,10 +278,10 @@ class OracleSource:
     def snapshot(self, expected_rows: int = 0) -> Iterator[OracleSnapshot]:
         with self._asking() as session:
             clock = _utc(session)
-            age = _oldest_transaction(session)
+            age = STANDBY_LAG if _is_standby(session) else _oldest_transaction(session)
             scn = None if self._refused else _scn(session)
         self.close()
-        horizon = clock - (age or timedelta()) - (scn[1] if scn else timedelta())
+        horizon = min(clock, clock - (age or timedelta()) - (scn[1] if scn else timedelta()))
         with ExitStack() as opened:
             connections = self._tenant.erp.connections if scn else 1
             sessions: Sequence[Session]
@@ -346,6 +361,12 @@ def _scn(session: OracleSession) -> tuple[int, timedelta] | None:
         if found is not None:
             return int(found[0]), behind
     return None
+
+
+def _is_standby(session: OracleSession) -> bool:
+    """Whether what is read is a copy that follows another database."""
+    (role,) = session.row("SELECT SYS_CONTEXT('USERENV', 'DATABASE_ROLE') FROM DUAL")
+    return role is not None and role != "PRIMARY"
 
 
 def _oldest_transaction(session: OracleSession) -> timedelta | None:

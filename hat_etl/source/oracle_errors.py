@@ -10,11 +10,11 @@ import re
 _CODE = re.compile(r"\b(?:ORA|DPY|DPI|TNS)-\d{4,5}\b")
 
 _DEAD = {
-    "DPY-4011", "DPY-1001", "ORA-00028", "ORA-01012", "ORA-02396", "ORA-03113", "ORA-03114", "ORA-03135", "ORA-12537",
-    "ORA-12547", "ORA-12570",
+    "DPY-4011", "DPY-1001", "ORA-00028", "ORA-01012", "ORA-02396", "ORA-02399", "ORA-03113", "ORA-03114", "ORA-03135",
+    "ORA-12537", "ORA-12547", "ORA-12570", "ORA-25401", "ORA-25408",
 }  # fmt: skip
-_EXPIRED = {"ORA-01555", "ORA-08180", "ORA-08181"}
-NO_FLASHBACK = frozenset({"ORA-01031", "ORA-00942", "ORA-00904", "ORA-06550", "ORA-41900"})
+_EXPIRED = {"ORA-01555", "ORA-08176", "ORA-08180", "ORA-08181"}
+NO_FLASHBACK = frozenset({"ORA-01031", "ORA-00942", "ORA-00904", "ORA-06550", "ORA-12850", "ORA-41900"})
 """Codes by which a server refuses to tell or to show a moment of the past."""
 CHANGED = "ORA-01466"
 """A table or view was redefined since the moment that is asked for."""

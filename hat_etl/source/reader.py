@@ -94,7 +94,7 @@ class Fingerprint:
     def of(cls, batch: pa.RecordBatch) -> Fingerprint:
         """Fingerprint of one raw batch as the source yields it."""
         recnos = batch.column("source_recno").to_numpy(zero_copy_only=False)
-        stamps = batch.column("source_stamp").cast(pa.timestamp("us"))
+        stamps = batch.column("source_stamp").cast(pa.timestamp("us"), safe=False)
         known = stamps.drop_null().cast(pa.int64()).to_numpy(zero_copy_only=False)
         return cls(batch.num_rows, int(recnos.sum()) % WORD, int(known.sum()) % WORD, stamps.null_count)
 

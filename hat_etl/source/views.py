@@ -12,7 +12,6 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -21,6 +20,7 @@ from hat_etl.entities import ENTITIES, billing
 from hat_etl.entities.model import STAMP, Entity
 from hat_etl.errors import ConfigurationError
 from hat_etl.protheus.dictionary import physical_name
+from hat_etl.tenants import oracle_address
 from hat_etl.tenants.config import Dialect, Tenant
 
 STAMP_FIELD = "S_T_A_M_P_"
@@ -130,8 +130,8 @@ def _user(url: str, dialect: Dialect) -> str | None:
     try:
         if dialect == "postgresql":
             return str(conninfo_to_dict(url).get("user") or "") or None
-        # Either a URL or Oracle's own user/password@service.
-        return unquote(urlsplit(url).username or "") if "://" in url else url.partition("/")[0]
+        address = oracle_address.parse(url)
+        return None if address is None else address.schema
     except (ProgrammingError, ValueError):
         return None  # Not a connection text at all: whoever connects with it says so.
 

@@ -61,7 +61,7 @@ def test_versions_kept_of_rejected_rows_stay_when_their_table_is_not_read(way: s
     def kept() -> list[tuple[int, str]]:
         with ground.in_hat() as connection:
             return connection.execute(  # type: ignore[return-value]
-                "SELECT source_recno, beneficiary_name FROM hat.beneficiaries WHERE source_recno = ANY (%s) ORDER BY 1",
+                "SELECT source_recno, subscriber_id FROM hat.beneficiaries WHERE source_recno = ANY (%s) ORDER BY 1",
                 (rejected,),
             ).fetchall()
 
@@ -77,7 +77,7 @@ def test_versions_kept_of_rejected_rows_stay_when_their_table_is_not_read(way: s
         synced(ground, "--only", "persons")
     else:
         result = ground.run("sync", ground.name, "--json")
-        assert [problem["table"] for problem in result.document["problems"]] == ["beneficiaries"]
+        assert "beneficiaries" in {problem["table"] for problem in result.document["problems"]}
         with ground.in_erp() as connection:
             connection.execute(f"ALTER VIEW {view} RENAME COLUMN other_name TO sementetoken")
     assert kept() == before

@@ -14,7 +14,9 @@ import pytest
 
 from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Entity
+from hat_etl.protheus.dictionary import physical_name
 from hat_etl.sandbox.oracle.server import OracleServer
+from hat_etl.sandbox.oracle.translation import DICTIONARY
 from hat_etl.sandbox.server import READER
 from hat_etl.source.erp import open_source
 from hat_etl.source.oracle_login import OracleLogin
@@ -87,6 +89,63 @@ def numbers(entity: Entity, found: list[Row]) -> list[Row]:
     """Numbers as doubles: PostgreSQL sends these, and Oracle exact decimals."""
     names = [column.name for column in entity.columns if column.numeric_source]
     return [row | {name: None if row[name] is None else float(row[name]) for name in names} for row in found]
+
+
+@each_entity
+def test_the_tables_below_a_view_are_the_same(entity: Entity, sides: tuple[Side, Side]) -> None:
+    read = [
+        {(schema.lower(), table.lower()) for schema, table in side.source.tables_read(side.source.describe(entity))}
+        for side in sides
+    ]
+    assert read[0] == read[1] == {("protheus", physical_name(alias, "01")) for alias in entity.reads}
+
+
+def test_on_a_standby_only_what_is_a_day_old_is_taken_for_final(
+    oracle: OracleServer, ground: Ground, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Transactions of its primary are not seen there: rows that came to it late had an older stamp than the horizon."""
+    ground.dialect, ground.erp_url = "oracle", address(oracle, READER)
+    ground.write()
+    monkeypatch.setenv("HAT_ETL_TENANTS", str(ground.folder))
+    role = "CREATE OR REPLACE FUNCTION {}.sys_context(text, text) RETURNS text LANGUAGE sql AS $$ SELECT '{}' $$"
+    with server.admin(ground.pls) as admin, closing(open_source(store.load(ground.name), "hat-etl load")) as source:
+        admin.execute(role.format(DICTIONARY, "PHYSICAL STANDBY"))
+        try:
+            with source.snapshot() as snapshot:
+                assert snapshot.horizon <= snapshot.clock - timedelta(days=1)
+            assert not source.sees_transactions()
+            assert "standby" in source.unseen_transactions
+            assert "primary" in source.transactions_grant(READER)
+        finally:
+            admin.execute(role.format(DICTIONARY, "PRIMARY"))
+        with source.snapshot() as snapshot:
+            assert snapshot.horizon > snapshot.clock - timedelta(days=1)
+        assert source.sees_transactions()
+
+
+@pytest.mark.parametrize("dialect", ["postgresql", "oracle"])
+def test_the_index_that_is_recommended_is_one_that_serves(
+    dialect: str, oracle: OracleServer, ground: Ground, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Oracle an index on the stamp alone has no entry for rows without one, which every sync asks for as well."""
+    ground.dialect, ground.erp_url = dialect, address(oracle, READER) if dialect == "oracle" else None
+    ground.write()
+    monkeypatch.setenv("HAT_ETL_TENANTS", str(ground.folder))
+
+    def unindexed() -> dict[str, str]:
+        with closing(open_source(store.load(ground.name), "hat-etl doctor")) as source:
+            return {found.table.lower(): found.ddl for found in source.unindexed_stamps() or ()}
+
+    assert ("(S_T_A_M_P_, 0)" in unindexed()["ba1010"]) is (dialect == "oracle")
+    with server.admin(ground.pls) as admin:
+        try:
+            admin.execute("CREATE INDEX ba1010_stamp ON protheus.ba1010 (s_t_a_m_p_)")
+            assert ("ba1010" in unindexed()) is (dialect == "oracle")
+            admin.execute("CREATE INDEX ba1010_stamp_0 ON protheus.ba1010 (s_t_a_m_p_, (0))")
+            assert "ba1010" not in unindexed()
+            assert "ba3010" in unindexed()
+        finally:
+            admin.execute("DROP INDEX IF EXISTS protheus.ba1010_stamp, protheus.ba1010_stamp_0")
 
 
 def everything(snapshot: Snapshot, shape: ViewShape) -> list[Row]:

@@ -28,13 +28,14 @@ _VIEWS = {
         WHERE c.relkind IN ('r', 'p', 'v') AND has_table_privilege(c.oid, 'SELECT')""",
     "all_ind_columns": """
         SELECT upper(i.relname) AS index_name, upper(n.nspname) AS table_owner, upper(c.relname) AS table_name,
-               upper(a.attname) AS column_name, k.place AS column_position
+               coalesce(upper(a.attname), 'SYS_NC') AS column_name, k.place AS column_position,
+               upper(n.nspname) AS index_owner
         FROM pg_index x
         JOIN pg_class i ON i.oid = x.indexrelid
         JOIN pg_class c ON c.oid = x.indrelid
         JOIN pg_namespace n ON n.oid = c.relnamespace
         CROSS JOIN LATERAL unnest(x.indkey::int[]) WITH ORDINALITY AS k (number, place)
-        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number
+        LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number
         WHERE has_table_privilege(c.oid, 'SELECT')""",
     "all_dependencies": """
         SELECT DISTINCT upper(vn.nspname) AS owner, upper(v.relname) AS name, 'VIEW'::text AS type,
@@ -63,6 +64,10 @@ def install(connection: psycopg.Connection, reader: str) -> None:
         connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (DICTIONARY,))
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {DICTIONARY}")
         connection.execute(f'GRANT USAGE ON SCHEMA {DICTIONARY} TO "{reader}"')
+        connection.execute(
+            f"CREATE OR REPLACE FUNCTION {DICTIONARY}.sys_context(text, text) RETURNS text LANGUAGE sql AS"
+            " $$ SELECT CASE WHEN pg_is_in_recovery() THEN 'PHYSICAL STANDBY' ELSE 'PRIMARY' END $$"
+        )
         for name, query in _VIEWS.items():
             connection.execute(
                 f'CREATE OR REPLACE VIEW {DICTIONARY}."{name}" WITH (security_invoker) AS {query}'.encode()
