@@ -55,7 +55,7 @@ def demo(beneficiaries: int, folder: Path, erp: Dialect, as_json: bool) -> None:
         view_live.install(tenant)
     with watching(quiet=as_json) as progress:
         report = load(tenant, LoadRequest(restart=True), progress)
-    entries = LedgerReader(TenantDatabase(tenant)).rejects()
+    entries = LedgerReader(TenantDatabase(tenant), f"hat-etl rejects {tenant.name}").rejects()
     found = Counter[Issue]((e["table"], e["recno"], e["rule"], e["severity"], e["column"]) for e in entries)
     planted = Counter[Issue]((p.table, p.recno, p.rule, p.severity, p.column) for p in manifest.planted)
     if as_json:

@@ -24,8 +24,8 @@ SHOWN = 1_000
 _COUNTS = ("read", "loaded", "updated", "deleted", "rejected", "held", "warnings")
 
 
-def _ledger(tenant: str) -> LedgerReader:
-    return LedgerReader(TenantDatabase(store.load(tenant)))
+def _ledger(tenant: str, command: str) -> LedgerReader:
+    return LedgerReader(TenantDatabase(store.load(tenant)), f"hat-etl {command} {tenant}")
 
 
 @click.command()
@@ -73,7 +73,7 @@ def _status_of_all(*, as_json: bool) -> int:
 
 
 def _standing(tenant: str) -> dict[str, Any]:
-    ledger = _ledger(tenant)
+    ledger = _ledger(tenant, "status")
     was_held = ledger.is_held()
     runs = ledger.runs(limit=1)
     if runs and runs[0]["state"] == "running" and not (was_held or ledger.is_held()):
@@ -95,7 +95,7 @@ def _print_tenants(lines: list[tuple[Any, ...]]) -> None:
 @_JSON
 def runs(tenant: str, limit: int, as_json: bool) -> None:
     """Show the latest runs of TENANT and what each did."""
-    found = _ledger(tenant).runs(limit)
+    found = _ledger(tenant, "runs").runs(limit)
     if as_json:
         print_json(found)
         return
@@ -116,7 +116,7 @@ def runs(tenant: str, limit: int, as_json: bool) -> None:
 @_JSON
 def rejects(tenant: str, table: str | None, xlsx: Path | None, as_json: bool) -> None:
     """Show the rows of TENANT that are not in HAT (rejected, held) and the warnings, as of the last run."""
-    ledger = _ledger(tenant)
+    ledger = _ledger(tenant, "rejects")
     refuse_unloaded(tenant, [entity.table for entity in select([table])] if table else [], ledger.watermarks())
     found = ledger.rejects(table)
     if xlsx is not None:

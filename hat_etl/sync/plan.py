@@ -112,7 +112,7 @@ def plan_sync(tenant: Tenant, only: Sequence[str] = (), via: Via | None = None) 
     Raises as ``describe`` does, TargetError, and DecisionNeeded for a table named in ``only`` that was never loaded.
     """
     by_api = (via or tenant.sync.via) == "api"
-    ledger = LedgerReader(TenantDatabase(tenant))
+    ledger = LedgerReader(TenantDatabase(tenant), f"hat-etl plan {tenant.name} --sync")
     marks, undone = ledger.watermarks(), ledger.to_be_read_whole()
     refuse_unloaded(tenant.name, only, marks)
     source = open_source(tenant, f"hat-etl plan {tenant.name} --sync")

@@ -281,35 +281,34 @@ def record_tables(connection: Connection, run: int, outcomes: Sequence[TableOutc
 
 
 class LedgerReader:
-    """Questions to the ledger, for reports and the doors; reads only."""
+    """Questions to the ledger, for reports and the doors; reads only. ``again`` is the command that asks them."""
 
-    def __init__(self, database: TenantDatabase) -> None:
-        self._database = database
+    def __init__(self, database: TenantDatabase, again: str) -> None:
+        self._database, self._again = database, again
         self._engine = sa.create_engine(
             "postgresql+psycopg://", creator=database.connect, poolclass=sa.pool.NullPool, isolation_level="AUTOCOMMIT"
         )
 
     @contextmanager
-    def _asking(self, command: str) -> Iterator[sa.Connection | None]:
-        """A connection to ask on for ``command``, or None while no run has touched the database.
+    def _asking(self) -> Iterator[sa.Connection | None]:
+        """A connection to ask on, or None while no run has touched the database.
 
         Raises TargetError when the database is another tenant's, cannot be reached or refuses.
         """
         tenant = self._database.tenant.name
-        again = f"hat-etl {command} {tenant}"
-        with errors(tenant, again=again), self._database.connect() as connection:
+        with errors(tenant, again=self._again), self._database.connect() as connection:
             is_there = self._database.check_identity(connection)
         try:
             with self._engine.connect() if is_there else nullcontext() as asking:
                 yield asking
         except sa.exc.DBAPIError as error:
             if isinstance(error.orig, psycopg.Error):
-                raise target_failed(tenant, None, error.orig, again) from None
+                raise target_failed(tenant, None, error.orig, self._again) from None
             raise
 
     def runs(self, limit: int = 20) -> list[dict[str, Any]]:
         """The latest runs, newest first, with the tables of each."""
-        with self._asking("runs") as connection:
+        with self._asking() as connection:
             if connection is None:
                 return []
             latest = connection.execute(sa.select(runs).order_by(runs.c.run.desc()).limit(limit)).mappings().all()
@@ -325,19 +324,19 @@ class LedgerReader:
     def is_held(self) -> bool:
         """Whether a run holds the tenant's lock."""
         tenant = self._database.tenant.name
-        with errors(tenant, again=f"hat-etl status {tenant}"), self._database.connect() as connection:
+        with errors(tenant, again=self._again), self._database.connect() as connection:
             return bool(self._database.holders(connection))
 
     def watermarks(self) -> dict[str, datetime]:
         """Moment of the ERP that each table shows."""
-        with self._asking("plan") as connection:
+        with self._asking() as connection:
             if connection is None:
                 return {}
             return {row.table: row.horizon for row in connection.execute(sa.select(watermarks))}
 
     def to_be_read_whole(self) -> set[str]:
         """Tables that an undo has touched and no sync has read since."""
-        with self._asking("plan") as connection:
+        with self._asking() as connection:
             if connection is None:
                 return set()
             unknown = watermarks.c.live_rows.is_(None) | watermarks.c.live_recnos.is_(None)
@@ -349,7 +348,7 @@ class LedgerReader:
         query = sa.select(c.table, c.recno, c.key, c.column, c.rule, c.severity, c.reason).order_by(c.id)
         if table is not None:
             query = query.where(c.table == table)
-        with self._asking("rejects") as connection:
+        with self._asking() as connection:
             if connection is None:
                 return []
             return [dict(row) for row in connection.execute(query).mappings()]

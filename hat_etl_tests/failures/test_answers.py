@@ -137,3 +137,17 @@ def test_a_lost_load_of_one_table_is_not_gone_on_with_as_one_of_all(make_ground:
     assert_told(result.err, "hat-etl load demo --resume --only persons")
     ground.load("--only", "persons", "--resume")
     assert set(ground.state()) == {"persons"}
+
+
+@pytest.mark.parametrize("question", ["status", "runs", "rejects", "plan --sync"])
+def test_a_question_that_breaks_is_the_one_to_ask_again(question: str, ground: Ground) -> None:
+    """The list of rejects asked for a plan, and before that all of them for a load."""
+    with ground.in_hat() as connection:
+        for name in ("runs", "watermarks"):
+            connection.execute(f"ALTER TABLE hat_etl.{name} RENAME TO {name}_was")
+            connection.execute(f"CREATE VIEW hat_etl.{name} AS SELECT * FROM hat_etl.{name}_was WHERE run / 0 = 1")
+            connection.execute(f"GRANT SELECT ON hat_etl.{name} TO PUBLIC")
+    command, *options = question.split()
+    result = ground.run(command, ground.name, *options)
+    assert result.exit_code == 5, result.err
+    assert_told(result.err, "SQLSTATE 22012", " ".join(("go on with: hat-etl", command, "demo", *options)))
