@@ -16,6 +16,7 @@ from dagster import DagsterInstance, RunsFilter
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
+from hat_etl.orchestration.asking import ask_all
 from hat_etl.orchestration.failures import explained, known
 from hat_etl.orchestration.partitions import for_one_tenant, tenants, with_partition
 from hat_etl.orchestration.schedules import BILLING_TAG, UNFINISHED, tenant_files
@@ -142,10 +143,9 @@ def _sensor(name: str) -> dg.SensorDefinition:
         here = with_partition(context.instance, found)
         busy = _running(context.instance, name)
         asked: dict[str, float] = json.loads(context.cursor or "{}")
-        launched = []
-        for tenant in here:
-            if _bills(tenant, name) and tenant.name not in busy and _is_due(context, tenant, name, asked):
-                launched.append(tenant.name)
+        ready = [tenant for tenant in here if _bills(tenant, name) and tenant.name not in busy]
+        choose = _by_time if name in ("pull", "authorizations") else _by_question
+        launched = choose(context, ready, name, asked)
         return dg.SensorResult(
             run_requests=[dg.RunRequest(partition_key=tenant) for tenant in launched],
             skip_reason=None if launched else "No tenant has work.",
@@ -162,22 +162,35 @@ def _bills(tenant: "Tenant", name: str) -> bool:
     return asked and not billing.paused
 
 
-def _is_due(context: dg.SensorEvaluationContext, tenant: "Tenant", name: str, asked: dict[str, float]) -> bool:
-    """Whether there is work; only HAT knows what there is to take, and is asked every so many minutes."""
-    from hat_etl.billing.due import is_due
-    from hat_etl.errors import HatEtlError
+def _by_time(
+    context: dg.SensorEvaluationContext, ready: list["Tenant"], name: str, asked: dict[str, float]
+) -> list[str]:
+    """Only HAT knows what there is to take: each tenant is asked every so many minutes. ``asked``: when it was last."""
+    now = time.time()
+    due = [tenant.name for tenant in ready if now - asked.get(tenant.name, 0.0) >= tenant.billing.pull_minutes * 60]
+    asked.update(dict.fromkeys(due, now))
+    return due
 
-    if name in ("pull", "authorizations"):
-        now = time.time()
-        if now - asked.get(tenant.name, 0.0) < tenant.billing.pull_minutes * 60:
-            return False
-        asked[tenant.name] = now
-        return True
-    try:
-        return is_due(tenant, name)
-    except HatEtlError as error:
-        context.log.warning(str(error))
-        return False
+
+def _by_question(
+    context: dg.SensorEvaluationContext, ready: list["Tenant"], name: str, silent: dict[str, float]
+) -> list[str]:
+    """Tenants whose database knows of work. ``silent``: since when each has not answered; these are asked last."""
+    from hat_etl.billing.due import is_due
+
+    due = []
+    answers = ask_all(
+        sorted(ready, key=lambda tenant: silent.get(tenant.name, 0.0)), lambda tenant: is_due(tenant, name)
+    )
+    for tenant in ready:
+        answer = answers.get(tenant.name)
+        if isinstance(answer, bool):
+            silent.pop(tenant.name, None)
+            due += [tenant.name] * answer
+        else:
+            silent.setdefault(tenant.name, time.time())
+            context.log.warning(str(answer or f"{tenant.name}: the tenant database has not answered yet."))
+    return due
 
 
 def _running(instance: DagsterInstance, name: str) -> set[str]:

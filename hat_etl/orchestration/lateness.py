@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -13,11 +12,13 @@ import dagster as dg
 from dagster import DagsterInstance
 
 from hat_etl.errors import HatEtlError
+from hat_etl.orchestration.asking import AT_ONCE, ask_all
 from hat_etl.orchestration.assets import TENANT
 from hat_etl.orchestration.checks import freshness, last_told, tell_without_a_run
 from hat_etl.orchestration.due import late
-from hat_etl.orchestration.notifications import TARGETS_VARIABLE, send
+from hat_etl.orchestration.notifications import REFUSED, send
 from hat_etl.orchestration.partitions import with_partition
+from hat_etl.orchestration.reporting import FRESH_UNTIL
 from hat_etl.orchestration.schedules import tenant_files
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 NEVER = datetime.min.replace(tzinfo=UTC)
 RUNS = 5_000
 """Runs that one tick looks through at the most, newest first."""
-QUESTIONS = 20
+QUESTIONS = AT_ONCE
 """Tenant databases that are asked at one tick: a tenant may have been synchronised from the command line."""
+_SILENT = HatEtlError("The tenant database has not answered in time.", "See what its next run says.")
 _OVERLAP = timedelta(minutes=5)
 
 
@@ -36,29 +38,35 @@ class Memory:
     """What the sensor remembers; without it, the tenant databases are asked again."""
 
     shown: dict[str, datetime] = field(default_factory=dict)
-    """Per tenant, the moment of the ERP that HAT shows at the least."""
+    """Per tenant, when all its tables had been read last, at the least."""
     late: dict[str, datetime] = field(default_factory=dict)
     """Tenants that were told to be late, and since when they are."""
     looked: datetime | None = None
     """Until when the runs have been looked through."""
+    asked: dict[str, datetime] = field(default_factory=dict)
+    """When each tenant database was asked last: those that wait longest come first."""
+    refused: dict[str, list[str]] = field(default_factory=dict)
+    """Late tenants that some targets could not be told of, with the marks of these: they are tried again."""
 
     @classmethod
     def read(cls, text: str | None) -> Memory:
         if not text:
             return cls()
         document = json.loads(text)
-        shown, missing = (
-            {tenant: datetime.fromtimestamp(at, UTC) for tenant, at in document[name].items()}
-            for name in ("shown", "late")
+        shown, missing, asked = (
+            {tenant: datetime.fromtimestamp(at, UTC) for tenant, at in document.get(name, {}).items()}
+            for name in ("shown", "late", "asked")
         )
-        return cls(shown, missing, datetime.fromtimestamp(document["looked"], UTC))
+        looked = datetime.fromtimestamp(document["looked"], UTC)
+        return cls(shown, missing, looked, asked, document.get("refused", {}))
 
     def text(self) -> str:
         moments = {
             name: {tenant: int(at.timestamp()) for tenant, at in found.items()}
-            for name, found in (("shown", self.shown), ("late", self.late))
+            for name, found in (("shown", self.shown), ("late", self.late), ("asked", self.asked))
         }
-        return json.dumps({**moments, "looked": int((self.looked or datetime.now(UTC)).timestamp())})
+        looked = int((self.looked or datetime.now(UTC)).timestamp())
+        return json.dumps({**moments, "looked": looked, "refused": self.refused})
 
 
 def newly_late(
@@ -66,28 +74,33 @@ def newly_late(
 ) -> list[str]:
     """Brings ``memory`` up to ``now``; gives the tenants that have become late since.
 
-    ``ask`` is what the tenant database shows; it is asked for those that seem to be late, and only once.
+    ``ask`` tells what the tenant database shows; it is asked for those that seem to be late, and only once.
     """
     memory.shown = {name: at for name, at in memory.shown.items() if name in tenants}
     memory.late = {
         name: since for name, since in memory.late.items()
         if name in tenants and late(now, tenants[name], memory.shown.get(name, NEVER)) is not None
     }  # fmt: skip
-    found, questions = [], 0
-    for name, tenant in tenants.items():
-        since = late(now, tenant, memory.shown.get(name, NEVER))
-        if name in memory.late or since is None or questions == QUESTIONS:
-            continue
-        questions += 1
-        with suppress(HatEtlError):  # a database that is silent shows nothing new; its next run says what ails it
-            shown = ask(tenant)
-            since = late(now, tenant, shown)
-            if shown is not None:
-                memory.shown[name] = shown
+    memory.refused = {name: marks for name, marks in memory.refused.items() if name in memory.late}
+    seeming = [
+        tenant for name, tenant in tenants.items()
+        if name not in memory.late and late(now, tenant, memory.shown.get(name, NEVER)) is not None
+    ]  # fmt: skip
+    seeming = sorted(seeming, key=lambda tenant: memory.asked.get(tenant.name, NEVER))[:QUESTIONS]
+    memory.asked = {name: at for name, at in memory.asked.items() if name in tenants}
+    memory.asked |= {tenant.name: now for tenant in seeming}
+    answers, found = ask_all(seeming, ask), []
+    for tenant in seeming:
+        shown = answers.get(tenant.name, _SILENT)
+        if isinstance(shown, HatEtlError):  # nothing new is known; the tenant's next run says what ails the database
+            shown = memory.shown.get(tenant.name, NEVER)
+        elif shown is not None:
+            memory.shown[tenant.name] = shown
+        since = late(now, tenant, shown)
         if since is not None:
-            memory.late[name] = since
-            found.append(name)
-    return found
+            memory.late[tenant.name] = since
+            found.append(tenant.name)
+    return sorted(found)
 
 
 @dg.sensor(
@@ -105,9 +118,13 @@ def late_tenants(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     for name in found:
         verdict = freshness(tenants[name], memory.shown.get(name), memory.late[name])
         tell_without_a_run(instance, verdict.evaluation(name, last_told(instance, name)))
+    for name in {*found, *memory.refused}:
+        verdict = freshness(tenants[name], memory.shown.get(name), memory.late[name])
         text = "\n".join(f"{label}: {value}" for label, value in verdict.told.items())
-        if not send(f"hat_etl: {name} is late", text):
-            context.log.error(f"A notification was refused by one of the targets in {TARGETS_VARIABLE}.")
+        refused = send(f"hat_etl: {name} is late", text, memory.refused.pop(name, None))
+        if refused:
+            memory.refused[name] = refused
+            context.log.error(REFUSED)
     late_now = f"Late: {', '.join(sorted(memory.late))}." if memory.late else "Nobody is late."
     return dg.SensorResult(skip_reason=late_now, cursor=memory.text())
 
@@ -118,14 +135,14 @@ def _look_through_runs(instance: DagsterInstance, memory: Memory, now: datetime)
     told = dg.AssetRecordsFilter(TENANT, after_timestamp=since.timestamp() if since else None)
     for record in instance.fetch_materializations(told, limit=RUNS).records:
         made = record.asset_materialization
-        if made is not None and made.partition is not None and (mark := made.metadata.get("watermark")) is not None:
+        if made is not None and made.partition is not None and (mark := made.metadata.get(FRESH_UNTIL)) is not None:
             moment = datetime.fromtimestamp(float(str(mark.value)), UTC)
             memory.shown[made.partition] = max(moment, memory.shown.get(made.partition, moment))
     memory.looked = now
 
 
 def _shown(tenant: Tenant) -> datetime | None:
-    """What the tenant's HAT database shows. Raises TargetError or ConfigurationError."""
+    """How fresh the tenant's HAT database is. Raises TargetError or ConfigurationError."""
     from hat_etl.target.database import TenantDatabase
     from hat_etl.target.standing import standing
 

@@ -2,6 +2,7 @@
 
 # No annotations from __future__: Dagster reads those of the step as they are.
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -10,16 +11,20 @@ from dagster._core.storage.tags import RETRY_NUMBER_TAG, SENSOR_NAME_TAG
 from pydantic import Field
 
 from hat_etl.orchestration import reporting
-from hat_etl.orchestration.assets import TABLES, TENANT, asset_key, entity_of
+from hat_etl.orchestration.assets import TABLES, asset_key, entity_of
 from hat_etl.orchestration.failures import explained, window_closed
 from hat_etl.orchestration.openings import note
 from hat_etl.orchestration.partitions import for_one_tenant
 from hat_etl.orchestration.progress import LogProgress
-from hat_etl.orchestration.runs import evaluate, judging, tags_of
+from hat_etl.orchestration.runs import judging, tags_of, tell_of_tenant
 
 if TYPE_CHECKING:
     from hat_etl.sync.run import RunReport
     from hat_etl.tenants.config import Tenant
+
+
+LEDGER_TAG = "hat/ledger"
+"""Tag of a load: how the tenant's ledger stood when it began. Its retry inherits it, and knows by it what was done."""
 
 
 class Mode(Enum):
@@ -95,9 +100,8 @@ def load_tenant(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterat
                 "held": outcome.held,
             }
             context.log_event(dg.AssetObservation(key, partition=tenant, metadata=taken))
-    context.log_event(dg.AssetMaterialization(TENANT, partition=tenant, metadata=reporting.of_tenant(report)))
     with explained(tenant):
-        evaluate(context, settings)
+        tell_of_tenant(context, settings, report)
 
 
 initial_load = dg.define_asset_job(
@@ -113,20 +117,49 @@ def _mode(context: dg.AssetExecutionContext, tenant: "Tenant", asked: Mode) -> M
     """How to load; None when there is nothing to do.
 
     Dagster launches loads again whose process was killed, and those that the end of a window has caught: they go on
-    with what is staged. A load whose window has opened does nothing when somebody has ended it meanwhile.
+    with what is staged. One that was killed after its commit only tells what it has done. A load whose window has
+    opened does nothing when somebody has ended it meanwhile.
     """
-    from hat_etl.target import staging
-    from hat_etl.target.database import TenantDatabase, errors
+    tags, now = context.run.tags, _Ledger.read(tenant)
+    if RETRY_NUMBER_TAG in tags:
+        if LEDGER_TAG not in tags:
+            return asked  # the run before had not begun
+        before = _Ledger.of(tags[LEDGER_TAG])
+        is_begun = now.loaded > before.loaded or now.staged not in (0, before.staged)
+        return Mode.resume if is_begun else asked
+    context.instance.add_run_tags(context.run.run_id, {LEDGER_TAG: now.text})
+    if SENSOR_NAME_TAG in tags:
+        return Mode.resume if now.staged else None
+    return asked
 
-    if not {RETRY_NUMBER_TAG, SENSOR_NAME_TAG} & set(context.run.tags):
-        return asked
-    with (
-        errors(tenant.name, again=f"hat-etl load {tenant.name} --resume"),
-        TenantDatabase(tenant).connect() as connection,
-    ):
-        if staging.find(connection) is not None:
-            return Mode.resume
-    return None if SENSOR_NAME_TAG in context.run.tags else asked
+
+@dataclass(frozen=True)
+class _Ledger:
+    """Runs of the tenant: the last load, if it has succeeded, and the one that is staged; 0 for none."""
+
+    loaded: int
+    staged: int
+
+    @classmethod
+    def read(cls, tenant: "Tenant") -> "_Ledger":
+        from hat_etl.target import ledger, staging
+        from hat_etl.target.database import TenantDatabase, errors
+
+        database = TenantDatabase(tenant)
+        with errors(tenant.name, again=f"hat-etl load {tenant.name} --resume"), database.connect() as connection:
+            if database.owner(connection) is None:
+                return cls(0, 0)
+            stage = staging.find(connection)
+            return cls(ledger.last_load(connection) or 0, stage.run if stage else 0)
+
+    @classmethod
+    def of(cls, text: str) -> "_Ledger":
+        loaded, staged = text.split("/")
+        return cls(int(loaded), int(staged))
+
+    @property
+    def text(self) -> str:
+        return f"{self.loaded}/{self.staged}"
 
 
 def _log(context: dg.AssetExecutionContext, report: "RunReport") -> None:
@@ -135,6 +168,8 @@ def _log(context: dg.AssetExecutionContext, report: "RunReport") -> None:
         f"Run {report.run} of {report.tenant} {report.state}: {read:,} rows read in {report.seconds:.1f} s,"
         f" peak memory {report.peak_mib:.0f} MiB. What was rejected: hat-etl rejects {report.tenant}"
     )
+    for remark in report.remarks:
+        context.log.info(remark)
     if report.rewritten:
         context.log.info(f"Rewritten in place, because other objects depend on them: {', '.join(report.rewritten)}.")
     done = {table.table for table in report.tables}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -18,6 +18,9 @@ BOARD_VARIABLE = "HAT_ETL_BOARD"
 """Address of the web server, for links."""
 CAUSE_TAG = "hat/cause"
 """Tag of a failed run: a number for its cause, by which repetitions are known."""
+REFUSED_TAG = "hat/notification-refused"
+"""Tag of a failed run: a target could not be told of it, and hears of the next one that fails like it."""
+REFUSED = f"A notification was refused by one of the targets in {TARGETS_VARIABLE}."
 LOOK_BACK = 200
 """Runs of a tenant that are looked through for repetitions."""
 
@@ -32,11 +35,13 @@ class Failure:
     cause: str
     repeated: int
     """How many runs of this job and tenant in a row have failed for this cause, this one included."""
+    was_refused: bool = False
+    """Whether a target could not be told of the one before."""
 
     @property
     def is_told(self) -> bool:
         """The first is told, then the second, fourth, eighth and so on: nobody reads the same line every 15 minutes."""
-        return self.repeated & (self.repeated - 1) == 0
+        return self.was_refused or self.repeated & (self.repeated - 1) == 0
 
     @property
     def title(self) -> str:
@@ -78,25 +83,29 @@ def judge_failure(instance: DagsterInstance, run: dg.DagsterRun, cause: str) -> 
         tags={PARTITION_NAME_TAG: tenant},
         statuses=[DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE],
     )
-    before = []
-    for earlier in instance.get_runs(ended, limit=LOOK_BACK):
-        if earlier.run_id != run.run_id:
-            failed = earlier.status == DagsterRunStatus.FAILURE
-            before.append(earlier.tags.get(CAUSE_TAG) if failed else None)
-    return Failure(tenant, run.job_name, run.run_id, cause, repetitions(mark, before))
+    earlier = [found for found in instance.get_runs(ended, limit=LOOK_BACK) if found.run_id != run.run_id]
+    before = [found.tags.get(CAUSE_TAG) if found.status == DagsterRunStatus.FAILURE else None for found in earlier]
+    count = repetitions(mark, before)
+    return Failure(tenant, run.job_name, run.run_id, cause, count, count > 1 and REFUSED_TAG in earlier[0].tags)
 
 
-def send(title: str, body: str) -> bool:
-    """Tell everybody who wants to know; False when a target has refused. Without targets nobody does."""
-    targets = os.environ.get(TARGETS_VARIABLE, "").split()
-    if not targets:
-        return True
+def send(title: str, body: str, only: Collection[str] | None = None) -> list[str]:
+    """Tell everybody who wants to know, or of these ``only``; gives the targets that have refused, as marks.
+
+    A mark is a short name of an address, which holds secrets.
+    """
     from apprise import Apprise, AppriseAsset
 
-    # No telling of the address in Apprise's own log, no identifying of us to others.
-    sender = Apprise(asset=AppriseAsset(secure_logging=True, app_id="hat_etl"))
-    known = [sender.add(target) for target in targets]
-    return bool(sender.notify(title=title, body=body)) and all(known)
+    refused = []
+    for target in os.environ.get(TARGETS_VARIABLE, "").split():
+        mark = hashlib.sha256(target.encode()).hexdigest()[:12]
+        if only is not None and mark not in only:
+            continue
+        # No telling of the address in Apprise's own log, no identifying of us to others.
+        sender = Apprise(asset=AppriseAsset(secure_logging=True, app_id="hat_etl"))
+        if not sender.add(target) or not sender.notify(title=title, body=body):
+            refused.append(mark)
+    return refused
 
 
 @dg.run_failure_sensor(
@@ -108,8 +117,9 @@ def send(title: str, body: str) -> bool:
 )
 def tell_failures(context: dg.RunFailureSensorContext) -> None:
     told = judge_failure(context.instance, context.dagster_run, _cause(context))
-    if told.is_told and not send(told.title, told.body):
-        context.log.error(f"A notification was refused by one of the targets in {TARGETS_VARIABLE}.")
+    if told.is_told and send(told.title, told.body):
+        context.instance.add_run_tags(told.run_id, {REFUSED_TAG: "yes"})
+        context.log.error(REFUSED)
 
 
 def _cause(context: dg.RunFailureSensorContext) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster import DagsterInstance, RunsFilter
-from dagster._core.storage.tags import PARTITION_NAME_TAG, SENSOR_NAME_TAG
+from dagster._core.storage.tags import PARTITION_NAME_TAG, RETRY_NUMBER_TAG, SENSOR_NAME_TAG
 
 if TYPE_CHECKING:
     from hat_etl.errors import WindowClosed
@@ -26,10 +26,11 @@ GOES_ON = "It goes on by itself when the next window opens."
 def note(run: dg.DagsterRun, error: WindowClosed, instance: DagsterInstance) -> bool:
     """Whether the run that has ended with ``error`` goes on by itself; then that is noted at the run.
 
-    So does what was launched by itself, and a load that has staged something. What a person has launched outside the
-    windows has begun nothing: the person is told.
+    So does what was launched by itself, and a load that has staged something: the retry of one whose process was
+    killed, too, which may find the window closed. What a person has launched outside the windows has begun nothing:
+    the person is told.
     """
-    goes_on = SENSOR_NAME_TAG in run.tags or (error.begun and _is_load(run))
+    goes_on = SENSOR_NAME_TAG in run.tags or (_is_load(run) and (error.begun or RETRY_NUMBER_TAG in run.tags))
     if goes_on:
         instance.add_run_tags(run.run_id, {CLOSED_TAG: "closed"})
     return goes_on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from hat_etl.target.ledger import TableOutcome
 
 Metadata = dict[str, int | float | str | dg.MetadataValue]
+
+FRESH_UNTIL = "fresh_until"
 
 _COUNTS = ("read", "loaded", "updated", "deleted", "rejected", "held", "kept", "warnings")
 
@@ -26,9 +29,9 @@ def of_table(report: RunReport, outcome: TableOutcome) -> Metadata:
     }
 
 
-def of_tenant(report: RunReport) -> Metadata:
-    """What the run did to all tables together."""
-    return {
+def of_tenant(report: RunReport, fresh_until: datetime | None) -> Metadata:
+    """What the run did to all tables together, and how fresh the tenant's database is now."""
+    found: Metadata = {
         **{name: sum(getattr(outcome, name) for outcome in report.tables) for name in _COUNTS},
         "tables": len(report.tables),
         "state": report.state,
@@ -36,6 +39,9 @@ def of_tenant(report: RunReport) -> Metadata:
         "peak_mib": round(report.peak_mib, 1),
         **_where(report),
     }
+    if fresh_until is not None:
+        found[FRESH_UNTIL] = dg.MetadataValue.timestamp(fresh_until)
+    return found
 
 
 def _where(report: RunReport) -> Metadata:

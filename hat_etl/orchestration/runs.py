@@ -24,6 +24,7 @@ from hat_etl.orchestration.progress import LogProgress
 
 if TYPE_CHECKING:
     from hat_etl.sync.run import RunReport
+    from hat_etl.target.standing import Standing
     from hat_etl.tenants.config import Tenant
 
 ERP_TAG = "hat/erp"
@@ -168,10 +169,9 @@ def _tell(context: dg.OpExecutionContext, tenant: "Tenant", report: "RunReport")
                 asset_key(outcome.table), partition=tenant.name, metadata=reporting.of_table(report, outcome)
             )
         )
-    context.log_event(dg.AssetMaterialization(TENANT, partition=tenant.name, metadata=reporting.of_tenant(report)))
     for remark in report.remarks:
         context.log.warning(remark)
-    evaluate(context, tenant)
+    tell_of_tenant(context, tenant, report)
     if report.problems:
         raise left_out(tenant.name, report.problems)
 
@@ -190,14 +190,33 @@ def judging(context: dg.OpExecutionContext | dg.AssetExecutionContext, tenant: "
         raise
 
 
+def tell_of_tenant(
+    context: dg.OpExecutionContext | dg.AssetExecutionContext, tenant: "Tenant", report: "RunReport"
+) -> None:
+    """What a run did to the tenant as a whole, and how the tenant stands now."""
+    found = _standing(tenant)
+    told = reporting.of_tenant(report, found.fresh_until)
+    context.log_event(dg.AssetMaterialization(TENANT, partition=tenant.name, metadata=told))
+    _judge(context, tenant, found)
+
+
 def evaluate(context: dg.OpExecutionContext | dg.AssetExecutionContext, tenant: "Tenant") -> None:
     """Judge the tenant by its ledger and tell Dagster."""
-    from hat_etl.sync.window import now
+    _judge(context, tenant, _standing(tenant))
+
+
+def _standing(tenant: "Tenant") -> "Standing":
     from hat_etl.target.database import TenantDatabase
     from hat_etl.target.standing import standing
 
+    return standing(TenantDatabase(tenant))
+
+
+def _judge(context: dg.OpExecutionContext | dg.AssetExecutionContext, tenant: "Tenant", standing: "Standing") -> None:
+    from hat_etl.sync.window import now
+
     of = last_told(context.instance, tenant.name)
-    for verdict in judge(tenant, standing(TenantDatabase(tenant)), now()):
+    for verdict in judge(tenant, standing, now()):
         context.log_event(verdict.evaluation(tenant.name, of))  # type: ignore[arg-type]  # taken, but not in its type
 
 

@@ -102,17 +102,24 @@ class CommittedLoad:
     tables: tuple[TableOutcome, ...]
 
 
+def last_load(connection: Connection) -> int | None:
+    """Run of the latest load, if it has succeeded. For a ledger of any version."""
+    row = connection.execute(
+        "SELECT run, state FROM hat_etl.runs WHERE mode = 'load' ORDER BY run DESC LIMIT 1"
+    ).fetchone()
+    return None if row is None or row[1] not in COMMITTED else int(row[0])
+
+
 def committed_load(connection: Connection) -> CommittedLoad | None:
     """The latest load, if it has succeeded."""
-    row = connection.execute(
-        "SELECT run, state, horizon FROM hat_etl.runs WHERE mode = 'load' ORDER BY run DESC LIMIT 1"
-    ).fetchone()
-    if row is None or row[1] not in COMMITTED:
+    run = last_load(connection)
+    if run is None:
         return None
+    ((horizon,),) = connection.execute("SELECT horizon FROM hat_etl.runs WHERE run = %s", (run,)).fetchall()
     names = ", ".join(f'"{field.name}"' for field in fields(TableOutcome))
-    found = connection.execute(f"SELECT {names} FROM hat_etl.run_tables WHERE run = %s", (row[0],)).fetchall()
+    found = connection.execute(f"SELECT {names} FROM hat_etl.run_tables WHERE run = %s", (run,)).fetchall()
     outcomes = {str(values[0]): TableOutcome(*values) for values in found}
-    return CommittedLoad(int(row[0]), row[2], tuple(outcomes[table] for table in BY_TABLE if table in outcomes))
+    return CommittedLoad(run, horizon, tuple(outcomes[table] for table in BY_TABLE if table in outcomes))
 
 
 def last_loaded(connection: Connection) -> dict[str, int]:

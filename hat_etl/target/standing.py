@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hat_etl.target.database import Connection, TenantDatabase, errors
+from hat_etl.target.history import UNDO
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,11 @@ class LastRun:
 
 @dataclass(frozen=True)
 class Standing:
-    """``fresh_until``: the moment of the ERP that all tables show at the least; None before the first load."""
+    """``fresh_until``: when that table was read which was read longest ago; None before the first load.
+
+    It is not the horizon, which a transaction that stays open in the ERP holds back however often HAT is
+    synchronised. A table that an undo has put back shows what it did then: there the horizon counts.
+    """
 
     fresh_until: datetime | None
     last_run: LastRun | None
@@ -49,7 +54,10 @@ def standing(database: TenantDatabase) -> Standing:
         if not database.check_identity(connection):
             return Standing(None, None, None, {})
         return Standing(
-            connection.execute("SELECT min(horizon) FROM hat_etl.watermarks").fetchall()[0][0],
+            connection.execute(
+                f"SELECT min(CASE WHEN r.mode = '{UNDO}' THEN w.horizon ELSE greatest(w.horizon, r.started_at) END)"
+                " FROM hat_etl.watermarks w LEFT JOIN hat_etl.runs r USING (run)"
+            ).fetchall()[0][0],
             _last(connection, "mode <> 'reconcile' AND state <> 'running'"),
             _last(connection, "mode = 'reconcile' AND state NOT IN ('running', 'failed', 'abandoned', 'stopped')"),
             _quarantine(connection),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +15,7 @@ from hat_etl.orchestration.billing import INBOX, JOBS, LOTS, SENSORS, STATUS, ST
 from hat_etl.orchestration.schedules import running
 from hat_etl.sandbox.operator.behaviour import Mishap
 from hat_etl_tests.orchestration.daemon import queue
+from hat_etl_tests.orchestration.test_asking import silent_server
 
 from .conftest import World
 from .test_authorizations import authorization
@@ -84,6 +87,23 @@ def test_each_stage_is_launched_when_it_has_work_and_only_then(world: World, ins
     assert counts(run(instance, "push"), "push")[STATUS.path[-1]]["pushed"] == 1
     assert launched(instance, "push")[0] == []
     assert world.in_hat(number).status == 2
+
+
+def test_a_tenant_whose_database_is_silent_is_asked_last_and_keeps_no_other_from_being_launched(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    world.add()
+    run(instance, "pull")
+    instance.add_dynamic_partitions("tenant", ["abba"])
+    with silent_server() as port:
+        (world.folder / "abba-hat.url").write_text(f"postgresql://who@127.0.0.1:{port}/hat?connect_timeout=2")
+        file = (world.folder / "acme.toml").read_text(encoding="utf-8")
+        (hat_url,) = re.findall(r'\[hat\]\s+url = "([^"]+)"', file)
+        file = file.replace(hat_url, f"file:{world.folder / 'abba-hat.url'}").replace('"acme"', '"abba"')
+        (world.folder / "abba.toml").write_text(file, encoding="utf-8")
+        tenants, cursor = launched(instance, "send")
+        assert tenants == ["acme"]
+        assert json.loads(str(cursor)).keys() == {"abba"}
 
 
 @pytest.mark.parametrize("setting", ['deliver = "soap"\npaused = true', ""])

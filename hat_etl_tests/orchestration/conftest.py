@@ -65,13 +65,16 @@ class Door:
 
     instance: dg.DagsterInstance
 
-    def launch(self, *tables: str, tenant: str = "demo", **config: Any) -> dg.ExecuteInProcessResult:
-        """Run the job over ``tables``, all if none is named, with these settings of the step."""
+    def launch(
+        self, *tables: str, tenant: str = "demo", tags: dict[str, str] | None = None, **config: Any
+    ) -> dg.ExecuteInProcessResult:
+        """Run the job over ``tables``, all if none is named, with these tags and settings of the step."""
         return defs.resolve_job_def("initial_load").execute_in_process(
             partition_key=tenant,
             instance=self.instance,
             asset_selection=[asset_key(table) for table in tables] or None,
             run_config={"ops": {"load_tenant": {"config": config}}},
+            tags=tags or {},
             raise_on_error=False,
         )
 
@@ -149,10 +152,9 @@ def door(demo: Demo, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Do
         yield Door(instance)
 
 
-@pytest.fixture
-def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """What a webhook has been sent."""
-    messages: list[dict[str, Any]] = []
+@contextmanager
+def hook(messages: list[dict[str, Any]], port: int = 0) -> Iterator[int]:
+    """A webhook at ``port``, which is given; what it is sent comes to ``messages``."""
 
     class Hook(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -162,10 +164,18 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
 
         def log_message(self, *_: object) -> None: ...
 
-    server = HTTPServer(("127.0.0.1", 0), Hook)
+    server = HTTPServer(("127.0.0.1", port), Hook)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv(notifications.TARGETS_VARIABLE, f"json://127.0.0.1:{server.server_port}/")
-    monkeypatch.setenv(notifications.BOARD_VARIABLE, "https://board.example/")
-    yield messages
+    yield server.server_port
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    """What a webhook has been sent."""
+    messages: list[dict[str, Any]] = []
+    with hook(messages) as port:
+        monkeypatch.setenv(notifications.TARGETS_VARIABLE, f"json://127.0.0.1:{port}/")
+        monkeypatch.setenv(notifications.BOARD_VARIABLE, "https://board.example/")
+        yield messages

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from dagster import DagsterRunStatus
 
+from hat_etl.orchestration.assets import asset_key
 from hat_etl.sandbox.server import LOADER
 from hat_etl.sync.load import LoadRequest, load
 from hat_etl.tenants import store
@@ -74,6 +75,32 @@ def test_a_killed_load_goes_on_by_itself_and_ends_as_an_undisturbed_one(
         assert last.parent_run_id == killed
         assert "checking what is staged" in said(room.instance, last)
     assert rows(demo, tenant) == undisturbed
+    with psycopg.connect(demo.sandbox.url(tenant, LOADER)) as hat:
+        assert hat.execute("SELECT mode, state FROM hat_etl.runs").fetchall() == [("load", "succeeded")]
+    proxy.close()
+
+
+def test_a_load_that_is_killed_after_its_commit_is_not_loaded_again(demo: Demo, undisturbed: Rows, home: Path) -> None:
+    """Dagster had not heard of the commit, and the retry read the whole ERP once more."""
+    tenant, proxy = "committed", Proxy(demo.sandbox.socket)
+    add_tenant(demo, tenant)
+    (demo.tenants / f"{tenant}-hat.url").write_text(proxy.url(tenant, LOADER), encoding="utf-8")
+    gate = proxy.hold_at("SELECT min(CASE WHEN r.mode")  # how fresh the tenant is, for Dagster to be told
+    with opened_room(home) as room:
+        room.instance.add_dynamic_partitions("tenant", [tenant])
+        launch(room.instance, "initial_load", tenant)
+        room.await_run()
+        gate.await_closed()
+        assert rows(demo, tenant) == undisturbed
+        room.kill_run()
+        proxy.cut()
+        last, _ = room.await_end()
+        assert "Nothing was left to be done" in said(room.instance, last)
+        assert "Now: reading." not in said(room.instance, last)
+        told = room.instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key("beneficiaries"), asset_partitions=[tenant]), limit=5
+        ).records
+        assert [record.run_id for record in told][:1] == [last.run_id], "Dagster knows of the table"
     with psycopg.connect(demo.sandbox.url(tenant, LOADER)) as hat:
         assert hat.execute("SELECT mode, state FROM hat_etl.runs").fetchall() == [("load", "succeeded")]
     proxy.close()

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import os
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+import psycopg
 import pytest
 
 from hat_etl.errors import TargetError
 from hat_etl.orchestration import lateness
 from hat_etl.orchestration.assets import TENANT
 from hat_etl.orchestration.lateness import QUESTIONS, Memory, newly_late
+from hat_etl.orchestration.notifications import TARGETS_VARIABLE
+from hat_etl.sandbox.server import PLS, PROTHEUS
+from hat_etl.target.database import TenantDatabase
+from hat_etl.target.standing import standing
+from hat_etl.tenants import store
 from hat_etl.tenants.config import Tenant
-from hat_etl_tests.orchestration.conftest import Demo, Door
+from hat_etl_tests.orchestration.conftest import Demo, Door, hook
 from hat_etl_tests.orchestration.test_due import NOON, tenant
 from hat_etl_tests.orchestration.test_runs import sync
 
@@ -64,8 +73,24 @@ def test_one_tick_asks_few_databases_and_the_next_ones_the_others() -> None:
     assert {*first, *second} == set(names)
 
 
+def test_tenants_that_were_never_loaded_do_not_keep_the_others_from_being_asked() -> None:
+    """They seem to be late at every tick, and were asked first at each: nobody else ever was."""
+    unloaded, memory = [f"new{number}" for number in range(QUESTIONS + 3)], Memory()
+
+    def ask(one: Tenant) -> datetime | None:
+        return None if one.name.startswith("new") else LONG_AGO
+
+    found = []
+    for minute in range(2):
+        memory = Memory.read(memory.text())
+        found += newly_late(NOON + timedelta(minutes=minute), hourly(*unloaded, "zulu"), memory, ask)
+    assert found == ["zulu"]
+    assert newly_late(NOON, hourly("zulu"), memory, unasked) == []
+    assert memory.asked.keys() == {"zulu"}, "who is gone is forgotten"
+
+
 def test_the_memory_survives_its_text() -> None:
-    memory = Memory({"acme": NOON}, {"other": LONG_AGO}, NOON)
+    memory = Memory({"acme": NOON}, {"other": LONG_AGO}, NOON, {"acme": NOON}, {"other": ["mark"]})
     assert Memory.read(memory.text()) == memory
     assert Memory.read(None) == Memory()
 
@@ -92,6 +117,7 @@ def test_the_check_turns_red_without_a_run_and_green_by_one(
         lateness.tenant_files.cache_clear()
         for times in (1, 2):
             demo.change_hat("UPDATE hat_etl.watermarks SET horizon = horizon - interval '1 day'")
+            demo.change_hat("UPDATE hat_etl.runs SET started_at = started_at - interval '1 day'")
             context = dg.build_sensor_context(instance=door.instance, cursor=None)
             told = lateness.late_tenants(context)
             assert isinstance(told, dg.SensorResult)
@@ -102,3 +128,56 @@ def test_the_check_turns_red_without_a_run_and_green_by_one(
             assert status() == ("SUCCEEDED", True)
     finally:
         file.write_text(before, encoding="utf-8")
+
+
+@pytest.fixture
+def late_demo(door: Door, loaded_demo: Demo, monkeypatch: pytest.MonkeyPatch) -> Iterator[Demo]:
+    """Its runs were a day ago, and it should be synchronised each minute."""
+    file = loaded_demo.tenants / "demo.toml"
+    before = file.read_text(encoding="utf-8")
+    file.write_text(f'{before}\n[schedule]\nincremental = "* * * * *"\n[alerts]\nlate_minutes = 60\n')
+    loaded_demo.change_hat("UPDATE hat_etl.watermarks SET horizon = horizon - interval '1 day'")
+    loaded_demo.change_hat("UPDATE hat_etl.runs SET started_at = started_at - interval '1 day'")
+    monkeypatch.setattr(lateness, "_look_through_runs", lambda *_: None)
+    lateness.tenant_files.cache_clear()
+    yield loaded_demo
+    file.write_text(before, encoding="utf-8")
+
+
+def test_a_target_that_refuses_is_told_when_it_takes_again_and_the_others_are_not_told_twice(
+    door: Door, late_demo: Demo, received: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody tried again: who was down in that minute never heard of it."""
+    good = os.environ[TARGETS_VARIABLE]
+    with socket.create_server(("127.0.0.1", 0)) as place:
+        port = place.getsockname()[1]
+    monkeypatch.setenv(TARGETS_VARIABLE, f"{good} json://127.0.0.1:{port}/")
+
+    def tick(cursor: str | None) -> str | None:
+        told = lateness.late_tenants(dg.build_sensor_context(instance=door.instance, cursor=cursor))
+        assert isinstance(told, dg.SensorResult)
+        return told.cursor
+
+    cursor = tick(tick(None))
+    assert [message["title"] for message in received] == ["hat_etl: demo is late"]
+    assert good not in str(cursor)
+    with hook(received, port):
+        cursor = tick(cursor)
+        assert [message["title"] for message in received] == ["hat_etl: demo is late"] * 2
+        tick(cursor)
+        assert len(received) == 2
+
+
+def test_a_transaction_that_stays_open_in_the_erp_makes_nobody_late(door: Door, loaded_demo: Demo) -> None:
+    """Freshness was judged by the horizon, which waits for that transaction: the tenant was late, whatever it did."""
+    database = TenantDatabase(store.load("demo"))
+    with psycopg.connect(loaded_demo.sandbox.url(PLS, PROTHEUS), options="-c search_path=protheus") as left_open:
+        left_open.execute("UPDATE bts010 SET bts_nomusr = bts_nomusr WHERE r_e_c_n_o_ = 1")
+        began = datetime.now(UTC)
+        assert sync(door).success
+        with database.connect() as connection:
+            ((horizon,),) = connection.execute("SELECT min(horizon) FROM hat_etl.watermarks").fetchall()
+        assert horizon < began, "of what is checked here"
+        fresh = standing(database).fresh_until
+        assert fresh is not None
+        assert fresh >= began

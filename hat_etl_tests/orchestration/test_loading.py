@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import psycopg
+import pytest
+from dagster._core.storage.tags import RETRY_NUMBER_TAG
+
 from hat_etl.entities import ENTITIES
+from hat_etl.errors import SourceError
+from hat_etl.orchestration.loading import LEDGER_TAG
+from hat_etl.orchestration.progress import LogProgress
+from hat_etl.sandbox.server import HAT, LOADER
 from hat_etl_tests.orchestration.conftest import Demo, Door, failure, materialized
 
 ALL = {entity.table for entity in ENTITIES}
@@ -93,3 +101,42 @@ def test_resuming_everything_says_which_tables_the_broken_load_was_not_of(door: 
     assert list(materialized(result)) == ["kinships"]
     said = [entry.user_message for entry in door.instance.all_logs(result.run_id) if not entry.is_dagster_event]
     assert any("is not of these tables" in line and "families" in line for line in said)
+
+
+def staged_run(demo: Demo) -> int:
+    with psycopg.connect(demo.sandbox.url(HAT, LOADER)) as connection:
+        return int(connection.execute("SELECT run FROM hat_etl_stage.load").fetchall()[0][0])
+
+
+def test_a_retry_goes_on_with_what_its_own_run_has_staged_and_with_nothing_else(
+    door: Door, loaded_demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asked for a restart, and was killed before it began, was given what an older load had staged."""
+
+    def break_off(*_: object) -> None:
+        raise SourceError("The network is gone.", "Wait.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LogProgress, "advanced", break_off)
+        assert not door.launch(mode="restart").success
+    earlier = staged_run(loaded_demo)
+    killed_at_once = {RETRY_NUMBER_TAG: "1", LEDGER_TAG: f"{earlier - 1}/{earlier}"}
+    restarted = door.launch(mode="restart", tags=killed_at_once)
+    assert restarted.success
+    assert {metadata["run"] for metadata in materialized(restarted).values()} == {earlier + 1}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LogProgress, "advanced", break_off)
+        assert not door.launch(mode="restart").success
+    earlier = staged_run(loaded_demo)
+    killed_amid = {RETRY_NUMBER_TAG: "1", LEDGER_TAG: f"{earlier - 1}/0"}
+    resumed = door.launch(mode="restart", tags=killed_amid)
+    assert resumed.success
+    assert {metadata["run"] for metadata in materialized(resumed).values()} == {earlier}
+
+
+def test_a_load_notes_how_the_ledger_stood_when_it_began(door: Door, loaded_demo: Demo) -> None:
+    first = materialized(door.launch())["persons"]["run"]
+    run = door.instance.get_run_by_id(door.launch("persons").run_id)
+    assert run is not None
+    assert run.tags[LEDGER_TAG] == f"{first}/0"

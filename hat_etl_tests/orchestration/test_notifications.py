@@ -108,19 +108,36 @@ def test_numbers_make_no_other_cause() -> None:
 
 def test_a_target_that_refuses_is_noticed_and_none_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(notifications.TARGETS_VARIABLE, "json://127.0.0.1:1/")
-    assert not send("title", "body")
+    assert len(send("title", "body")) == 1
     monkeypatch.setenv(notifications.TARGETS_VARIABLE, "what://is.this/")
-    assert not send("title", "body")
+    assert len(send("title", "body")) == 1
     monkeypatch.delenv(notifications.TARGETS_VARIABLE)
-    assert send("title", "body")
+    assert send("title", "body") == []
 
 
 def test_a_target_that_nobody_understands_is_noticed_and_the_others_are_told(
     received: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(notifications.TARGETS_VARIABLE, f"{os.environ[notifications.TARGETS_VARIABLE]} what://is.this/")
-    assert not send("title", "body")
+    (refused,) = send("title", "body")
     assert [message["title"] for message in received] == ["title"]
+    assert send("title", "body", only=[refused]) == [refused]
+    assert len(received) == 1
+
+
+def test_a_failure_that_could_not_be_told_is_told_with_the_next_one_like_it(
+    door: Door, received: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second was told, the fourth was not for its target was down, and then nothing until the eighth."""
+    door.instance.add_dynamic_partitions("tenant", ["nobody"])
+    for refuses in (False, False, False, True, False, False):
+        with monkeypatch.context() as patch:
+            if refuses:
+                patch.setenv(notifications.TARGETS_VARIABLE, "json://127.0.0.1:1/")
+            fail(door)
+    assert [message["title"].partition(" failed")[2] for message in received] == [
+        "", " (2 times in a row)", " (5 times in a row)",
+    ]  # fmt: skip
 
 
 def test_the_sensor_runs_without_being_switched_on() -> None:

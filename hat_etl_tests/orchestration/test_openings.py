@@ -8,9 +8,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.storage.tags import RETRY_NUMBER_TAG
 
 from hat_etl.definitions import defs
 from hat_etl.orchestration import schedules
+from hat_etl.orchestration.loading import LEDGER_TAG
 from hat_etl.orchestration.openings import CLOSED_TAG, KEPT, caught
 from hat_etl.orchestration.runs import ERP_TAG
 from hat_etl.sync import window
@@ -107,6 +109,21 @@ def test_what_a_person_launches_outside_the_windows_is_refused_and_does_not_go_o
         assert metadata["kind"] == "decision"
     closing(10**6)
     assert take_up(door) == []
+
+
+def test_the_retry_of_a_killed_load_that_finds_its_window_closed_goes_on_when_it_opens(
+    door: Door, demo: Demo, closing: Closing
+) -> None:
+    """The window had ended between the kill and the retry, and the load waited for a person."""
+    closing(20)
+    door.launch(mode="restart")  # leaves what it has staged
+    closing(0)
+    retry = door.launch(tags={RETRY_NUMBER_TAG: "1", LEDGER_TAG: "0/0"})
+    assert failure(retry)[1]["kind"] == "window"
+    closing(10**6)
+    (request,) = take_up(door)
+    assert request.run_key == retry.run_id
+    assert execute(door, request).success
 
 
 @pytest.mark.parametrize("looks", [0, 3], ids=["closed", "caught"])
