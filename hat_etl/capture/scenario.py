@@ -35,7 +35,7 @@ from hat_etl.tenants.config import Erp, Hat, Tenant
 from hat_etl.tenants.oracle_address import OracleAddress
 from hat_etl.tenants.secrets import SecretRef
 
-VERSION = 2
+VERSION = 3
 
 _NOWHERE = SecretRef("env", "HATCAP")
 TENANT = Tenant(

@@ -107,11 +107,12 @@ def recnos(shape: ViewShape) -> Selected:
 
 
 def deleted(shape: ViewShape) -> str:
-    return name(shape, DELETED) if shape.named(DELETED) else "0"
+    """1 for a deleted row, and never nothing: a view that tells only of these may show the others so."""
+    return f"COALESCE({name(shape, DELETED)}, 0)" if shape.named(DELETED) else "0"
 
 
 def is_live(shape: ViewShape) -> str:
-    return f"{name(shape, DELETED)} = 0" if shape.named(DELETED) else "1 = 1"
+    return f"{deleted(shape)} <> 1"
 
 
 def stamp(shape: ViewShape) -> str:

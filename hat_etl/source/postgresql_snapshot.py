@@ -160,7 +160,7 @@ class PostgresSnapshot:
         select = ", ".join(
             [
                 f"{_name(shape, RECNO)}::int8 AS source_recno",
-                f"{_name(shape, DELETED)}::int4 AS deleted" if shape.named(DELETED) else "0::int4 AS deleted",
+                f"{_deleted(shape)} AS deleted",
                 f"{stamp(shape)} AS source_stamp",
                 *(f"{self._cast(shape, column)} AS {quote(column.name)}" for column in shape.entity.columns),
             ]
@@ -206,13 +206,19 @@ def _literal(text: str) -> str:
     return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
+def _deleted(shape: ViewShape) -> str:
+    """1 for a deleted row, and never nothing: a view that tells only of these may show the others so."""
+    return f"coalesce({_name(shape, DELETED)}, 0)::int4" if shape.named(DELETED) else "0::int4"
+
+
 def _is_live(shape: ViewShape) -> str:
-    return f"{_name(shape, DELETED)} = 0" if shape.named(DELETED) else "true"
+    return f"{_deleted(shape)} <> 1"
 
 
 def stamp(shape: ViewShape) -> str:
-    """The stamp in UTC without a zone."""
+    """The stamp in UTC without a zone; none for what is no moment of the years 1 to 9999, such as infinity."""
     live = shape.named(STAMP)
     if live is None:
         return "NULL::timestamp"
-    return f"({quote(live.name)} AT TIME ZONE 'UTC')" if live.type_name == "timestamptz" else quote(live.name)
+    moment = f"({quote(live.name)} AT TIME ZONE 'UTC')" if live.type_name == "timestamptz" else quote(live.name)
+    return f"CASE WHEN {moment} >= '0001-01-01' AND {moment} < '10000-01-01' THEN {moment} END"

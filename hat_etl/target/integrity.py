@@ -176,6 +176,15 @@ def _add_keys(connection: Connection, entity: Entity) -> bool:
     return True
 
 
+def duplicate_reason(entity: Entity) -> str:
+    """SQL: the reason of a row of ``losers``, whose column ``by`` is the place of the key on which it lost first."""
+    reasons = (
+        f"WHEN {place} THEN {sql.literal(DUPLICATE_REASON.format(columns=', '.join(key)))}"
+        for place, key in enumerate(entity.keys)
+    )
+    return f"CASE by {' '.join(reasons)} END"
+
+
 def _remove_losers(connection: Connection, entity: Entity, *, everywhere: bool) -> int:
     """Move every row that shares a key with a higher Recno to the rejected ones; returns how many had been good.
 
@@ -183,8 +192,10 @@ def _remove_losers(connection: Connection, entity: Entity, *, everywhere: bool) 
     ``everywhere`` false means that the good rows are known to be unique among themselves.
     """
     good, rejected = _staged(entity), _rejected(entity)
-    connection.execute("CREATE TEMPORARY TABLE losers (source_recno bigint PRIMARY KEY) ON COMMIT DROP")
-    for key in entity.keys:
+    connection.execute(
+        "CREATE TEMPORARY TABLE losers (source_recno bigint PRIMARY KEY, by smallint NOT NULL) ON COMMIT DROP"
+    )
+    for place, key in enumerate(entity.keys):
         names, complete = sql.names(key), " AND ".join(f'"{column}" IS NOT NULL' for column in key)
         of_rejected = f"SELECT {names}, source_recno FROM {rejected} WHERE {complete}"
         of_good = f"SELECT {names}, source_recno FROM {good}"
@@ -193,7 +204,7 @@ def _remove_losers(connection: Connection, entity: Entity, *, everywhere: bool) 
         connection.execute(
             f"WITH rows AS MATERIALIZED ({of_good} UNION ALL {of_rejected}),"
             f" tops AS (SELECT {names}, max(source_recno) AS top FROM rows GROUP BY {names} HAVING count(*) > 1)"
-            f" INSERT INTO losers SELECT source_recno FROM rows JOIN tops USING ({names})"
+            f" INSERT INTO losers SELECT source_recno, {place} FROM rows JOIN tops USING ({names})"
             " WHERE source_recno < top ON CONFLICT DO NOTHING"
         )
     connection.execute(
@@ -203,9 +214,9 @@ def _remove_losers(connection: Connection, entity: Entity, *, everywhere: bool) 
     for table in (good, rejected):
         connection.execute(
             f"INSERT INTO {STAGE_SCHEMA}.issues"
-            f" SELECT %s, source_recno, {key_text(entity)}, NULL, 'duplicate_key', 'reject', %s, NULL"
-            f" FROM {table} JOIN losers USING (source_recno)",
-            (entity.table, DUPLICATE_REASON.format(columns=", ".join(entity.key))),
+            f" SELECT %s, source_recno, {key_text(entity)}, NULL, 'duplicate_key', 'reject',"
+            f" {duplicate_reason(entity)}, NULL FROM {table} JOIN losers USING (source_recno)",
+            (entity.table,),
         )
     names = sql.names(dict.fromkeys(column for key in entity.keys for column in key))
     removed = connection.execute(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from hat_etl.target import offering, sql
 from hat_etl.target.intake import Intake
-from hat_etl.target.integrity import DUPLICATE_REASON, key_array, key_text, typed_key
+from hat_etl.target.integrity import duplicate_reason, key_array, key_text, typed_key
 from hat_etl.target.merge_quarantine import settle
 from hat_etl.target.merge_references import hold_orphans, hold_staged
 from hat_etl.target.merge_table import ENTRY, SHARED, Answer, MergeRun, MergeTable
@@ -178,19 +178,18 @@ class _TableMerge(MergeTable):
     def _judge_duplicates(self) -> None:
         """Of live rows with one key the highest Recno wins; judged on all keys before anything is removed."""
         intake, losers = self.intake, []
-        for key in self.entity.keys:
+        for place, key in enumerate(self.entity.keys):
             names = sql.names(key)
             losers.append(
                 f"(WITH rows AS MATERIALIZED (SELECT {names}, source_recno AS recno FROM {intake.good}"
                 f" UNION ALL SELECT {names}, source_recno FROM {intake.rejected} WHERE {sql.filled(key)}"
                 f" UNION ALL SELECT {names}, backing FROM touched WHERE backing IS NOT NULL AND NOT superseded),"
                 f" tops AS (SELECT {names}, max(recno) AS top FROM rows GROUP BY {names} HAVING count(*) > 1)"
-                f" SELECT recno FROM rows JOIN tops USING ({names}) WHERE recno < top)"
+                f" SELECT recno, {place} AS by FROM rows JOIN tops USING ({names}) WHERE recno < top)"
             )
-        self.fill("losers", " UNION ".join(["SELECT 0::bigint WHERE false", *losers]))
+        self.fill("losers", f"SELECT recno, min(by) FROM ({' UNION ALL '.join(losers)}) l GROUP BY recno")
         self.tell(f"DELETE FROM {intake.issues} i USING losers l WHERE i.recno = l.recno")
-        reason = sql.literal(DUPLICATE_REASON.format(columns=", ".join(self.entity.key)))
-        duplicate = f"NULL, 'duplicate_key', 'reject', {reason}, NULL"
+        duplicate = f"NULL, 'duplicate_key', 'reject', {duplicate_reason(self.entity)}, NULL"
         for source, recno in ((intake.good, "source_recno"), (intake.rejected, "source_recno"), ("touched", "backing")):
             unstaged = " WHERE NOT superseded" if source == "touched" else ""
             self.tell(

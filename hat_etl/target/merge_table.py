@@ -26,7 +26,7 @@ Most have no column that could be long: PostgreSQL makes two more relations for 
 """
 
 SHARED = {
-    "losers": "recno bigint NOT NULL",
+    "losers": "recno bigint NOT NULL, by smallint NOT NULL",
     "affected": "recno bigint PRIMARY KEY",
     "orphans": "parts text[], recno bigint, key text, reason text",
     "entries": 'recno bigint, key text, "column" text, rule text, severity text, reason text, value text',

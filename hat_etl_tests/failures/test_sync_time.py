@@ -253,3 +253,21 @@ def assert_they_arrive(ground: Ground, make_ground: MAKE_GROUND, run: Callable[[
     assert name_of(ground, new) is not None
     assert name_of(ground, deleted) is None
     assert Shown.by(ground) == loaded(ground, make_ground)
+
+
+@pytest.mark.parametrize("stamp", ["infinity", "-infinity", "0044-03-15 BC", "294276-12-31"])
+def test_a_stamp_that_is_no_moment_of_our_calendar_is_none(stamp: str, ground: Ground) -> None:
+    """One such row ended loads and syncs of the whole tenant with an error that named neither table nor row."""
+    with ground.in_erp() as connection:
+        (recno,) = persons(connection, 1)
+        connection.execute(f"ALTER TABLE {table('BTS')} DISABLE TRIGGER USER")
+        connection.execute(
+            f"UPDATE {table('BTS')} SET bts_nomusr = 'NOVO', s_t_a_m_p_ = %s WHERE r_e_c_n_o_ = %s", (stamp, recno)
+        )
+    synced(ground)
+    synced(ground, "--full")
+    assert name_of(ground, recno) == "NOVO"
+    shown = Shown.by(ground)
+    ground.load()
+    assert Shown.by(ground) == shown
+    synced(ground)

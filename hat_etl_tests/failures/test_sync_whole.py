@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 
 from hat_etl.entities import BY_TABLE
 from hat_etl.sandbox.server import PLS, READER
+from hat_etl_tests.oracle.conftest import address, started
 
 from . import changes
 from .changes import table
@@ -168,31 +170,87 @@ def test_hat_that_goes_while_it_tells_its_hashes_stays_as_it_was(ground: Ground,
     synced(ground, "--full")
 
 
+def show_otherwise(connection: Connection, excluido: str, beside: str = "(SELECT) n") -> None:
+    """Let the view of persons show this in its column ``Excluido``; its rows ``v`` are joined with what is beside."""
+    ((text,),) = connection.execute("SELECT pg_get_viewdef(('hat.' || %s)::regclass)", (PERSONS.view,)).fetchall()
+    names = [column.name for column in connection.execute(f"SELECT * FROM hat.{PERSONS.view}").description or ()]
+    chosen = ", ".join(f'{excluido if name.lower() == "excluido" else f"v.{name}"} AS "{name}"' for name in names)
+    connection.execute(
+        f"CREATE OR REPLACE VIEW hat.{PERSONS.view} AS SELECT {chosen} FROM ({text.rstrip('; ')}) v, {beside}"
+    )
+
+
 @pytest.mark.parametrize("copies", ["both live", "one deleted"])
 def test_a_view_that_multiplies_rows_is_refused(copies: str, make_ground: MAKE_GROUND, server: Server) -> None:
     """Of two live copies both are equal to HAT's row and go no further; that must hide nothing."""
     ground = make_ground(pls=server.copy(PLS))
     with ground.in_hat() as connection:
         recno = _spotless(connection)
+    again = {"both live": "v.excluido", "one deleted": "CASE n WHEN 1 THEN v.excluido ELSE '1' END"}[copies]
     with ground.in_erp() as connection:
-        (text,) = connection.execute("SELECT pg_get_viewdef(('hat.' || %s)::regclass)", (PERSONS.view,)).fetchone() or (
-            "",
-        )
-        columns = [column.name for column in connection.execute(f"SELECT * FROM hat.{PERSONS.view}").description or ()]
-        deleted = next(name for name in columns if name.lower() == "excluido")
-        again = {"both live": f'v."{deleted}"', "one deleted": f"CASE n WHEN 1 THEN v.\"{deleted}\" ELSE '1' END"}[
-            copies
-        ]
-        chosen = ", ".join(again + f' AS "{name}"' if name == deleted else f'v."{name}"' for name in columns)
-        connection.execute(
-            f"CREATE OR REPLACE VIEW hat.{PERSONS.view} AS SELECT {chosen} FROM ({text.rstrip('; ')}) v,"
-            f" generate_series(1, CASE WHEN v.recno = {recno} THEN 2 ELSE 1 END) n"
+        show_otherwise(
+            connection, excluido=again, beside=f"generate_series(1, CASE WHEN v.recno = {recno} THEN 2 ELSE 1 END) n"
         )
     untouched = Untouched(ground)
     result = ground.run("sync", ground.name, "--full", "--only", "persons")
     assert result.exit_code == 6
     assert_told(result.err, ground.name, "persons", "HAT_BTS_Vida", "more than once", "views install")
     untouched.check()
+
+
+@pytest.mark.parametrize("dialect", ["postgresql", "oracle"])
+def test_a_row_of_which_the_view_does_not_tell_whether_it_is_deleted_is_live(
+    dialect: str, make_ground: MAKE_GROUND, server: Server
+) -> None:
+    """A CASE without ELSE: the load took such rows in, the next sync counted none of them and took all out of HAT."""
+    pls = server.copy(PLS)
+    with ExitStack() as stack:
+        ground = make_ground(pls=pls)
+        if dialect == "oracle":
+            oracle = started(server, pls)
+            stack.callback(oracle.close)
+            ground = make_ground(pls=pls, dialect="oracle", erp_url=address(oracle))
+            ground.load()
+        with ground.in_erp() as connection:
+            show_otherwise(connection, excluido="nullif(v.excluido, 0)")
+            changes.update(connection, "BTS", changes.live(connection, random.Random(4), "BTS", 3), nomusr="NOVO")
+            gone = changes.live(connection, random.Random(5), "BTS", 2)
+            changes.delete(connection, "BTS", gone)
+        outcome = synced(ground, "--only", "persons")["tables"][0]
+        assert (outcome["deleted"], outcome["strategy"]) == (2, "window")
+        synced(ground, "--only", "persons", "--full")
+        shown = Shown.by(ground)
+        ground.load("--restart", "--only", "persons")
+        assert Shown.by(ground) == shown
+
+
+def test_a_duplicate_is_told_the_key_that_both_have(make_ground: MAKE_GROUND, server: Server) -> None:
+    """The reason named the main key always: the operator looked for a second card of that number, and found none."""
+    ground = make_ground(pls=server.copy(PLS))
+    with ground.in_hat() as connection:
+        ((recno,),) = connection.execute("SELECT max(source_recno) FROM hat.beneficiaries").fetchall()
+    with ground.in_erp() as connection:
+        ((digit,),) = connection.execute(
+            f"SELECT ba1_digito FROM {table('BA1')} WHERE r_e_c_n_o_ = %s", (recno,)
+        ).fetchall()
+        changes.insert(connection, "BA1", [recno], digito=str((int(digit) + 1) % 10))
+        same = changes.live(connection, random.Random(7), "BTS", 1)
+        changes.insert(connection, "BTS", same)
+
+    def reasons() -> list[str]:
+        with ground.in_hat() as connection:
+            rows = connection.execute(
+                "SELECT reason FROM hat_etl.rejects WHERE rule = 'duplicate_key' AND (\"table\", recno) IN"
+                " (('beneficiaries', %s), ('persons', %s)) ORDER BY \"table\"",
+                (recno, *same),
+            ).fetchall()
+        return [reason for (reason,) in rows]
+
+    synced(ground)
+    told = reasons()
+    assert ["(beneficiary_id)" in told[0], "(person_id)" in told[1]] == [True, True]
+    ground.load("--restart")
+    assert reasons() == told
 
 
 def _spotless(connection: Connection) -> int:
