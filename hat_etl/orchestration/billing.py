@@ -17,6 +17,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from hat_etl.orchestration.asking import ask_all
+from hat_etl.orchestration.checks import last_told
 from hat_etl.orchestration.failures import explained, known
 from hat_etl.orchestration.partitions import for_one_tenant, tenants, with_partition
 from hat_etl.orchestration.schedules import BILLING_TAG, UNFINISHED, tenant_files
@@ -90,7 +91,7 @@ def _op(name: str) -> dg.OpDefinition:
                 context.log.info("Another process is at it: this run does nothing.")
                 return
             _tell(context, asset, report)
-            context.log_event(_evaluation(tenant))  # type: ignore[arg-type]  # taken, but not in its type
+            context.log_event(_evaluation(context.instance, tenant))  # type: ignore[arg-type]  # taken, but not in its type
             if report.problems:
                 raise known(report.problems[0])
 
@@ -156,10 +157,10 @@ def _sensor(name: str) -> dg.SensorDefinition:
 
 
 def _bills(tenant: "Tenant", name: str) -> bool:
-    """Whether the tenant's file asks for this stage."""
+    """Whether the tenant's file asks for this stage, by itself."""
     billing = tenant.billing
     asked = billing.authorizations if name == "authorizations" else billing.deliver is not None
-    return asked and not billing.paused
+    return asked and not billing.paused and not tenant.schedule.paused
 
 
 def _by_time(
@@ -218,10 +219,15 @@ def _judged(tenant: "Tenant") -> tuple[bool, dict[str, str]]:
     return not told, told
 
 
-def _evaluation(tenant: "Tenant") -> AssetCheckEvaluation:
+def _evaluation(instance: DagsterInstance, tenant: "Tenant") -> AssetCheckEvaluation:
     passed, told = _judged(tenant)
     return AssetCheckEvaluation(
-        asset_key=LOTS, check_name=STUCK, passed=passed, metadata=dict(told), partition=tenant.name
+        asset_key=LOTS,
+        check_name=STUCK,
+        passed=passed,
+        metadata=dict(told),
+        partition=tenant.name,
+        target_materialization_data=last_told(instance, tenant.name, LOTS),
     )
 
 

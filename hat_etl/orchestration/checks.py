@@ -25,6 +25,7 @@ from hat_etl.orchestration.due import late
 from hat_etl.orchestration.partitions import tenants
 
 if TYPE_CHECKING:
+    from hat_etl.errors import HatEtlError
     from hat_etl.target.standing import Standing
     from hat_etl.tenants.config import Tenant
 
@@ -32,7 +33,7 @@ _MEANINGS = {
     "decision": "No run waits for a person to decide: nothing was broken off, no brake has stopped.",
     "freshness": "HAT shows the ERP as the tenant's own schedule wants it.",
     "rejects": "In no table are more rows rejected or held than the tenant's file allows.",
-    "reconciliation": "The last reconciliation found no difference between ERP and HAT.",
+    "reconciliation": "The last reconciliation of each table found no difference between ERP and HAT.",
 }
 
 
@@ -72,9 +73,11 @@ class Verdict:
         )
 
 
-def last_told(instance: dg.DagsterInstance, tenant: str) -> AssetCheckEvaluationTargetMaterializationData | None:
-    """What a run has told last of the tenant as a whole: the thing that verdicts are about."""
-    found = instance.fetch_materializations(dg.AssetRecordsFilter(TENANT, asset_partitions=[tenant]), limit=1).records
+def last_told(
+    instance: dg.DagsterInstance, tenant: str, asset: dg.AssetKey = TENANT
+) -> AssetCheckEvaluationTargetMaterializationData | None:
+    """What a run has told last of the tenant's asset, of the tenant as a whole: the thing that verdicts are about."""
+    found = instance.fetch_materializations(dg.AssetRecordsFilter(asset, asset_partitions=[tenant]), limit=1).records
     if not found:
         return None
     last = found[0]
@@ -117,6 +120,11 @@ def freshness(tenant: "Tenant", fresh_until: datetime | None, since: datetime | 
     return Verdict("freshness", since is None, told)
 
 
+def unusable_file(error: "HatEtlError") -> Verdict:
+    """What is told of a tenant whose file cannot be used: it is synchronised no more."""
+    return Verdict("freshness", False, {"no sync is launched": error.cause, "next step": error.next_step})
+
+
 def _decision(tenant: "Tenant", standing: "Standing") -> Verdict:
     last = standing.last_run
     if last is None or last.state != "stopped":
@@ -139,10 +147,11 @@ def _rejects(tenant: "Tenant", standing: "Standing") -> Verdict:
 def _reconciliation(tenant: "Tenant", standing: "Standing") -> Verdict:
     last = standing.last_reconciliation
     assert last is not None
-    passed = last.state == "succeeded"
+    passed = last.state == "succeeded" and not standing.differing
     told: dict[str, str | int | float] = {"run": last.run, "state": last.state}
     if not passed:
-        told["found"] = last.error or ""
+        told |= {"found": last.error} if last.error else {}
+        told |= {found.table: f"{found.mismatches:,} rows in run {found.run}" for found in standing.differing}
         told["next step"] = "Launch reconcile for this partition with repair: true."
     return Verdict("reconciliation", passed, told)
 

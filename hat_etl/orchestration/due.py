@@ -71,7 +71,7 @@ def due(
         if since is None or tenant.name in running or not tenant.erp.is_open(now):
             continue
         last = requested.get(tenant.name)
-        if last is None or last < since:
+        if last is None or last < since or last > now:  # the last: a clock that was wrong for a moment
             waiting.append(Due(tenant.name, since, tenant.erp_server))
     waiting.sort(key=lambda found: (found.since, found.tenant))
     load, launches = Counter(running.values()), []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from dagster import DagsterInstance
 from hat_etl.errors import HatEtlError
 from hat_etl.orchestration.asking import AT_ONCE, ask_all
 from hat_etl.orchestration.assets import TENANT
-from hat_etl.orchestration.checks import freshness, last_told, tell_without_a_run
+from hat_etl.orchestration.checks import freshness, last_told, tell_without_a_run, unusable_file
 from hat_etl.orchestration.due import late
 from hat_etl.orchestration.notifications import REFUSED, send
 from hat_etl.orchestration.partitions import with_partition
@@ -30,6 +30,8 @@ RUNS = 5_000
 QUESTIONS = AT_ONCE
 """Tenant databases that are asked at one tick: a tenant may have been synchronised from the command line."""
 _SILENT = HatEtlError("The tenant database has not answered in time.", "See what its next run says.")
+PATIENCE = timedelta(minutes=5)
+"""How long a tenant's file may be unusable before it is told: somebody may be writing it."""
 _OVERLAP = timedelta(minutes=5)
 
 
@@ -45,6 +47,8 @@ class Memory:
     """Until when the runs have been looked through."""
     asked: dict[str, datetime] = field(default_factory=dict)
     """When each tenant database was asked last: those that wait longest come first."""
+    broken: dict[str, datetime] = field(default_factory=dict)
+    """Tenants whose file cannot be used, and since when."""
     refused: dict[str, list[str]] = field(default_factory=dict)
     """Late tenants that some targets could not be told of, with the marks of these: they are tried again."""
 
@@ -53,17 +57,22 @@ class Memory:
         if not text:
             return cls()
         document = json.loads(text)
-        shown, missing, asked = (
+        shown, missing, asked, broken = (
             {tenant: datetime.fromtimestamp(at, UTC) for tenant, at in document.get(name, {}).items()}
-            for name in ("shown", "late", "asked")
+            for name in ("shown", "late", "asked", "broken")
         )
         looked = datetime.fromtimestamp(document["looked"], UTC)
-        return cls(shown, missing, looked, asked, document.get("refused", {}))
+        return cls(shown, missing, looked, asked, broken, document.get("refused", {}))
 
     def text(self) -> str:
         moments = {
             name: {tenant: int(at.timestamp()) for tenant, at in found.items()}
-            for name, found in (("shown", self.shown), ("late", self.late), ("asked", self.asked))
+            for name, found in (
+                ("shown", self.shown),
+                ("late", self.late),
+                ("asked", self.asked),
+                ("broken", self.broken),
+            )
         }
         looked = int((self.looked or datetime.now(UTC)).timestamp())
         return json.dumps({**moments, "looked": looked, "refused": self.refused})
@@ -79,7 +88,8 @@ def newly_late(
     memory.shown = {name: at for name, at in memory.shown.items() if name in tenants}
     memory.late = {
         name: since for name, since in memory.late.items()
-        if name in tenants and late(now, tenants[name], memory.shown.get(name, NEVER)) is not None
+        if name in memory.broken
+        or (name in tenants and late(now, tenants[name], memory.shown.get(name, NEVER)) is not None)
     }  # fmt: skip
     memory.refused = {name: marks for name, marks in memory.refused.items() if name in memory.late}
     seeming = [
@@ -103,25 +113,39 @@ def newly_late(
     return sorted(found)
 
 
+def newly_broken(now: datetime, broken: Iterable[str], memory: Memory) -> list[str]:
+    """Tenants whose file has been unusable for a while: nothing runs for them any more, and nothing else tells so."""
+    before, memory.broken = memory.broken, {name: memory.broken.get(name, now) for name in broken}
+    memory.late = {name: at for name, at in memory.late.items() if name in memory.broken or name not in before}
+    found = [name for name, since in memory.broken.items() if now - since >= PATIENCE and name not in memory.late]
+    memory.late |= {name: memory.broken[name] for name in found}
+    return sorted(found)
+
+
 @dg.sensor(
     name="late_tenants",
-    description="Turns check freshness red for a tenant whose sync is missing, and tells of it once. A run turns it"
-    " green.",
+    description="Turns check freshness red for a tenant whose sync is missing, or whose file cannot be used, and tells"
+    " of it once. A run turns it green.",
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def late_tenants(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     now, memory, instance = datetime.now(UTC), Memory.read(context.cursor), context.instance
-    tenants = {tenant.name: tenant for tenant in with_partition(instance, tenant_files().all()[0])}
+    usable, unusable = tenant_files().all()
+    tenants = {tenant.name: tenant for tenant in with_partition(instance, usable)}
+    errors = {error.tenant: error for error in unusable if error.tenant in instance.get_dynamic_partitions("tenant")}
     _look_through_runs(instance, memory, now)
-    found = newly_late(now, tenants, memory, _shown)
-    for name in found:
-        verdict = freshness(tenants[name], memory.shown.get(name), memory.late[name])
-        tell_without_a_run(instance, verdict.evaluation(name, last_told(instance, name)))
-    for name in {*found, *memory.refused}:
-        verdict = freshness(tenants[name], memory.shown.get(name), memory.late[name])
+    found = newly_broken(now, filter(None, errors), memory) + newly_late(now, tenants, memory, _shown)
+    for name in dict.fromkeys([*found, *memory.refused]):
+        if error := errors.get(name):
+            title, verdict = "has a file that cannot be used", unusable_file(error)
+        else:
+            title = "is late"
+            verdict = freshness(tenants[name], memory.shown.get(name), memory.late[name])
+        if name in found:
+            tell_without_a_run(instance, verdict.evaluation(name, last_told(instance, name)))
         text = "\n".join(f"{label}: {value}" for label, value in verdict.told.items())
-        refused = send(f"hat_etl: {name} is late", text, memory.refused.pop(name, None))
+        refused = send(f"hat_etl: {name} {title}", text, memory.refused.pop(name, None))
         if refused:
             memory.refused[name] = refused
             context.log.error(REFUSED)

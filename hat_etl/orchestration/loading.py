@@ -163,13 +163,13 @@ class _Ledger:
 
 
 def _log(context: dg.AssetExecutionContext, report: "RunReport") -> None:
+    for remark in report.remarks:
+        context.log.warning(remark)
     read = sum(table.read for table in report.tables)
     context.log.info(
         f"Run {report.run} of {report.tenant} {report.state}: {read:,} rows read in {report.seconds:.1f} s,"
         f" peak memory {report.peak_mib:.0f} MiB. What was rejected: hat-etl rejects {report.tenant}"
     )
-    for remark in report.remarks:
-        context.log.info(remark)
     if report.rewritten:
         context.log.info(f"Rewritten in place, because other objects depend on them: {', '.join(report.rewritten)}.")
     done = {table.table for table in report.tables}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import dagster as dg
 from dagster import DagsterInstance, RunsFilter
 from dagster._core.storage.dagster_run import DagsterRunStatus
-from dagster._core.storage.tags import PARTITION_NAME_TAG
+from dagster._core.storage.tags import PARTITION_NAME_TAG, WILL_RETRY_TAG
 
 TARGETS_VARIABLE = "HAT_ETL_NOTIFY"
 """Addresses as Apprise writes them, one per line or apart by blanks: they hold secrets."""
@@ -18,11 +18,11 @@ BOARD_VARIABLE = "HAT_ETL_BOARD"
 """Address of the web server, for links."""
 CAUSE_TAG = "hat/cause"
 """Tag of a failed run: a number for its cause, by which repetitions are known."""
+REPEATED_TAG = "hat/repeated"
+"""Tag of a failed run: how often in a row its cause had come."""
 REFUSED_TAG = "hat/notification-refused"
 """Tag of a failed run: a target could not be told of it, and hears of the next one that fails like it."""
 REFUSED = f"A notification was refused by one of the targets in {TARGETS_VARIABLE}."
-LOOK_BACK = 200
-"""Runs of a tenant that are looked through for repetitions."""
 
 
 @dataclass(frozen=True)
@@ -61,32 +61,23 @@ def fingerprint(cause: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def repetitions(mark: str, before: Sequence[str | None]) -> int:
-    """How often in a row the cause has come, this time included; ``before``: those of earlier runs, newest first.
-
-    A run that did not fail has None.
-    """
-    count = 1
-    for earlier in before:
-        if earlier != mark:
-            break
-        count += 1
-    return count
-
-
 def judge_failure(instance: DagsterInstance, run: dg.DagsterRun, cause: str) -> Failure:
-    """What is to be said of a failed run; its cause is noted at the run."""
+    """What is to be said of a failed run; its cause is noted at the run, and how often in a row it has come."""
     tenant, mark = run.tags.get(PARTITION_NAME_TAG, ""), fingerprint(cause)
-    instance.add_run_tags(run.run_id, {CAUSE_TAG: mark})
+    record = instance.get_run_record_by_id(run.run_id)
     ended = RunsFilter(
         job_name=run.job_name,
         tags={PARTITION_NAME_TAG: tenant},
         statuses=[DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE],
+        created_before=record.create_timestamp if record else None,
     )
-    earlier = [found for found in instance.get_runs(ended, limit=LOOK_BACK) if found.run_id != run.run_id]
-    before = [found.tags.get(CAUSE_TAG) if found.status == DagsterRunStatus.FAILURE else None for found in earlier]
-    count = repetitions(mark, before)
-    return Failure(tenant, run.job_name, run.run_id, cause, count, count > 1 and REFUSED_TAG in earlier[0].tags)
+    before = next((found for found in instance.get_runs(ended, limit=2) if found.run_id != run.run_id), None)
+    repeated, was_refused = 1, False
+    if before and before.status == DagsterRunStatus.FAILURE and before.tags.get(CAUSE_TAG) == mark:
+        repeated = int(before.tags.get(REPEATED_TAG, 1)) + 1
+        was_refused = REFUSED_TAG in before.tags
+    instance.add_run_tags(run.run_id, {CAUSE_TAG: mark, REPEATED_TAG: str(repeated)})
+    return Failure(tenant, run.job_name, run.run_id, cause, repeated, was_refused)
 
 
 def send(title: str, body: str, only: Collection[str] | None = None) -> list[str]:
@@ -129,4 +120,7 @@ def _cause(context: dg.RunFailureSensorContext) -> str:
         if data is not None and data.description:
             return data.description
         return f"Step {event.step_key} failed. Next step: open the run in Dagster."
-    return f"{context.failure_event.message} Next step: launch it again; nothing is lost."
+    run = context.instance.get_run_by_id(context.dagster_run.run_id)
+    goes_on = run is not None and run.tags.get(WILL_RETRY_TAG) == "true"
+    step = "none: Dagster launches it once more by itself." if goes_on else "launch it again; nothing is lost."
+    return f"{context.failure_event.message} Next step: {step}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster import DagsterInstance, RunsFilter
-from dagster._core.storage.tags import PARTITION_NAME_TAG, RETRY_NUMBER_TAG, SENSOR_NAME_TAG
+from dagster._core.storage.tags import PARTITION_NAME_TAG, RETRY_NUMBER_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
 
 if TYPE_CHECKING:
     from hat_etl.errors import WindowClosed
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 CLOSED_TAG = "hat/window"
 """Tag of a run that goes on by itself when its tenant's window opens."""
+CAUGHT_TAG = "hat/window-run"
+"""Its number: a run that a person launches again has all tags of the first."""
 KEPT = timedelta(days=7)
 """How long a run waits for an opening: afterwards, a person has it in hand."""
 
@@ -32,20 +34,41 @@ def note(run: dg.DagsterRun, error: WindowClosed, instance: DagsterInstance) -> 
     """
     goes_on = SENSOR_NAME_TAG in run.tags or (_is_load(run) and (error.begun or RETRY_NUMBER_TAG in run.tags))
     if goes_on:
-        instance.add_run_tags(run.run_id, {CLOSED_TAG: "closed"})
+        instance.add_run_tags(run.run_id, {CLOSED_TAG: "closed", CAUGHT_TAG: run.run_id})
     return goes_on
 
 
 def caught(instance: DagsterInstance, now: datetime) -> list[dg.DagsterRun]:
-    """The runs that wait for an opening: for those that were taken up, there is a later run."""
+    """The runs that wait for an opening, the latest of each job and tenant."""
     noted = instance.get_runs(RunsFilter(tags={CLOSED_TAG: "closed"}, created_after=now - KEPT))
-    waiting = []
-    for run in noted:
-        same = RunsFilter(job_name=run.job_name, tags={PARTITION_NAME_TAG: run.tags[PARTITION_NAME_TAG]})
-        (latest,) = instance.get_runs(same, limit=1)
-        if latest.run_id == run.run_id:
-            waiting.append(run)
-    return waiting
+    waiting: dict[tuple[str, str], dg.DagsterRun] = {}
+    for run in filter(_was_caught, noted):  # latest first
+        waiting.setdefault((run.job_name, run.tags[PARTITION_NAME_TAG]), run)
+    return [run for run in waiting.values() if not any(_makes_up_for(later, run) for later in _later(instance, run))]
+
+
+def _later(instance: DagsterInstance, run: dg.DagsterRun) -> list[dg.DagsterRun]:
+    """Runs of the same job and tenant since."""
+    record = instance.get_run_record_by_id(run.run_id)
+    same = RunsFilter(
+        job_name=run.job_name,
+        tags={PARTITION_NAME_TAG: run.tags[PARTITION_NAME_TAG]},
+        created_after=record.create_timestamp if record else None,
+    )
+    return [later for later in instance.get_runs(same) if later.run_id != run.run_id]
+
+
+def _was_caught(run: dg.DagsterRun) -> bool:
+    return run.tags.get(CAUGHT_TAG) == run.run_id
+
+
+def _makes_up_for(later: dg.DagsterRun, run: dg.DagsterRun) -> bool:
+    """Whether ``run`` was taken up by the later one, or is made up for by it: a plan or a refusal does neither."""
+    if later.tags.get(RUN_KEY_TAG) == run.run_id:
+        return True
+    config: dict[str, Any] = dict(later.run_config)
+    asked = config.get("ops", {}).get("sync_tenant", {}).get("config", {})
+    return later.status == dg.DagsterRunStatus.SUCCESS and not _was_caught(later) and not asked.get("dry_run")
 
 
 @dataclass(frozen=True)

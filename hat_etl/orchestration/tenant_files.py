@@ -33,8 +33,8 @@ class TenantFiles:
             return None
         stamp = (state.st_mtime_ns, state.st_size)
         known = self._read.get(name)
-        if known is not None and known[0] == stamp:
-            return known
+        if known is not None and known[0] == stamp and isinstance(known[1], Tenant):
+            return known  # what ails a file may be mended without a change to it: its rights, a full disk
         try:
             return stamp, store.load(name)
         except ConfigurationError as error:

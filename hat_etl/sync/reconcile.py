@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from hat_etl import memory
 from hat_etl.entities.model import Entity
-from hat_etl.errors import DecisionNeeded
+from hat_etl.errors import DecisionNeeded, HatEtlError
 from hat_etl.parallel import in_parallel
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import Range, Recnos, Snapshot, Source, ViewShape
@@ -134,7 +134,10 @@ def reconcile(tenant: Tenant, request: ReconcileRequest, progress: Progress | No
             error.cause += f" Reconciliation {work.run} has found {_told(work.comparisons)}."
             raise
         concerned = set(work.wrong).union(t.table for t in repaired.tables if t.loaded or t.updated or t.deleted)
-        after = tuple(_compare(tenant, tuple(concerned), again, progress).comparisons)
+        try:
+            after = tuple(_compare(tenant, tuple(concerned), again, progress, work.problems).comparisons)
+        except HatEtlError as error:  # the repair is in HAT, and must be told
+            work.remarks.append(f"The repair is done, and could not be compared: {error.cause} Next step: {again}")
     return ReconcileReport(
         tenant=tenant.name,
         run=work.run,
@@ -149,8 +152,13 @@ def reconcile(tenant: Tenant, request: ReconcileRequest, progress: Progress | No
     )
 
 
-def _compare(tenant: Tenant, tables: Sequence[str], again: str, progress: Progress) -> _Reconciliation:
-    """Compare the tables named, or all that are loaded; ``again`` is the command that errors tell to go on with."""
+def _compare(
+    tenant: Tenant, tables: Sequence[str], again: str, progress: Progress, left_out: Sequence[Problem] = ()
+) -> _Reconciliation:
+    """Compare the tables named, or all that are loaded; ``again`` is the command that errors tell to go on with.
+
+    ``left_out``: what an earlier comparison, which this one follows, could not compare.
+    """
     entities = select(tables)
     source, database = open_source(tenant, again), TenantDatabase(tenant)
     with closing(source), database.claim(again) as control:
@@ -160,7 +168,7 @@ def _compare(tenant: Tenant, tables: Sequence[str], again: str, progress: Progre
         run = ledger.start(control, MODE, today)
         work = _Reconciliation(tenant, source, database, control, run, today, marks, again, progress)
         try:
-            work.carry_out([entity for entity in entities if entity.table in marks])
+            work.carry_out([entity for entity in entities if entity.table in marks], left_out)
         except BaseException as error:
             close_ledger(control, run, error)
             raise
@@ -200,11 +208,11 @@ class _Reconciliation:
             return "partial"
         return "differs" if self.wrong else "succeeded"
 
-    def carry_out(self, entities: Sequence[Entity]) -> None:
+    def carry_out(self, entities: Sequence[Entity], left_out: Sequence[Problem]) -> None:
         self.progress.phase("looking at the views")
         known, sync = ledger.shapes(self.control), f"hat-etl sync {self.tenant.name}"
         found = survey(self.source, self.tenant, entities, known, accept=False, sync=sync)
-        self.problems, self.remarks = found.problems, found.remarks
+        self.problems, self.remarks = [*left_out, *found.problems], found.remarks
         if found.problems and not found.shapes:
             raise stop(self.tenant.name, found.problems)
         workers = self.tenant.erp.connections

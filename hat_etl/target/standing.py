@@ -35,6 +35,15 @@ class LastRun:
 
 
 @dataclass(frozen=True)
+class Differing:
+    """A table in which the last reconciliation that compared it has found mismatches, in rows."""
+
+    table: str
+    run: int
+    mismatches: int
+
+
+@dataclass(frozen=True)
 class Standing:
     """``fresh_until``: when that table was read which was read longest ago; None before the first load.
 
@@ -45,6 +54,7 @@ class Standing:
     fresh_until: datetime | None
     last_run: LastRun | None
     last_reconciliation: LastRun | None
+    differing: tuple[Differing, ...]
     quarantine: dict[str, Quarantined]
 
 
@@ -52,7 +62,7 @@ def standing(database: TenantDatabase) -> Standing:
     """Ask the tenant database. Raises TargetError."""
     with errors(database.tenant.name, again=f"hat-etl status {database.tenant.name}"), database.connect() as connection:
         if not database.check_identity(connection):
-            return Standing(None, None, None, {})
+            return Standing(None, None, None, (), {})
         return Standing(
             connection.execute(
                 f"SELECT min(CASE WHEN r.mode = '{UNDO}' THEN w.horizon ELSE greatest(w.horizon, r.started_at) END)"
@@ -60,6 +70,7 @@ def standing(database: TenantDatabase) -> Standing:
             ).fetchall()[0][0],
             _last(connection, "mode <> 'reconcile' AND state <> 'running'"),
             _last(connection, "mode = 'reconcile' AND state NOT IN ('running', 'failed', 'abandoned', 'stopped')"),
+            _differing(connection),
             _quarantine(connection),
         )
 
@@ -69,6 +80,15 @@ def _last(connection: Connection, which: str) -> LastRun | None:
         f"SELECT run, mode, state, error FROM hat_etl.runs WHERE {which} ORDER BY run DESC LIMIT 1"
     ).fetchone()
     return None if row is None else LastRun(int(row[0]), str(row[1]), str(row[2]), row[3])
+
+
+def _differing(connection: Connection) -> tuple[Differing, ...]:
+    rows = connection.execute(
+        'SELECT "table", run, mismatches FROM (SELECT DISTINCT ON ("table") "table", run,'
+        " missing + extra + differing AS mismatches FROM hat_etl.reconciliations"
+        ' ORDER BY "table", run DESC) latest WHERE mismatches > 0 ORDER BY "table"'
+    ).fetchall()
+    return tuple(Differing(str(table), int(run), int(mismatches)) for table, run, mismatches in rows)
 
 
 def _quarantine(connection: Connection) -> dict[str, Quarantined]:

@@ -163,6 +163,9 @@ class Hat(Section):
     api: HatApi = HatApi()
 
 
+_YEAR_MINUTES = 525_600
+
+
 class Schedule(Section):
     """``[schedule]``: when the tenant is synchronised by itself, in the ERP's time zone."""
 
@@ -176,7 +179,7 @@ class Alerts(Section):
 
     reject_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Share of the rows of a table that may be rejected or held."""
-    late_minutes: Annotated[StrictInt, Field(ge=1)] = 60
+    late_minutes: Annotated[StrictInt, Field(ge=1, le=_YEAR_MINUTES)] = 60
     """How long after the moment at which a sync was due it may be missing."""
 
 
@@ -190,7 +193,7 @@ class Sync(Section):
     via: Via = "database"
     """Straight into the HAT tables, or to HAT's cadastral APIs: the tables are then the record of what HAT has."""
 
-    lookback_minutes: Annotated[StrictInt, Field(ge=0)] = 15
+    lookback_minutes: Annotated[StrictInt, Field(ge=0, le=_YEAR_MINUTES)] = 15
     """How far behind the watermark a window begins, against clocks that disagree and stamps that come late."""
     brake_share: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Share of a table that may change or leave HAT in one run without being asked."""
@@ -198,9 +201,9 @@ class Sync(Section):
     """Rows that may change or leave HAT in one run whatever the share."""
     drift: Literal["stop-table", "stop-run"] = "stop-table"
     """What a changed view stops: its table with the tables that depend on it, or the run."""
-    undo_days: Annotated[StrictInt, Field(ge=0)] = 14
+    undo_days: Annotated[StrictInt, Field(ge=0, le=3_650)] = 14
     """How long before-images are kept."""
-    lock_wait_seconds: Annotated[StrictInt, Field(ge=1)] = 60
+    lock_wait_seconds: Annotated[StrictInt, Field(ge=1, le=86_400)] = 60
     """How long a run waits for rows that another session of the tenant database has locked."""
 
 

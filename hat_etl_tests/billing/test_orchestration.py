@@ -106,7 +106,9 @@ def test_a_tenant_whose_database_is_silent_is_asked_last_and_keeps_no_other_from
         assert json.loads(str(cursor)).keys() == {"abba"}
 
 
-@pytest.mark.parametrize("setting", ['deliver = "soap"\npaused = true', ""])
+@pytest.mark.parametrize(
+    "setting", ['deliver = "soap"\npaused = true', "", 'deliver = "soap"\n[schedule]\npaused = true']
+)
 def test_a_tenant_that_is_paused_or_has_no_billing_is_left_alone(
     setting: str, world: World, instance: dg.DagsterInstance
 ) -> None:
@@ -114,6 +116,13 @@ def test_a_tenant_that_is_paused_or_has_no_billing_is_left_alone(
     file = world.folder / "acme.toml"
     file.write_text(file.read_text().replace('deliver = "soap"', setting))
     assert launched(instance, "pull")[0] == []
+
+
+def standing(instance: dg.DagsterInstance) -> tuple[str, bool]:
+    """The check of lots of the tenant, and whether Dagster counts it."""
+    key = dg.AssetCheckKey(LOTS, STUCK)
+    (info,) = instance.event_log_storage.get_asset_check_partition_info([key], partition_keys=["acme"])
+    return info.latest_execution_status.value, info.is_current
 
 
 def test_a_lot_in_doubt_turns_the_check_red_and_green_again(world: World, instance: dg.DagsterInstance) -> None:
@@ -129,6 +138,9 @@ def test_a_lot_in_doubt_turns_the_check_red_and_green_again(world: World, instan
     passed, told = verdict(run(instance, "send"))
     assert not passed
     assert f"lot {number} waits for" in told
+    for stage in ("poll", "push"):
+        run(instance, stage)
+        assert standing(instance) == ("FAILED", True), "what is newer than a verdict makes Dagster forget it"
     assert verdict(run(instance, "send")) == (True, set())
 
 

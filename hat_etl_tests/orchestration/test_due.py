@@ -149,3 +149,11 @@ def test_hours_in_which_the_erp_may_not_be_read_make_no_tenant_late() -> None:
     shown = NOON - timedelta(hours=20)
     assert late(NOON, one, shown) is None
     assert late(NOON + timedelta(hours=10), one, shown) is not None
+
+
+def test_a_clock_that_was_wrong_for_a_moment_keeps_nobody_waiting() -> None:
+    """One tick in the year after next, and the tenant was not due before then."""
+    one = tenant("acme")
+    (launch,) = due(NOON, [one], {"acme": NOON + timedelta(days=400)}, {})
+    assert launch.since == last_instant(one, NOON)
+    assert due(NOON, [one], {"acme": launch.since}, {}) == []

@@ -14,7 +14,7 @@ import pytest
 from hat_etl.errors import TargetError
 from hat_etl.orchestration import lateness
 from hat_etl.orchestration.assets import TENANT
-from hat_etl.orchestration.lateness import QUESTIONS, Memory, newly_late
+from hat_etl.orchestration.lateness import PATIENCE, QUESTIONS, Memory, newly_broken, newly_late
 from hat_etl.orchestration.notifications import TARGETS_VARIABLE
 from hat_etl.sandbox.server import PLS, PROTHEUS
 from hat_etl.target.database import TenantDatabase
@@ -90,7 +90,7 @@ def test_tenants_that_were_never_loaded_do_not_keep_the_others_from_being_asked(
 
 
 def test_the_memory_survives_its_text() -> None:
-    memory = Memory({"acme": NOON}, {"other": LONG_AGO}, NOON, {"acme": NOON}, {"other": ["mark"]})
+    memory = Memory({"acme": NOON}, {"other": LONG_AGO}, NOON, {"acme": NOON}, {"soon": NOON}, {"other": ["mark"]})
     assert Memory.read(memory.text()) == memory
     assert Memory.read(None) == Memory()
 
@@ -181,3 +181,38 @@ def test_a_transaction_that_stays_open_in_the_erp_makes_nobody_late(door: Door, 
         fresh = standing(database).fresh_until
         assert fresh is not None
         assert fresh >= began
+
+
+def test_a_file_that_stays_unusable_is_told_once() -> None:
+    memory, found = Memory(), []
+    for minute in range(20):
+        memory = Memory.read(memory.text())
+        found.append(newly_broken(NOON + timedelta(minutes=minute), ["acme"], memory))
+        assert newly_late(NOON + timedelta(minutes=minute), {}, memory, unasked) == []
+    told = [minute for minute, names in enumerate(found) if names == ["acme"]]
+    assert told == [PATIENCE // timedelta(minutes=1)]
+    assert newly_broken(NOON + timedelta(minutes=21), [], memory) == []
+    assert newly_late(NOON + timedelta(minutes=21), hourly("acme"), memory, lambda _: NOON) == []
+    assert memory.late == {}
+
+
+def test_a_tenant_whose_file_breaks_is_told_though_no_run_of_it_is_launched_any_more(
+    door: Door, loaded_demo: Demo, received: list[dict[str, str]]
+) -> None:
+    """It was neither due nor late: HAT grew old without a word, and the check stayed green."""
+    file = loaded_demo.tenants / "demo.toml"
+    before = file.read_text(encoding="utf-8")
+    assert sync(door).success
+    lateness.tenant_files.cache_clear()
+    try:
+        file.write_text(f"{before}\n[schedule]\npausd = false\n", encoding="utf-8")
+        memory = Memory(broken={"demo": datetime.now(UTC) - timedelta(hours=1)}, looked=datetime.now(UTC))
+        lateness.late_tenants(dg.build_sensor_context(instance=door.instance, cursor=memory.text()))
+    finally:
+        file.write_text(before, encoding="utf-8")
+    (message,) = received
+    assert message["title"] == "hat_etl: demo has a file that cannot be used"
+    assert "pausd" in message["message"]
+    key = dg.AssetCheckKey(TENANT, "freshness")
+    (info,) = door.instance.event_log_storage.get_asset_check_partition_info([key], partition_keys=["demo"])
+    assert (info.latest_execution_status.value, info.is_current) == ("FAILED", True)

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
+from dagster._core.storage.tags import MAX_RETRIES_TAG
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,10 +16,10 @@ from hat_etl.definitions import defs
 from hat_etl.orchestration import notifications
 from hat_etl.orchestration.notifications import (
     CAUSE_TAG,
+    REPEATED_TAG,
     Failure,
     fingerprint,
     judge_failure,
-    repetitions,
     send,
     tell_failures,
 )
@@ -94,11 +95,30 @@ def test_what_is_told_is_told_again_before_it_has_come_twice_as_often(count: int
     assert len(told) == count.bit_length()
 
 
-@given(st.lists(st.sampled_from(["a", "b", None]), max_size=8))
-def test_another_cause_or_a_success_begins_the_count_anew(before: list[str | None]) -> None:
-    count = repetitions("a", before)
-    assert before[: count - 1] == ["a"] * (count - 1)
-    assert before[count - 1 : count] != ["a"]
+def test_the_count_has_no_end(door: Door) -> None:
+    """It ended at 200, and nobody was told after the 128th failure in a row."""
+    assert times(door) == 1
+    ended(door, DagsterRunStatus.FAILURE, **{CAUSE_TAG: fingerprint("ERP is down"), REPEATED_TAG: "1023"})
+    assert times(door) == 1024
+
+
+def test_failures_that_are_heard_of_late_are_counted_in_their_order(door: Door) -> None:
+    first, second = (ended(door, DagsterRunStatus.FAILURE) for _ in range(2))
+    assert [judge_failure(door.instance, run, "ERP is down").repeated for run in (first, second)] == [1, 2]
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_of_a_killed_run_a_person_is_told_whether_it_is_launched_again(
+    goes_on: bool, door: Door, received: list[dict[str, Any]]
+) -> None:
+    """Who launched it again, as the message said, had the ERP read twice."""
+    run = ended(door, DagsterRunStatus.STARTED, job="initial_load", **{MAX_RETRIES_TAG: str(int(goes_on))})
+    event = door.instance.report_run_failed(run, "The process is gone.")
+    context = dg.build_run_status_sensor_context("tell_failures", event, door.instance, run).for_run_failure()
+    tell_failures(context)
+    (message,) = received
+    assert ("Dagster launches it once more by itself" in message["message"]) is goes_on
+    assert ("launch it again" in message["message"]) is not goes_on
 
 
 def test_numbers_make_no_other_cause() -> None:

@@ -43,11 +43,14 @@ def closing(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> Iterator[Closing]:
     file.write_text(before, encoding="utf-8")
 
 
-def sync(door: Door, tags: dict[str, str] | None = None) -> dg.ExecuteInProcessResult:
-    job = defs.resolve_job_def("incremental_sync")
-    return job.execute_in_process(
-        partition_key="demo", instance=door.instance, tags=tags or {}, raise_on_error=False
-    )  # fmt: skip
+def sync(door: Door, tags: dict[str, str] | None = None, **config: Any) -> dg.ExecuteInProcessResult:
+    return defs.resolve_job_def("incremental_sync").execute_in_process(
+        partition_key="demo",
+        instance=door.instance,
+        run_config={"ops": {"sync_tenant": {"config": config}}},
+        tags=tags or {},
+        raise_on_error=False,
+    )
 
 
 def take_up(door: Door) -> list[dg.RunRequest]:
@@ -124,6 +127,38 @@ def test_the_retry_of_a_killed_load_that_finds_its_window_closed_goes_on_when_it
     (request,) = take_up(door)
     assert request.run_key == retry.run_id
     assert execute(door, request).success
+
+
+def test_what_changes_nothing_meanwhile_does_not_keep_a_caught_run_from_going_on(
+    door: Door, demo: Demo, closing: Closing
+) -> None:
+    """A load that was refused, a plan of a sync: any later run of the job, and the promise was broken."""
+    closing(20)
+    assert not door.launch(mode="restart").success
+    closing(10**6)
+    assert not door.launch(mode="new").success, "an unfinished load is there"
+    (request,) = take_up(door)
+    assert execute(door, request).success
+    closing(0)
+    assert sync(door, BY_SCHEDULE).success
+    closing(10**6)
+    assert sync(door, dry_run=True).success
+    (request,) = take_up(door)
+    assert request.job_name == "incremental_sync"
+    assert sync(door).success
+    assert take_up(door) == []
+
+
+def test_a_caught_run_that_a_person_launches_again_is_not_taken_for_caught(
+    door: Door, loaded_demo: Demo, closing: Closing
+) -> None:
+    """It has all tags of the first, and one more run followed."""
+    closing(0)
+    skipped = door.instance.get_run_by_id(sync(door, BY_SCHEDULE).run_id)
+    assert skipped is not None
+    closing(10**6)
+    assert sync(door, {**BY_SCHEDULE, **skipped.tags, "dagster/run_key": "another"}).success
+    assert take_up(door) == []
 
 
 @pytest.mark.parametrize("looks", [0, 3], ids=["closed", "caught"])

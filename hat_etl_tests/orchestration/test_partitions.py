@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from hat_etl.orchestration.partitions import tenant_partitions
+from hat_etl.orchestration.tenant_files import TenantFiles
 from hat_etl.tenants import store
 
 
@@ -47,3 +49,21 @@ def test_the_partition_of_a_tenant_whose_file_is_gone_stays(files: Path, home: P
 
 def test_the_sensor_runs_without_being_switched_on() -> None:
     assert tenant_partitions.default_status is dg.DefaultSensorStatus.RUNNING
+
+
+def test_a_file_that_could_not_be_used_is_looked_at_again_though_it_has_not_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rights were mended, which changes neither time nor size: to the sensors it stayed broken."""
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path))
+    good = '[erp]\ndialect = "postgresql"\nurl = "env:A"\ncompany = "01"\n[hat]\nurl = "env:B"\n'
+    good = f'name = "acme"\nans_registry = "412345"\n{good}'
+    file, files = tmp_path / "acme.toml", TenantFiles()
+    file.write_text(good.replace("[hat]", "[hit]"))
+    found, broken = files.all()
+    assert (len(found), len(broken)) == (0, 1)
+    before = file.stat()
+    file.write_text(good)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    found, broken = files.all()
+    assert ([tenant.name for tenant in found], broken) == (["acme"], [])

@@ -190,3 +190,14 @@ def test_a_tenant_without_a_file_is_named(loaded: Door) -> None:
 
 def sync_of(door: Door, tenant: str) -> dg.ExecuteInProcessResult:
     return launch(door, "incremental_sync", "sync_tenant", tenant)
+
+
+def test_a_table_that_differs_stays_red_until_it_is_compared_itself(loaded: Door, demo: Demo) -> None:
+    """A clean comparison of another table turned the check green."""
+    demo.change_hat("UPDATE hat.persons SET name = 'X' WHERE person_id = (SELECT max(person_id) FROM hat.persons)")
+    assert launch(loaded, "reconcile", "reconcile_tenant").success
+    other = checks(loaded, launch(loaded, "reconcile", "reconcile_tenant", tables=["kinships"]))["reconciliation"]
+    assert not other.passed
+    assert "1 rows" in str(other.metadata["persons"].value)
+    repaired = launch(loaded, "reconcile", "reconcile_tenant", tables=["persons"], repair=True)
+    assert checks(loaded, repaired)["reconciliation"].passed

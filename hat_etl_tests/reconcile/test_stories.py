@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hat_etl.errors import SourceError
 from hat_etl.sync import compared_table, ranges
 from hat_etl.sync import reconcile as reconciliation
 from hat_etl.sync.reconcile import ReconcileRequest, reconcile
@@ -565,3 +566,44 @@ def test_a_server_that_hashes_otherwise_is_read_row_by_row(story: Story) -> None
         {"differing": 1, "quarantined": 1, "kept": 1},
         [(2, "00000002", "name")],
     )
+
+
+def test_after_a_repair_what_could_not_be_compared_is_still_told(story: Story) -> None:
+    """The comparison of what was repaired was clean, and the ledger said that all was."""
+    story.spoil("UPDATE hat.products SET health_product_code = 'Z999' WHERE source_recno = 21")
+    story.site.execute("ALTER VIEW hat.hat_bts_vida RENAME TO gone")
+    try:
+        said = story.reconcile("--repair")
+    finally:
+        story.site.execute("ALTER VIEW hat.gone RENAME TO hat_bts_vida")
+    assert said.code == 6
+    assert [table["table"] for table in said.report["after"]] == ["products"]
+    with story.site.server.connect(story.site.hat) as connection:
+        ((state, told),) = connection.execute(
+            "SELECT state, error FROM hat_etl.runs ORDER BY run DESC LIMIT 1"
+        ).fetchall()
+    assert state == "partial"
+    assert "persons" in told
+
+
+def test_a_repair_whose_second_comparison_fails_is_told_all_the_same(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The window closed during it: the run said that HAT was as before, and Dagster never heard of the repair."""
+
+    class ClosesAtLast(Silent):
+        looks = 0
+
+        def phase(self, name: str) -> None:
+            self.looks += name == "looking at the views"
+            if self.looks == 3:
+                raise SourceError("The ERP may not be read now.", "Wait.")
+
+    monkeypatch.setenv("HAT_ETL_TENANTS", str(story.site.folder))
+    story.spoil("UPDATE hat.persons SET name = 'ESTRANHA' WHERE source_recno = 1")
+    report = reconcile(store.load(TENANT), ReconcileRequest(repair=True), ClosesAtLast())
+    assert report.repair is not None
+    assert [table.updated for table in report.repair.tables if table.table == "persons"] == [1]
+    assert not report.after
+    assert "The repair is done" in " ".join(report.remarks)
+    assert story.persons()["00000001"][0] == "PESSOA 1"

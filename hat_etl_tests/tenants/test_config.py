@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hat_etl.tenants.config import Erp, Hat, Window
+from hat_etl.tenants.config import Alerts, Erp, Hat, Section, Sync, Window
 
 _MINUTES = st.times().map(lambda moment: moment.replace(second=0, microsecond=0))
 
@@ -144,3 +144,13 @@ def test_a_password_of_a_wallet_is_a_reference() -> None:
     with pytest.raises(ValidationError, match="must be a reference") as caught:
         erp(dialect="oracle", wallet_password="s3gredo")
     assert "s3gredo" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [(Alerts, "late_minutes"), (Sync, "lookback_minutes"), (Sync, "undo_days"), (Sync, "lock_wait_seconds")],
+)
+def test_times_without_an_end_are_refused(section: type[Section], key: str) -> None:
+    """Of 9999999999 minutes no moment could be reckoned: the alarm of all tenants stood still."""
+    with pytest.raises(ValidationError):
+        section.model_validate({key: 9_999_999_999})
