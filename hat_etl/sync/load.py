@@ -135,7 +135,8 @@ def _take_up(control: Connection, tenant: Tenant, request: LoadRequest) -> Stage
     if not request.resume:
         raise DecisionNeeded(
             f"Load {stage.run} of this tenant was broken off; what it staged is still there.",
-            f"Go on with it: hat-etl load {tenant.name} --resume. Or begin anew: hat-etl load {tenant.name} --restart",
+            f"Go on with it: hat-etl load {tenant.name} --resume. Or, as after a change of the views, begin anew:"
+            f" hat-etl load {tenant.name} --restart",
             tenant=tenant.name,
         )
     if stage.version != __version__:

@@ -231,18 +231,28 @@ def _keep_last_good(connection: Connection, entity: Entity, places: Places) -> i
     """Carry over the version that HAT has now of every key of which there is a live row and no good one.
 
     A row that lost an alternate key to a bad one is such a row, too. Where a good row has taken one of the version's
-    keys, the version goes.
+    keys, the version goes. So it does where HAT's table is of a time before a column that must be filled.
     """
     if entity.table not in places.live:
         return 0
+    there = _columns(connection, f"{places.schema}.{entity.table}")
     names = sql.names(field.name for field in entity.schema)
-    qualified = ", ".join(f'l."{field.name}"' for field in entity.schema)
+    qualified = ", ".join(f'l."{field.name}"' if field.name in there else "NULL" for field in entity.schema)
+    if any(field.name not in there and not field.nullable for field in entity.schema):
+        return 0
     return connection.execute(
         f"INSERT INTO {_staged(entity)} ({names})"
         f" SELECT {qualified} FROM {places.schema}.{entity.table} l"
         f" JOIN (SELECT DISTINCT {sql.names(entity.key)} FROM {_rejected(entity)}) r USING ({sql.names(entity.key)})"
         " ON CONFLICT DO NOTHING"
     ).rowcount
+
+
+def _columns(connection: Connection, table: str) -> set[str]:
+    found = connection.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped", (table,)
+    )
+    return {str(name) for (name,) in found}
 
 
 def _check_references(

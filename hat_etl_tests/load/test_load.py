@@ -102,6 +102,28 @@ def test_a_row_that_turns_bad_keeps_its_last_good_version(site: Site) -> None:
     assert [r for r in site.ask("rejects", "demo") if (r["table"], r["recno"]) == ("health_providers", recno)] == []
 
 
+def test_a_table_of_an_older_hat_etl_keeps_its_last_good_versions_as_far_as_they_go(site: Site) -> None:
+    """A column that it lacked ended every load in which a row was rejected."""
+    with site.hat() as connection:
+        ((recno, name),) = connection.execute(
+            b"SELECT source_recno, name FROM hat.health_providers ORDER BY source_recno LIMIT 1"
+        ).fetchall()
+        connection.execute(b"ALTER TABLE hat.health_providers DROP COLUMN email")
+    with site.pls() as connection:
+        connection.execute(b"UPDATE protheus.bau010 SET bau_nome = ' ' WHERE r_e_c_n_o_ = %s", (recno,))
+    try:
+        site.ask("load", "demo")
+        with site.hat() as connection:
+            kept = connection.execute(
+                b"SELECT name, email FROM hat.health_providers WHERE source_recno = %s", (recno,)
+            ).fetchall()
+        assert kept == [(name, None)]
+    finally:
+        with site.pls() as connection:
+            connection.execute(b"UPDATE protheus.bau010 SET bau_nome = %s WHERE r_e_c_n_o_ = %s", (name, recno))
+        site.ask("load", "demo", "--restart")
+
+
 def test_a_snapshot_is_one_moment_whatever_changes_meanwhile(site: Site) -> None:
     """Rows that are gone from two tables by now are read from both, for the snapshot is older."""
     from contextlib import closing
