@@ -101,7 +101,9 @@ class IntegrationAnswer(Body):
 
 def _text(part: Any) -> str | None:
     """One detail of an answer: a sentence, or an error with a message of its own."""
-    return str(part.get("message") or part.get("detailedMessage") or "") if isinstance(part, dict) else part
+    if isinstance(part, dict):
+        part = part.get("message") or part.get("detailedMessage")
+    return None if part is None else str(part)
 
 
 class _Provider(Body):

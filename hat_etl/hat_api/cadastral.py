@@ -2,7 +2,8 @@
 
 HAT answers a write with a token, under which its verdict is found later. A write whose reply is lost may have been
 done: HAT is asked for the row before it is sent again. Where HAT cannot be asked for a row, sending the same contents
-again leaves the same row, as these APIs include or change by key.
+again leaves the same row, as these APIs include or change by key. A call that an earlier run has left so stays open:
+the row is sent as it is by now, even where it looks as if HAT had it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import random
 import re
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -36,6 +38,10 @@ _REFUSED = "O HAT recusou este registro: {told}. Corrija-o no Protheus ou no HAT
 _IN_DOUBT = (
     "O HAT ainda não respondeu ao envio deste registro. A próxima carga consulta a resposta antes de enviá-lo de novo."
 )
+_AWAITED = (
+    "HAT does not tell yet what became of {rows} of {table} that an earlier run has sent. Nothing more of them is sent"
+    " before; every sync by API asks again (state 'sent' in hat_etl.api_calls)."
+)
 
 
 class _TokenLost(HatApiError):
@@ -55,26 +61,42 @@ class Cadastral:
     def close(self) -> None:
         self._api.close()
 
-    def settle_doubts(self) -> None:
-        """Find out what became of the calls that an earlier run has left without an outcome. Raises HatApiError."""
-        for call in self._calls.in_doubt():
-            try:
-                answer = None if call.token is None else self._ask(call.token, wait=False)
-                told = self._verdict(call.id, call.change, answer) is not None
-            except _TokenLost:
-                self._look(call)
-                continue
-            if not told and call.token is not None:
-                self._in_doubt.add((call.table, call.change.key))
-            elif not told:
-                self._look(call)
-        self._gone = self._calls.excluded()
+    def settle_doubts(self) -> list[str]:
+        """Find out what became of the calls that an earlier run has left without an outcome; gives what is to be told.
 
-    def _look(self, call: OpenCall) -> None:
-        if self._is_done(RESOURCES[call.table], call.change):
+        Raises Refused when HAT does not take the Mastertoken.
+        """
+        for call in self._calls.in_doubt():
+            if call.token is None:
+                self._look(call)
+            elif not self._is_told(call, call.token):
+                self._in_doubt.add((call.table, call.change.key))
+        self._gone = self._calls.excluded()
+        waiting = Counter(table for table, _ in self._in_doubt)
+        return [_AWAITED.format(rows=f"{rows} row{'s' * (rows > 1)}", table=table) for table, rows in waiting.items()]
+
+    def _is_told(self, call: OpenCall, token: str) -> bool:
+        """Whether the row of a call has to wait no more for the answer under its token."""
+        try:
+            return self._verdict(call.id, call.change, self._ask(token, wait=False)) is not None
+        except _TokenLost:
+            self._calls.note_token(call.id, None)
+            self._look(call)
+            return True
+        except HatApiError as error:
+            if _is_of_the_token(error):
+                raise
+            return self._look(call)
+
+    def _look(self, call: OpenCall) -> bool:
+        """Whether HAT has what was sent. Else the call stays open, for HAT may yet have it, or spell it otherwise."""
+        try:
+            done = self._is_done(RESOURCES[call.table], call.change)
+        except Unreachable:
+            done = False
+        if done:
             self._calls.close(call.id, ledger.ACCEPTED, _FOUND)
-        else:
-            self._calls.close(call.id, ledger.DROPPED, "not found in HAT")
+        return done
 
     def actions(self, entity: Entity) -> frozenset[str]:
         resource = RESOURCES.get(entity.table)
@@ -129,9 +151,9 @@ class Cadastral:
         try:
             return self._api.write(method, path, body, billing=resource.billing)
         except Refused as error:
-            if error.status == 404 and method == "DELETE":
+            if error.says_absent and method == "DELETE":
                 return Receipt(answer=IntegrationAnswer())
-            if error.status == 404 and method == "PUT":
+            if error.says_absent and method == "PUT":
                 # What HAT does not have cannot be changed; the other APIs include it then by themselves.
                 return self._write(resource, replace(change, action=INCLUDE))
             if error.status in _OF_THE_ROW:
@@ -143,7 +165,12 @@ class Cadastral:
         answer = receipt.answer
         if receipt.token is not None:
             self._calls.note_token(call, receipt.token)
-            answer = self._ask(receipt.token)
+            try:
+                answer = self._ask(receipt.token)
+            except HatApiError as error:
+                if isinstance(error, _TokenLost) or _is_of_the_token(error):
+                    raise
+                answer = None  # with its token written down, the next run asks again
         verdict = self._verdict(call, change, answer)
         if verdict is None:
             return Refusal(change, "held", _IN_DOUBT)
@@ -168,25 +195,38 @@ class Cadastral:
             if error.status in _OF_THE_ROW:
                 said = error.answer or IntegrationAnswer()
                 return said.model_copy(update={"code": str(error.status)})
-            if error.status == 404:
+            if error.status in (404, 410):
                 raise _TokenLost(error.cause, error.next_step, error.tenant) from None
             raise
 
     def _is_done(self, resource: Resource, change: Change) -> bool:
-        """Whether HAT has what was sent, as far as it can be asked."""
+        """Whether HAT says that it has what was sent. Raises Unreachable, or Refused when HAT refuses all calls."""
         if not resource.readable:
             return False
         row = json.loads(change.row)
-        wanted, key = resource.item(row), resource.key_of(row)
-        if resource.one_by_one:
-            found = self._api.read(resource.own_address(row))
-        else:
-            listed = self._api.read(resource.path, {**resource.head, **key})
-            items = listed.get("items") if isinstance(listed, dict) else None
-            found = next((item for item in items or () if isinstance(item, dict) and _holds(item, key)), None)
+        try:
+            found = self._find(resource, row)
+        except HatApiError as error:
+            if isinstance(error, Unreachable) or _is_of_the_token(error):
+                raise
+            return False
         if change.action == EXCLUDE:
             return found is None
-        return isinstance(found, dict) and _holds(found, wanted)
+        return isinstance(found, dict) and _holds(found, resource.item(row))
+
+    def _find(self, resource: Resource, row: dict[str, Any]) -> Any:
+        """The row as HAT has it; None when HAT says that it has none. Raises HatApiError when it does not tell."""
+        if resource.one_by_one:
+            return self._api.read(resource.own_address(row))
+        key = resource.key_of(row)
+        listed = self._api.read(resource.path, {**resource.head, **key})
+        items = listed.get("items") if isinstance(listed, dict) else None
+        return next((item for item in items or () if isinstance(item, dict) and _holds(item, key)), None)
+
+
+def _is_of_the_token(error: HatApiError) -> bool:
+    """Whether HAT refuses whatever this Mastertoken asks for: then nothing goes on."""
+    return isinstance(error, Refused) and error.is_of_the_token
 
 
 def _holds(item: dict[str, Any], wanted: dict[str, Any]) -> bool:

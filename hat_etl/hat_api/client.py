@@ -126,17 +126,20 @@ class HatApi:
             pause = min(pause * 2, _LONGEST_LOOK)
 
     def read(self, path: str, params: dict[str, Any] | None = None) -> Any:
-        """What HAT has under ``path`` of the cadastral APIs; None when it has nothing there, or does not tell."""
+        """What HAT has under ``path`` of the cadastral APIs; None when it says that it has nothing there."""
         try:
             response = self._transport.get(f"{self._settings.path}{path}", params)
         except Refused as error:
-            if error.status in (401, 403):
-                raise
-            return None
+            if error.says_absent:
+                return None
+            raise
         try:
-            return response.json()
+            found = response.json()
         except ValueError:
-            return None
+            found = None
+        if found is None:
+            raise self._not_understood(path)
+        return found
 
     def _paging(self, page: int) -> dict[str, int]:
         return {"page": page, "pageSize": self._settings.page_size}

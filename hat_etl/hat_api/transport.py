@@ -42,6 +42,16 @@ class Refused(HatApiError):
     answer: IntegrationAnswer | None = field(default=None, repr=False)
     """What HAT said; it may quote the data, so no message shows it."""
 
+    @property
+    def is_of_the_token(self) -> bool:
+        """Whether HAT refuses whatever this Mastertoken asks for."""
+        return self.status in (401, 403)
+
+    @property
+    def says_absent(self) -> bool:
+        """Whether HAT itself says that it has no such thing: what stands before it gives a 404 of its own."""
+        return self.status == 404 and self.answer is not None and self.answer.code is not None
+
 
 class Transport:
     """Calls of one tenant. Threads may share it; ``close`` it at the end."""

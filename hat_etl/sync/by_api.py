@@ -6,7 +6,7 @@ accepted. It is made twice: once without sending, so that the brake is asked whi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from hat_etl.target import calls
 from hat_etl.target.calls import Calls
 from hat_etl.target.database import Connection, TenantDatabase, errors
 from hat_etl.target.intake import Intake
-from hat_etl.target.sink import Sink
+from hat_etl.target.sink import EXCLUDE, Sink
 from hat_etl.tenants.config import Tenant
 
 BY_API = ", by API"
@@ -32,12 +32,14 @@ class ByApi:
     sink: Sink
     schema: str
     run: int
+    remarks: Sequence[str] = ()
+    """What is to be told of the calls of earlier runs."""
 
     def again(self, connection: Connection, entity: Entity) -> Recnos:
         """The rows to be read whatever their stamps say: HAT has, or may have, another version than the tables."""
         return calls.to_read_again(connection, entity, self.schema)
 
-    def show_accepted(self, connection: Connection, intakes: Iterable[Intake]) -> set[str]:
+    def show_accepted(self, connection: Connection, intakes: Collection[Intake]) -> set[str]:
         """Bring what earlier runs have sent and not committed into the tables that this one has read.
 
         Gives the tables that rows have come to.
@@ -46,9 +48,12 @@ class ByApi:
             intake.entity.table for intake in intakes if calls.show_accepted(connection, intake, self.schema, self.run)
         }
 
-    def settle(self, connection: Connection, intakes: Iterable[Intake]) -> None:
+    def settle(self, connection: Connection, intakes: Collection[Intake]) -> None:
         """Note that the tables show what HAT has: to be committed with them."""
         calls.settle(connection, self.run, [intake.entity.table for intake in intakes])
+        for intake in intakes:
+            if EXCLUDE not in self.sink.actions(intake.entity):
+                calls.forget_gone(connection, intake)
 
 
 @contextmanager
@@ -62,8 +67,8 @@ def by_api(tenant: Tenant, database: TenantDatabase, run: int, again: str) -> It
     with errors(tenant.name, again=again), database.connect() as connection:
         sink = Cadastral(tenant, Calls(connection), run)
         with closing(sink):
-            sink.settle_doubts()
-            yield ByApi(sink, database.schema, run)
+            remarks = sink.settle_doubts()
+            yield ByApi(sink, database.schema, run, remarks)
 
 
 def refuse_open_calls(connection: Connection, tenant: Tenant) -> None:

@@ -141,6 +141,8 @@ class _Sync:
         known = ledger.shapes(self.control)
         found = survey(self.source, self.tenant, entities, known, accept=self.request.accept, sync=command)
         self.problems, self.remarks = found.problems, found.remarks
+        if self.inflow.api is not None:
+            self.remarks += self.inflow.api.remarks
         if found.problems and (self.tenant.sync.drift == "stop-run" or not found.shapes):
             raise stop(self.tenant.name, found.problems)
         at_one_moment(self.source, self.progress, lambda moment: self.inflow.bring(moment, found.shapes))

@@ -2,6 +2,8 @@
 
 Calls are written by a connection of their own, so that they stay when the run that made them is broken off. Each is
 written down before it leaves. A call that HAT has accepted is open until a run commits the row into the HAT tables.
+One of which nobody can tell whether HAT has it is open until HAT has accepted a later version of the row: whatever the
+HAT tables show, the row as it is now is to be sent.
 """
 
 from __future__ import annotations
@@ -21,7 +23,13 @@ from hat_etl.target.intake import Intake
 from hat_etl.target.integrity import key_array, typed_key
 from hat_etl.target.sink import EXCLUDE, RULE, Change
 
-SENT, ACCEPTED, REFUSED, DROPPED, SETTLED = "sent", "accepted", "refused", "dropped", "settled"
+SENT, ACCEPTED, REFUSED, SETTLED = "sent", "accepted", "refused", "settled"
+
+_OVERTAKEN = (
+    'EXISTS (SELECT FROM hat_etl.api_calls n WHERE n."table" = c."table" AND n.key = c.key AND n.id > c.id'
+    f" AND n.state = '{ACCEPTED}')"
+)
+"""SQL that is true for a call ``c`` when HAT has accepted a later one of the same row."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,8 @@ class Calls:
         )
         return int(row[0][0])
 
-    def note_token(self, call: int, token: str) -> None:
+    def note_token(self, call: int, token: str | None) -> None:
+        """Note under which token HAT will tell the outcome; None: under none, or one that it knows no more."""
         self._do("UPDATE hat_etl.api_calls SET token = %s WHERE id = %s RETURNING id", (token, call))
 
     def close(self, call: int, state: str, answer: str | None = None) -> None:
@@ -64,8 +73,8 @@ class Calls:
     def in_doubt(self) -> list[OpenCall]:
         """The calls whose outcome is not known, the oldest first."""
         rows = self._do(
-            'SELECT id, "table", key, recno, action, contents::text, token FROM hat_etl.api_calls'
-            f" WHERE state = '{SENT}' ORDER BY id",
+            'SELECT id, "table", key, recno, action, contents::text, token FROM hat_etl.api_calls c'
+            f" WHERE state = '{SENT}' AND NOT {_OVERTAKEN} ORDER BY id",
             (),
         )
         return [
@@ -76,8 +85,9 @@ class Calls:
     def excluded(self) -> set[tuple[str, tuple[str, ...]]]:
         """Table and key of the rows that HAT has let go and that the HAT tables may still show."""
         rows = self._do(
-            'SELECT "table", key FROM (SELECT DISTINCT ON ("table", key) "table", key, action FROM hat_etl.api_calls'
-            f" WHERE state = '{ACCEPTED}' ORDER BY \"table\", key, id DESC) c WHERE action = '{EXCLUDE}'",
+            'SELECT "table", key FROM (SELECT DISTINCT ON ("table", key) "table", key, action, state'
+            f" FROM hat_etl.api_calls WHERE state IN ('{SENT}', '{ACCEPTED}') ORDER BY \"table\", key, id DESC) c"
+            f" WHERE action = '{EXCLUDE}' AND state = '{ACCEPTED}'",
             (),
         )
         return {(table, tuple(key)) for table, key in rows}
@@ -91,6 +101,23 @@ def are_open(connection: Connection) -> bool:
     """Whether HAT may have what the HAT tables do not show."""
     query = f"SELECT EXISTS (SELECT FROM hat_etl.api_calls WHERE state IN ('{SENT}', '{ACCEPTED}'))"
     return connection.execute(query).fetchone() == (True,)
+
+
+def doubts(entity: Entity) -> str:
+    """SQL for the rows of which HAT may have another version than the HAT tables: ``parts``, ``recno``, ``contents``.
+
+    There are none of a row that awaits an answer: it is not sent again before.
+    """
+    return (
+        "SELECT DISTINCT ON (key) key AS parts, recno, contents FROM hat_etl.api_calls c"
+        f" WHERE state = '{SENT}' AND token IS NULL AND \"table\" = '{entity.table}' AND NOT {_OVERTAKEN}"
+        " ORDER BY key, id DESC"
+    )
+
+
+def is_in_doubt(connection: Connection, entity: Entity) -> bool:
+    """Whether there are ``doubts`` about a table."""
+    return connection.execute(f"SELECT EXISTS ({doubts(entity)})").fetchone() == (True,)
 
 
 def of_run(connection: Connection, run: int) -> int:
@@ -115,6 +142,10 @@ def to_read_again(connection: Connection, entity: Entity, schema: str) -> Recnos
         f"SELECT h.source_recno FROM ({_latest(entity, schema)}) l JOIN {hat} h USING ({sql.names(key)})"
         for key in entity.alternate_keys
     ]
+    queries.append(
+        f"SELECT h.source_recno FROM ({doubts(entity)}) d CROSS JOIN LATERAL (SELECT {typed_key(entity, 'd.parts')}) k"
+        f" JOIN {hat} h USING ({sql.names(entity.key)})"
+    )
     rows = connection.execute(" UNION ".join(queries)).fetchall()
     return np.array([recno for (recno,) in rows], dtype=np.int64)
 
@@ -162,10 +193,25 @@ def show_accepted(connection: Connection, intake: Intake, schema: str, run: int)
 def settle(connection: Connection, run: int, tables: Iterable[str]) -> None:
     """Note that the HAT tables show what HAT has accepted: ``run``, in whose transaction this is, brings it there."""
     connection.execute(
+        f"UPDATE hat_etl.api_calls c SET state = '{SETTLED}', contents = NULL"
+        f" WHERE state = '{SENT}' AND \"table\" = ANY (%s) AND {_OVERTAKEN}",
+        (list(tables),),
+    )
+    connection.execute(
         f"UPDATE hat_etl.api_calls SET state = '{SETTLED}', run = %s, contents = NULL"
         f" WHERE state = '{ACCEPTED}' AND \"table\" = ANY (%s)",
         (run, list(tables)),
     )
+
+
+def forget_gone(connection: Connection, intake: Intake) -> None:
+    """Let doubts rest about rows that have left the ERP and that no call can exclude."""
+    if not intake.empty:
+        connection.execute(
+            f"UPDATE hat_etl.api_calls c SET state = '{SETTLED}', contents = NULL FROM {intake.seen} s"
+            f" WHERE c.state = '{SENT}' AND c.token IS NULL AND c.\"table\" = '{intake.entity.table}'"
+            " AND s.recno = c.recno AND NOT s.live"
+        )
 
 
 def _is_accepted(connection: Connection, entity: Entity) -> bool:

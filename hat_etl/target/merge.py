@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hat_etl.target import offering, sql
+from hat_etl.entities.model import Entity
+from hat_etl.target import calls, offering, sql
 from hat_etl.target.intake import Intake
 from hat_etl.target.integrity import duplicate_reason, key_array, key_text, typed_key
 from hat_etl.target.merge_quarantine import settle
@@ -54,7 +55,7 @@ class Merger(MergeRun):
             return Merged()
         moved = parents & (self.left | self.arrived)
         merge = _TableMerge(self, intake)
-        if not moved and intake.entity.table not in self.repaired and merge.is_needless():
+        if not moved and not self._may_differ(intake.entity) and merge.is_needless():
             return merge.standing()
         intake.make()
         if not self._shared:
@@ -62,6 +63,11 @@ class Merger(MergeRun):
                 self.connection.execute(f"CREATE TEMPORARY TABLE {name} ({columns}) ON COMMIT DROP")
             self._shared = True
         return merge.carry_out()
+
+    def _may_differ(self, entity: Entity) -> bool:
+        """Whether equal rows do not tell that there is nothing to do."""
+        in_doubt = self.sink is not None and calls.is_in_doubt(self.connection, entity)
+        return in_doubt or entity.table in self.repaired
 
 
 class _TableMerge(MergeTable):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from hat_etl.target import sql
+from hat_etl.target import calls, sql
 from hat_etl.target.database import Connection
 from hat_etl.target.intake import Intake
 from hat_etl.target.integrity import key_array, key_text
@@ -50,9 +50,24 @@ class Offering:
             "CREATE TEMPORARY TABLE offered (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, action text,"
             " parts text[], recno bigint, contents text) ON COMMIT DROP"
         )
-        for action, query in queries.items():
+        for action, query in (*queries.items(), *self._doubtful(names).items()):
             if action in actions:
                 self.connection.execute(f"INSERT INTO offered (action, parts, recno, contents) {query}")
+
+    def _doubtful(self, key: str) -> dict[str, str]:
+        """SQL for rows that HAT may have otherwise than the HAT tables, which look as if nothing were to be done."""
+        entity, good, hat = self.intake.entity, self.intake.good, f"{self.schema}.{self.intake.entity.table}"
+        doubts, unoffered = calls.doubts(entity), "NOT EXISTS (SELECT FROM offered o WHERE o.parts = d.parts)"
+        shown = " AND ".join(
+            f"NOT EXISTS (SELECT FROM {rows} r WHERE {key_array(entity, 'r')} = d.parts)"
+            for rows in (good, self.intake.rejected)
+        )
+        return {
+            CHANGE: f"SELECT '{CHANGE}', d.parts, g.source_recno, to_jsonb(g)::text FROM ({doubts}) d"
+            f" JOIN {good} g ON {key_array(entity, 'g')} = d.parts JOIN {hat} h USING ({key}) WHERE {unoffered}",
+            EXCLUDE: f"SELECT '{EXCLUDE}', d.parts, d.recno, d.contents::text FROM ({doubts}) d"
+            f" JOIN {self.intake.seen} s USING (recno) WHERE NOT s.live AND {shown} AND {unoffered}",
+        }
 
     def _changes(self) -> Iterator[list[Change]]:
         last = 0

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from starlette.responses import Response
 
-from hat_etl.sandbox.hat.app import HatServer
+from hat_etl.sandbox.hat.app import PATH, HatServer
 from hat_etl.sandbox.hat.state import State
 from hat_etl.sandbox.web import Faults, Faulty, serving
 from hat_etl_tests.conformance.conftest import MakeSite, make_site
@@ -73,6 +75,30 @@ class World:
 
     def faults(self, **shares: Any) -> None:
         self.faulty.set(Faults(**shares))
+
+    def stands_before(self, calls: str, response: Response, *, acted: bool = False) -> None:
+        """Something before HAT answers these calls (``GET /professionals/.*``), after HAT has ``acted`` or instead."""
+        hat, wanted = self.faulty._app, re.compile(calls)
+
+        async def drop(message: MutableMapping[str, Any]) -> None:
+            pass
+
+        async def app(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+            if wanted.fullmatch(f"{scope['method']} {scope['path'].removeprefix(PATH)}") is None:
+                await hat(scope, receive, send)
+                return
+            if acted:
+                await hat(scope, receive, drop)
+            await response(scope, receive, send)
+
+        self.faulty._app = app
+
+    def nothing_stands_before(self) -> None:
+        self.faulty._app = self.server.app()._app
+
+    def names_in_hat(self, kind: str = "/healthProviders") -> list[str]:
+        """The names of HAT's rows of a register."""
+        return sorted(row["name"] for row in self.state.kept(kind))
 
     def sync(self, *options: str) -> dict[str, Any]:
         """A sync by API that goes well; gives its report."""
