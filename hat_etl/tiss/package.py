@@ -11,6 +11,7 @@ import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
 from lxml import etree
@@ -47,6 +48,16 @@ def add(package: Path, schemas: Schemas) -> list[Added]:
     """
     contents = _contents(package)
     sets = _sets(package, contents)
+    try:
+        return _installed(package, sets, schemas)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{schemas.folder} cannot be written ({error.strerror}).",
+            "Check its path, rights and space, or name another folder: --schemas, or HAT_ETL_TISS_SCHEMAS.",
+        ) from None
+
+
+def _installed(package: Path, sets: dict[str, dict[str, bytes]], schemas: Schemas) -> list[Added]:
     schemas.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".adding-", dir=schemas.folder) as stage:
         for version, files in sets.items():
@@ -80,10 +91,12 @@ def _contents(package: Path) -> dict[PurePosixPath, bytes]:
                 if sum(map(len, found.values())) > MAX_TOTAL_BYTES:
                     raise _refused(package, f"its schemas have more than {MAX_TOTAL_BYTES} bytes.")
             return found
-    except OSError as error:
-        raise ConfigurationError(f"{package} cannot be read: {error.strerror}.", "Check its path and rights.") from None
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, LZMAError, NotImplementedError, EOFError, ValueError) as error:
         raise _refused(package, f"it is no readable ZIP ({type(error).__name__}).") from None
+    except OSError as error:
+        if error.errno is None:  # bzip2 says so of damaged data
+            raise _refused(package, "it is no readable ZIP (damaged bzip2 data).") from None
+        raise ConfigurationError(f"{package} cannot be read: {error.strerror}.", "Check its path and rights.") from None
 
 
 def _safe(package: Path, member: zipfile.ZipInfo) -> PurePosixPath:

@@ -174,6 +174,14 @@ def test_a_schema_that_takes_in_a_file_of_this_machine_is_refused(tmp_path: Path
     refused(zipped(tmp_path / "a.zip", changed(MAIN, b"<include ", taken_in)), schemas)
 
 
+def packed(method: int) -> bytes:
+    """A ZIP of one damaged entry that is packed in this way."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("tissV4_01_00.xsd", "<a>" * 1000)
+    return buffer.getvalue()[:60] + b"\xff" * 12 + buffer.getvalue()[72:]
+
+
 def damaged() -> dict[str, bytes]:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -188,8 +196,17 @@ def damaged() -> dict[str, bytes]:
         "truncated": whole[: len(whole) // 2],
         "wrong bytes in a compressed file": whole[:60] + b"\xff" * 40 + whole[100:],
         "bytes flipped": whole[:middle] + flipped + whole[middle + 50 :],
+        "wrong bytes packed by bzip2": packed(zipfile.ZIP_BZIP2),
+        "wrong bytes packed by LZMA": packed(zipfile.ZIP_LZMA),
         "encrypted": whole.replace(b"PK\x01\x02\x14\x03\x14\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01\x00"),
     }
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """It ended the command as an unexpected error."""
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        package.add(zipped(tmp_path / "a.zip", FILES), Schemas(tmp_path / "file" / "schemas"))
 
 
 @pytest.mark.parametrize("name", damaged())
