@@ -28,6 +28,7 @@ _BOM = codecs.BOM_UTF8
 _DECLARED = re.compile(rb"<\?xml[^>]{0,200}?\bencoding\s*=\s*[\"']([A-Za-z0-9._:-]{1,40})[\"']")
 _READABLE = {"iso8859-1": "iso-8859-1", "utf-8": "utf-8", "ascii": "us-ascii", "cp1252": "windows-1252"}
 """Python's name of each encoding that is read, and the name that libxml2 knows it by."""
+_BLANKS_FIRST = re.compile(rb"\A\s*(\xef\xbb\xbf)?\s*")
 _C1 = bytes(range(0x80, 0xA0))
 
 
@@ -42,8 +43,10 @@ class Document:
 def read(content: bytes, max_bytes: int = MAX_BYTES, *, lenient: bool = False) -> Document:
     """Parse the bytes of a TISS message. Never raises for what they hold: findings say what is wrong.
 
-    ``lenient``: UTF-8 that is declared as something else is read as the UTF-8 it is.
+    ``lenient``: UTF-8 that is declared as something else is read as the UTF-8 it is, and blanks may come first.
     """
+    if lenient:
+        content = _BLANKS_FIRST.sub(rb"\1", content, count=1)
     refusal = _refusal(content, max_bytes)
     if refusal:
         return Document(None, (refusal,))
@@ -101,21 +104,19 @@ def _encoding(content: bytes) -> tuple[bytes, str | None, list[Finding]]:
 
 
 def _byte_findings(body: bytes, encoding: str, name: str) -> list[Finding]:
-    if encoding in ("utf-8", "ascii"):
-        try:
-            body.decode(encoding)
-        except UnicodeDecodeError as error:
-            text = f"Há bytes que não são {name}; o arquivo pode ser ISO-8859-1 com a declaração errada ou ausente."
-            return [Finding("encoding.bytes_invalidos", _line(body, error.start), text)]
-    if encoding == "iso8859-1" and not body.isascii():
-        if _is_utf8(body):
-            at = next(i for i, byte in enumerate(body) if byte >= 0x80)
-            text = f"Os bytes são UTF-8, mas o arquivo declara {name}: os acentos seriam lidos trocados."
-            return [Finding("encoding.utf8_como_iso", _line(body, at), text)]
-        if len(body.translate(None, _C1)) != len(body):
-            at = next(i for i, byte in enumerate(body) if 0x80 <= byte < 0xA0)
-            text = f"Há caracteres do Windows-1252 (aspas curvas, travessão, €) que {name} não tem."
-            return [Finding("encoding.cp1252", _line(body, at), text)]
+    if encoding in ("iso8859-1", "cp1252") and not body.isascii() and _is_utf8(body):
+        at = next(i for i, byte in enumerate(body) if byte >= 0x80)
+        text = f"Os bytes são UTF-8, mas o arquivo declara {name}: os acentos seriam lidos trocados."
+        return [Finding("encoding.utf8_como_iso", _line(body, at), text)]
+    if encoding == "iso8859-1" and len(body.translate(None, _C1)) != len(body):
+        at = next(i for i, byte in enumerate(body) if 0x80 <= byte < 0xA0)
+        text = f"Há caracteres do Windows-1252 (aspas curvas, travessão, €) que {name} não tem."
+        return [Finding("encoding.cp1252", _line(body, at), text)]
+    try:
+        body.decode(encoding)
+    except UnicodeDecodeError as error:
+        text = f"Há bytes que não são {name}; o arquivo pode ser ISO-8859-1 com a declaração errada ou ausente."
+        return [Finding("encoding.bytes_invalidos", _line(body, error.start), text)]
     return []
 
 

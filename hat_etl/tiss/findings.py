@@ -39,7 +39,7 @@ RULES: dict[str, Rule] = {
     "xml.malformado": Rule("error", "5002", "XML malformado"),
     "encoding.nao_suportado": Rule("error", "5001", "Codificação não suportada"),
     "encoding.bytes_invalidos": Rule("error", "5001", "Bytes que não são da codificação declarada"),
-    "encoding.utf8_como_iso": Rule("error", "5001", "UTF-8 declarado como ISO-8859-1"),
+    "encoding.utf8_como_iso": Rule("error", "5001", "UTF-8 declarado como outra codificação"),
     "encoding.cp1252": Rule("error", "5001", "Caracteres do Windows-1252 declarados como ISO-8859-1"),
     "encoding.bom_contraditorio": Rule("error", "5001", "BOM de UTF-8 contradiz a codificação declarada"),
     "encoding.bom": Rule("warning", None, "Arquivo começa com BOM"),

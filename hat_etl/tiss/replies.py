@@ -19,7 +19,10 @@ from hat_etl.tiss import document
 from hat_etl.tiss.document import SOAP_NAMESPACES
 from hat_etl.tiss.findings import Finding
 
-_NUMBER = re.compile(r"-?\d{1,15}([.,]\d{1,6})?")
+_NUMBER = re.compile(r"(-?(?:\d{1,15}|\d{1,3}(?:\.\d{3})+(?=,)|\d{1,3}(?:,\d{3})+(?=\.)))(?:[.,](\d{1,6}))?", re.ASCII)
+"""Whole part, with separators of thousands where a separator of decimals follows, and decimals."""
+_EITHER = re.compile(r"-?\d{1,3}[.,]\d{3}", re.ASCII)
+"""Thousands, or three decimals, which no amount of the standard has."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +190,12 @@ def _text(element: etree._Element, *names: str) -> str | None:
 
 
 def _amount(element: etree._Element, *names: str) -> Decimal | None:
-    found = _text(element, *names)
-    return Decimal(found.replace(",", ".")) if found and _NUMBER.fullmatch(found) else None
+    """An amount; None where there is none, or it may mean two."""
+    told = _text(element, *names) or ""
+    found = _NUMBER.fullmatch(told)
+    if found is None or _EITHER.fullmatch(told):
+        return None
+    return Decimal(re.sub("[.,]", "", found[1]) + (f".{found[2]}" if found[2] else ""))
 
 
 def _date(element: etree._Element, *names: str) -> date | None:

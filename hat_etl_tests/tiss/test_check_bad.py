@@ -103,6 +103,14 @@ ERRORS: dict[str, tuple[str, bytes]] = {
     "Latin-1 declared as ASCII": ("encoding.bytes_invalidos", raw(b"ISO-8859-1", b"US-ASCII")),
     "UTF-8 cut in a character": ("encoding.bytes_invalidos", sealed(SADT, "utf-8").replace(b"\xc3\x8d", b"\xc3", 1)),
     "UTF-8 declared as Latin-1": ("encoding.utf8_como_iso", sealed(SADT, "utf-8").replace(b"UTF-8", b"ISO-8859-1")),
+    "UTF-8 declared as Windows-1252": (
+        "encoding.utf8_como_iso",
+        sealed(SADT, "utf-8", "utf-8").replace(b"UTF-8", b"windows-1252"),
+    ),
+    "a byte that Windows-1252 lacks": (
+        "encoding.bytes_invalidos",
+        sealed(SADT, "cp1252").replace(b"CP1252", b"windows-1252").replace(b"EXAME", b"EXAM\x81"),
+    ),
     "BOM and Latin-1 declared": (
         "encoding.bom_contraditorio",
         codecs.BOM_UTF8 + sealed(SADT, "utf-8").replace(b"UTF-8", b"ISO-8859-1"),

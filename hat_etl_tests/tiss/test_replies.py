@@ -92,6 +92,19 @@ def test_unknown_codes_are_kept_and_what_cannot_be_read_is_none() -> None:
     assert replies.parse(STATUS.encode()) == expected
 
 
+@pytest.mark.parametrize(
+    ("told", "amount"),
+    [("150", "150"), ("150.00", "150.00"), ("2,25", "2.25"), ("1.234,56", "1234.56"), ("1,234.56", "1234.56"),
+     ("-1.234.567,8", "-1234567.8"), ("1234.567", "1234.567"), ("1.234", None), ("1,234", None), ("1.23.4", None),
+     ("1.2345,6", None), ("R$ 1", None)],
+)  # fmt: skip
+def test_an_amount_is_read_only_where_it_can_mean_one_thing(told: str, amount: str | None) -> None:
+    """1.234 was read as a real and some cents, 1.234,56 as nothing."""
+    reply = replies.parse(STATUS.replace(">150.00<", f">{told}<").encode())
+    assert isinstance(reply, ProtocolStatus)
+    assert reply.processed == (None if amount is None else Decimal(amount))
+
+
 def test_a_statement_tells_every_denial_of_every_protocol() -> None:
     parsed = replies.parse(STATEMENT.encode())
     assert isinstance(parsed, Statements)
@@ -137,6 +150,8 @@ DRESSES = {
     "other capitals": RECEIPT.replace("detalheProtocolo", "DetalheProtocolo").encode(),
     "Latin-1": ('<?xml version="1.0" encoding="ISO-8859-1"?>' + RECEIPT).encode("iso-8859-1"),
     "with a BOM": b"\xef\xbb\xbf" + RECEIPT.encode(),
+    "after a line break": b"\r\n <?xml version='1.0'?>" + RECEIPT.encode(),
+    "after a BOM and a line break": b"\xef\xbb\xbf\n<?xml version='1.0' encoding='UTF-8'?>" + RECEIPT.encode(),
     "as a file": RECEIPT.replace("protocoloRecebimentoWS", "mensagemTISS").encode(),
 }
 
@@ -147,7 +162,7 @@ def test_a_receipt_is_read_in_any_dress(dress: str) -> None:
     assert isinstance(replies.parse(DRESSES[dress]), Receipt)
 
 
-@pytest.mark.parametrize("declared", ["UTF-8", "ISO-8859-1"])
+@pytest.mark.parametrize("declared", ["UTF-8", "ISO-8859-1", "windows-1252"])
 @pytest.mark.parametrize("real", ["utf-8", "iso-8859-1"])
 def test_texts_are_read_in_the_encoding_they_have(declared: str, real: str) -> None:
     text = f'<?xml version="1.0" encoding="{declared}"?>' + error("protocoloRecebimentoWS", "recebimentoLote")
