@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 import ssl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +19,7 @@ from typing import Literal, Self
 import httpx
 from lxml import etree
 
+from hat_etl.errors import ConfigurationError
 from hat_etl.tiss import replies, tables
 from hat_etl.tiss.hashing import Encoding
 from hat_etl.tiss.messages import Request
@@ -87,7 +90,10 @@ class SoapClient:
         headers: dict[str, str] | None = None,
         max_reply_bytes: int = MAX_REPLY_BYTES,
     ) -> None:
-        """``authorities``: a PEM file of the certification authorities to trust instead of the usual ones."""
+        """``authorities``: a PEM file of the certification authorities to trust instead of the usual ones.
+
+        Raises ConfigurationError when a certificate cannot be used.
+        """
         self._timeouts = timeouts
         self._charset = charset
         self._max_reply_bytes = max_reply_bytes
@@ -148,10 +154,28 @@ def envelope(request: Request, charset: Encoding) -> bytes:
 
 
 def _tls(certificate: Certificate | None, authorities: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=authorities)
+    """Raises ConfigurationError."""
+    with _usable("authorities"):
+        context = ssl.create_default_context(cafile=authorities)
     if certificate is not None:
-        context.load_cert_chain(certificate.certificate, certificate.key, certificate.password)
+        with _usable("certificate"):
+            # Where there is no password, a key that wants one is refused: nobody sits there to be asked for it.
+            password = certificate.password or ""
+            context.load_cert_chain(certificate.certificate, certificate.key, lambda: password)
     return context
+
+
+@contextmanager
+def _usable(key: str) -> Iterator[None]:
+    """Turn what is wrong with the files of a key of the tenant's file into ConfigurationError."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        why = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
+        raise ConfigurationError(
+            f"{key}: its files cannot be used ({why}).",
+            f"See that {key} names PEM files that the user who runs hat-etl may read, with their key and password.",
+        ) from None
 
 
 _BUSY = 429
@@ -161,11 +185,23 @@ def _outcome(status: int, content: bytes) -> Outcome:
     """What an HTTP answer says: faults come with 500 or 200, and gateways answer in the name of the operator."""
     reply = replies.parse(content)
     if isinstance(reply, Fault):
-        if (reply.from_tiss and reply.code != tables.SERVER_FAULT) or reply.code == "Client":
-            return Refused("fault", reply.code or "no code", worth_a_retry=False)
-        return Unknown(f"fault {reply.code or 'without a code'}")
+        return _fault(reply)
     if not isinstance(reply, Unreadable):
         return Answered(reply, content)
     if 300 <= status < 500:
         return Refused("http", f"HTTP {status}", worth_a_retry=status == _BUSY)
     return Unknown(f"HTTP {status} without a message of the standard")
+
+
+def _fault(fault: Fault) -> Refused | Unknown:
+    """Only what the standard names, or SOAP lays to the client, says that the request was turned away."""
+    if not fault.from_tiss:
+        code = fault.code
+        refused = code == "Client"
+    else:
+        code = tables.fault(fault.code or "")
+        refused = code is not None and code != tables.SERVER_FAULT
+    if refused and code is not None:
+        return Refused("fault", code, worth_a_retry=False)
+    # An operator's own text may hold anything, so it is not repeated.
+    return Unknown(f"fault {code or 'without a known code'}")

@@ -34,3 +34,11 @@ FAULTS = {
     SERVER_FAULT: "5012",
 }
 """The faults, and the message of terminology table 38 nearest to each."""
+
+
+def fault(text: str) -> str | None:
+    """The fault of the standard that a text names, without regard to capitals and blanks; None: none of them."""
+    return _FAULTS.get("".join(text.split()).casefold())
+
+
+_FAULTS = {name.casefold(): name for name in FAULTS}

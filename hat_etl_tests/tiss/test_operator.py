@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -16,9 +17,15 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 from cryptography.x509.oid import NameOID
 
+from hat_etl.errors import ConfigurationError
 from hat_etl.sandbox.lots import Guide, sadt_lot
 from hat_etl.sandbox.operator.behaviour import Behaviour, Mishap, Odds
 from hat_etl.sandbox.operator.course import course
@@ -138,13 +145,14 @@ class Authority:
         self.file = folder / "ca.pem"
         self.file.write_bytes(self._signed(self.name, self.key.public_key(), True).public_bytes(Encoding.PEM))
 
-    def give(self, name: str) -> Certificate:
-        """A certificate with its key."""
+    def give(self, name: str, password: bytes | None = None) -> Certificate:
+        """A certificate with its key, which ``password`` locks."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate, key_file = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         certificate.write_bytes(self._signed(subject, key.public_key(), False).public_bytes(Encoding.PEM))
-        key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        lock = NoEncryption() if password is None else BestAvailableEncryption(password)
+        key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock))
         return Certificate(certificate, key_file)
 
     def _signed(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, authority: bool) -> x509.Certificate:
@@ -166,6 +174,16 @@ class Authority:
             )
             .sign(self.key, SHA256())
         )
+
+
+def test_a_key_that_wants_a_password_is_opened_by_it_and_asks_nobody(tmp_path: Path) -> None:
+    """Without a password in the tenant's file, OpenSSL asked for it on the terminal, and the run stood still."""
+    own = Authority(tmp_path).give("cliente", b"Certa-1")
+    SoapClient(certificate=replace(own, password="Certa-1")).close()
+    for password in (None, "Errada-1", "x" * 2000):
+        with pytest.raises(ConfigurationError, match="certificate: ") as caught:
+            SoapClient(certificate=replace(own, password=password))
+        assert "Errada" not in str(caught.value)
 
 
 def test_an_operator_with_mutual_tls_knows_its_client(tmp_path: Path) -> None:

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from hat_etl.errors import ConfigurationError
 from hat_etl.sandbox.lots import Guide, sadt_lot
 from hat_etl.sandbox.operator.behaviour import Mishap, Odds
 from hat_etl.sandbox.operator.server import OperatorServer
 from hat_etl.tiss import messages
+from hat_etl.tiss.document import NS
 from hat_etl.tiss.messages import Login, Provider, Request, Sender
 from hat_etl.tiss.replies import NotReady, ProtocolStatus, Receipt, Rejection, Statements
-from hat_etl.tiss.soap import Answered, Outcome, Refused, SoapClient, Timeouts, Unknown
+from hat_etl.tiss.soap import Answered, Certificate, Outcome, Refused, SoapClient, Timeouts, Unknown
 
 SENDER = Sender(Provider("codigoPrestadorNaOperadora", "PREST0001"), "412345", "4.03.00")
 MOMENT = datetime(2026, 10, 21, 7, 8, 9)
@@ -236,6 +238,28 @@ ANSWERS = {
 }
 
 
+FAULTS = {
+    "Erro inesperado do servidor": Unknown("fault without a known code"),
+    "erroInesperadoServidor": Unknown("fault ErroInesperadoServidor"),
+    "java.lang.NullPointerException": Unknown("fault without a known code"),
+    "": Unknown("fault without a known code"),
+    "Client": Unknown("fault without a known code"),
+    "HASH INVALIDO": Refused("fault", "HashInvalido", worth_a_retry=False),
+    "LoginInvalido": Refused("fault", "LoginInvalido", worth_a_retry=False),
+}
+
+
+@pytest.mark.parametrize("code", FAULTS)
+def test_only_a_fault_that_the_standard_names_says_that_the_operator_has_nothing(code: str) -> None:
+    """Any other text in tissFault counted as "not sent", and the lot went to the operator twice."""
+    body = f"""<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><s:Fault>
+<faultcode>s:Server</faultcode><faultstring>x</faultstring><detail><tissFaultWS xmlns="{NS}">
+<tissFault>{code}</tissFault></tissFaultWS></detail></s:Fault></s:Body></s:Envelope>""".encode()
+    head = f"HTTP/1.1 500 Error\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with answering(head, body) as (address, _), SoapClient() as client:
+        assert client.send(address, lot()) == FAULTS[code]
+
+
 @pytest.mark.parametrize("name", ANSWERS)
 def test_answers_of_other_machines_are_told_apart(name: str) -> None:
     content, kind = ANSWERS[name]
@@ -263,6 +287,15 @@ def test_an_answer_that_trickles_ends_with_the_total_time() -> None:
         outcome = client.send(address, lot())
         stop.set()
     assert outcome == Unknown("the reply was too large or took too long")
+
+
+@pytest.mark.parametrize("key", ["certificate", "authorities"])
+def test_a_certificate_that_cannot_be_used_is_told_by_its_key(key: str, tmp_path: Path) -> None:
+    """A wrong path ended the command as an unexpected error."""
+    (tmp_path / "empty.pem").touch()
+    for path in (tmp_path / "nowhere.pem", tmp_path / "empty.pem"):
+        with pytest.raises(ConfigurationError, match=f"^{key}: "):
+            SoapClient(**{key: path if key == "authorities" else Certificate(path)})  # type: ignore[arg-type]
 
 
 def test_outcomes_do_not_show_what_was_said(client: SoapClient, operator: OperatorServer) -> None:
