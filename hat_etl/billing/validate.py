@@ -34,7 +34,9 @@ def validate_pulled(store: Store, report: StageReport) -> None:
         except (DataError, OutOfReach) as error:
             report.problem(error)
             return
-        _settle(store, lot, check(content, schemas=schemas, registry=registry, lot_only=True), report)
+        # How large a lot may be was for max_lot_mib to say, when it was downloaded.
+        found = check(content, schemas=schemas, registry=registry, lot_only=True, max_bytes=len(content))
+        _settle(store, lot, found, report)
 
     each(store.lots("state = 'pulled' AND hold IS NULL"), work, store.tenant.billing.workers)
 

@@ -29,6 +29,10 @@ MAX_PROTOCOLS = 30
 ProviderKind = Literal["CNPJ", "CPF", "codigoPrestadorNaOperadora"]
 
 
+class NoHash(DataError):
+    """A message holds characters that the encoding of its hash lacks."""
+
+
 class Operation(StrEnum):
     """The operations in use; operators have one address for each, and for each version."""
 
@@ -91,10 +95,10 @@ class Sender:
 def lot(content: bytes, *, login: Login | None = None, hash_encoding: Encoding = "iso-8859-1") -> Request:
     """``loteGuiasWS`` from the bytes of a lot file (``mensagemTISS``, or a ``loteGuiasWS`` with another login).
 
-    Signatures are left out: they are over the file. Raises DataError when the bytes are no readable lot, or hold a
-    character that the encoding of the hash lacks.
+    Signatures are left out: they are over the file. Raises DataError when the bytes are no readable lot, NoHash when
+    they hold a character that the encoding of the hash lacks. How large a lot may be is for its check to say.
     """
-    read = document.read(content).message
+    read = document.read(content, max_bytes=len(content)).message
     guides = body(read) if read is not None else None
     header = find(read, "cabecalho") if read is not None else None
     if read is None or header is None or guides is None or local(guides) != "loteGuias":
@@ -194,7 +198,7 @@ def _seal(message: etree._Element, encoding: Encoding) -> None:
     """Put the hash at the end; a login that was added is part of what is hashed."""
     digest = hashing.digest(hashing.hashed_text(message), encoding)
     if digest is None:
-        raise DataError(
+        raise NoHash(
             "The lot holds characters that ISO-8859-1 lacks, so it has no hash by the standard.",
             "Have the provider replace them (curly quotes, dashes, €), or set the operator's hash encoding to utf-8.",
         )

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from itertools import count
 from zoneinfo import ZoneInfo
 
@@ -26,12 +27,14 @@ from hat_etl.hat_api.bodies import RejectionCause
 from hat_etl.tenants.billing import Soap
 from hat_etl.tenants.config import Tenant
 from hat_etl.tiss import messages
-from hat_etl.tiss.messages import MAX_PROTOCOLS, Login, Provider, Request, Sender
+from hat_etl.tiss.messages import MAX_PROTOCOLS, Login, NoHash, Provider, Request, Sender
 from hat_etl.tiss.replies import Denial, ProtocolStatus, Receipt, Rejection, Reply, Statement, Statements
 from hat_etl.tiss.soap import Answered, Certificate, Refused, SoapClient, Timeouts
 
 _LOT_FAULTS = {"HashInvalido": ("5014", "Hash inválido"), "SchemaInvalido": ("5002", "XML não validado")}
 """Faults that speak of the lot; all others speak of how the operator is called."""
+
+_NO_HASH = "Há caracteres que o ISO-8859-1 não tem (aspas curvas, travessões, €): troque-os e envie o lote de novo."
 
 _DOUBLE = re.compile(r"j[áa] (foi )?(recebid|submetid|enviad|processad)|duplicad", re.IGNORECASE)
 _PROTOCOL = re.compile(r"protocolo\D{0,20}(\d{1,12})\b", re.IGNORECASE)
@@ -49,12 +52,15 @@ class SoapOperator:
             )
         self._tenant, self._settings = tenant, settings
         self._login = _login(settings)
-        self._client = SoapClient(
-            timeouts=Timeouts(settings.connect_seconds, settings.timeout_seconds, settings.total_seconds),
-            charset=settings.charset,
-            certificate=_certificate(settings),
-            authorities=settings.authorities,
-        )
+        try:
+            self._client = SoapClient(
+                timeouts=Timeouts(settings.connect_seconds, settings.timeout_seconds, settings.total_seconds),
+                charset=settings.charset,
+                certificate=_certificate(settings),
+                authorities=settings.authorities,
+            )
+        except ConfigurationError as error:
+            raise ConfigurationError(f"billing.soap.{error.cause}", error.next_step, tenant.name) from None
         self._sequence = count(int(time.time() * 1000) % 10**12)
         if settings.statement_url is not None:
             self.statements_at_once = MAX_PROTOCOLS
@@ -65,8 +71,10 @@ class SoapOperator:
     def deliver(self, letter: Letter) -> Taken | Rejected | NotSent | Unclear:
         try:
             request = messages.lot(letter.content, login=self._login, hash_encoding=self._settings.hash_encoding)
-        except DataError as error:
-            return Rejected((cause("5014", "Hash não pode ser calculado", error.cause),))
+        except NoHash:
+            return Rejected((cause("5014", "Hash não pode ser calculado", _NO_HASH),))
+        except DataError:
+            return Rejected((cause("5001", "Mensagem fora do padrão TISS", "O arquivo não é um lote que se leia."),))
         outcome = self._client.send(self._address(self._settings.lot_url, letter), request)
         match outcome:
             case Answered(Receipt() as receipt):
@@ -91,7 +99,7 @@ class SoapOperator:
         request = messages.status(self._sender(letter), letter.protocol, self._next(), self._now())
         reply = self._ask(self._settings.status_url, letter, request)
         match reply:
-            case ProtocolStatus(status=str(status)) if status.strip().isdigit():
+            case ProtocolStatus(status=str(status)) if status.strip().isdecimal():
                 return Standing(int(status), reply.protocol, reply.processed, reply.denied, reply.released)
             case NoAnswer():
                 return reply
@@ -112,10 +120,8 @@ class SoapOperator:
         if isinstance(reply, NoAnswer):
             return reply
         if isinstance(reply, Statements):
-            by_protocol = {statement.protocol: statement for statement in reply.statements}
-            return {
-                letter.lot: _denials(by_protocol[letter.protocol]) for letter in asked if letter.protocol in by_protocol
-            }
+            told = {letter.lot: _of(letter, reply.statements, protocols) for letter in asked}
+            return {lot: _denials(statements) for lot, statements in told.items() if statements}
         if len(asked) == 1:
             return {}
         # One lot that is not ready, or not known, hides the others.
@@ -172,9 +178,23 @@ def _rejected(rejection: Rejection, letter: Letter) -> Taken | Rejected:
     return Rejected((cause(rejection.code or "5007", text or "Lote recusado pela operadora"),))
 
 
-def _denials(statement: Statement) -> Denials:
-    causes = tuple(map(_denial, statement.denials))
-    return Denials(causes, statement.processed, statement.denied, statement.released)
+def _of(letter: Letter, statements: Sequence[Statement], asked: Sequence[str]) -> list[Statement]:
+    """What was told of a lot: an operator may leave out leading zeros, and give a protocol in several parts."""
+    number = (letter.protocol or "").lstrip("0")
+    exact = [one for one in statements if one.protocol == letter.protocol]
+    alike = [one for one in statements if (one.protocol or "").lstrip("0") == number and one.protocol not in asked]
+    return list(dict.fromkeys(exact or alike))
+
+
+def _denials(statements: Sequence[Statement]) -> Denials:
+    causes = tuple(_denial(denial) for statement in statements for denial in statement.denials)
+    amounts = ([getattr(one, name) for one in statements] for name in ("processed", "denied", "released"))
+    return Denials(causes, *map(_sum, amounts))
+
+
+def _sum(amounts: Sequence[Decimal | None]) -> Decimal | None:
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known, Decimal()) if known else None
 
 
 def _denial(denial: Denial) -> RejectionCause:
