@@ -77,7 +77,8 @@ class Files:
         raise AssertionError("at least one attempt is made")
 
     def _address(self, lot: LotItem) -> httpx.URL:
-        path = (lot.azure_storage_file_path or "").strip()
+        # A # would end the address, and with it the signature; in the name of a file it is a character like others.
+        path = (lot.azure_storage_file_path or "").strip().replace("#", "%23")
         if not path:
             raise self._failed(NotThere, "has no address in HAT")
         signature = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Mapping
@@ -110,7 +111,7 @@ class Transport:
             wait = self._settings.pause_seconds * 2 ** (attempt - 1) * random.uniform(0.5, 1)
             try:
                 response = self._authorized(method, path, params, body)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
                 failure: HatApiError = self._unreachable(method, path, type(error).__name__)
                 again = safe or unsent
@@ -171,9 +172,10 @@ class Transport:
 def _asked_pause(response: httpx.Response, otherwise: float) -> float:
     """Seconds that the answer asks to wait; ``otherwise`` when it does not say, or gives a date."""
     try:
-        return max(float(response.headers.get("Retry-After", "")), 0.0)
+        asked = float(response.headers.get("Retry-After", ""))
     except ValueError:
         return otherwise
+    return otherwise if math.isnan(asked) else max(asked, 0.0)
 
 
 def _answer_in(response: httpx.Response) -> IntegrationAnswer | None:

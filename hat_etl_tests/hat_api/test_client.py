@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 from hat_etl.errors import ConfigurationError
 from hat_etl.hat_api.bodies import LotItem, LotUpdate, page_of
 from hat_etl.hat_api.client import HatApi
-from hat_etl.hat_api.transport import Refused, Unreachable
+from hat_etl.hat_api.transport import LONGEST_PAUSE, Refused, Unreachable, _asked_pause
 
 from .conftest import PROVIDER, REGISTRY, TOKEN, Hat, recipe
 
@@ -131,6 +132,23 @@ def test_what_hat_leaves_empty_is_not_broken() -> None:
     assert (item.is_deleted, item.status, item.batch_date, page.has_next) == (False, None, None, False)
     deleted = page_of(LotItem, {"items": [{"batchNumber": "7", "healthProviderId": "1", "isDeleted": "true"}]})
     assert deleted.items[0].is_deleted
+
+
+@pytest.mark.parametrize("told", ["false", "False", "0", 0, False, None, "", "N"])
+def test_a_list_ends_however_hat_says_so(told: object) -> None:
+    """The word false counted as true, and the list had no end."""
+    assert not page_of(LotItem, {"items": [], "hasNext": told}).has_next
+
+
+@pytest.mark.parametrize("told", ["true", "True", "1", 1, True, "S"])
+def test_a_list_goes_on_however_hat_says_so(told: object) -> None:
+    assert page_of(LotItem, {"items": [], "hasNext": told}).has_next
+
+
+@pytest.mark.parametrize(("told", "pause"), [("3", 3), ("nan", 1), ("inf", 30), ("-1", 0), ("Wed, 21 Oct 2026", 1)])
+def test_the_pause_that_hat_asks_for_is_a_number_of_seconds(told: str, pause: float) -> None:
+    """NaN reached the clock, and the call ended as an unexpected error."""
+    assert min(_asked_pause(httpx.Response(429, headers={"Retry-After": told}), 1), LONGEST_PAUSE) == pause
 
 
 def test_no_log_holds_an_address_or_a_token(

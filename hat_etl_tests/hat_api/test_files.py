@@ -102,6 +102,22 @@ def test_only_allowed_hosts_are_asked(address: str, allowed: bool, hat: Hat) -> 
             files._address(item)
 
 
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("lote #12.xml", "lote%20%2312.xml"), ("lote%20%2312.xml", "lote%20%2312.xml"), ("josé.xml", "jos%C3%A9.xml")],
+)
+def test_the_signature_stays_whatever_the_file_is_called(name: str, path: str, hat: Hat) -> None:
+    """A # in its name cut off the rest of the name, and the signature."""
+    files = Files(hat.tenant(billing={"download_hosts": ["*.files.example"]}))
+    item = LotItem(
+        batch_number="1",
+        health_provider_id="1",
+        azure_storage_file_path=f"https://a.files.example/lotes/{name}",
+        azure_storage_sas_token=SecretStr("?sv=1&sig=ab%2Bc"),
+    )
+    assert files._address(item).raw_path == f"/lotes/{path}?sv=1&sig=ab%2Bc".encode()
+
+
 def test_a_lot_without_an_address_is_not_there(hat: Hat) -> None:
     with pytest.raises(NotThere):
         Files(hat.tenant()).fetch(LotItem(batch_number="1", health_provider_id="1"))
