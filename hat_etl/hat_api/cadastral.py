@@ -12,6 +12,7 @@ import json
 import random
 import re
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,7 @@ _OF_THE_ROW = frozenset({400, 409, 412, 422})
 """Answers of HTTP that speak of the row; others speak of the call, and end the run."""
 
 _LONGEST_REASON = 500
+_LONG_NUMBER, _WORD, _HIDDEN = re.compile(r"\(?\d(?:[ ./()-]{0,3}\d){5,}"), re.compile(r"[^\W\d_]{3,}"), "(…)"
 _FOUND = "found in HAT"
 _REFUSED = "O HAT recusou este registro: {told}. Corrija-o no Protheus ou no HAT; ele é enviado de novo a cada carga."
 _IN_DOUBT = (
@@ -120,6 +122,24 @@ class Cadastral:
             return Refusal(change, "held", _IN_DOUBT)
         if change.action == EXCLUDE and (resource.table, change.key) in self._gone:
             return None  # an earlier run had it done
+        refusal = self._call(resource, change)
+        if refusal is None or refusal.severity == "held" or not self._is_there(resource, change):
+            return refusal
+        return self._call(resource, replace(change, action=CHANGE))
+
+    def _is_there(self, resource: Resource, change: Change) -> bool:
+        """Whether HAT has the row that it does not include, so that it can be changed."""
+        if change.action != INCLUDE or not resource.one_by_one:
+            return False
+        try:
+            return isinstance(self._find(resource, json.loads(change.row)), dict)
+        except HatApiError as error:
+            if isinstance(error, Unreachable) or _is_of_the_token(error):
+                raise
+            return False
+
+    def _call(self, resource: Resource, change: Change) -> Refusal | None:
+        """Have HAT take a change: a call that is lost is made again once it is clear that nothing was done."""
         call = self._calls.begin(self._run, resource.table, change, resource.code(change.action))
         for attempt in range(1, self._settings.attempts + 1):
             try:
@@ -180,7 +200,7 @@ class Cadastral:
         """Write HAT's answer down: True when it has taken the change, the refusal, or None while it has not said."""
         if answer is None:
             return None
-        told = _without_data(answer.told)
+        told = _without_data(answer.told, json.loads(change.row))
         if answer.is_good:
             self._calls.close(call, ledger.ACCEPTED, told)
             return True
@@ -234,6 +254,16 @@ def _holds(item: dict[str, Any], wanted: dict[str, Any]) -> bool:
     return all(str(item.get(name, "")) == str(value) for name, value in wanted.items())
 
 
-def _without_data(told: str) -> str:
-    """HAT's words without long numbers, which may be a card, a CPF or a telephone; codes are shorter."""
-    return re.sub(r"\d{6,}", "(…)", told)[:_LONGEST_REASON].rstrip(". ")
+def _without_data(told: str, row: dict[str, Any]) -> str:
+    """HAT's words without those of the row, and without long numbers and days; codes are shorter.
+
+    A long number may be a card, a CPF or a telephone, with or without its dots and dashes.
+    """
+    own = {_folded(word) for value in row.values() if isinstance(value, str) for word in _WORD.findall(value)}
+    said = _WORD.sub(lambda word: _HIDDEN if _folded(word[0]) in own else word[0], _LONG_NUMBER.sub(_HIDDEN, told))
+    return said[:_LONGEST_REASON].rstrip(". ")
+
+
+def _folded(word: str) -> str:
+    """A word without regard to capitals and accents."""
+    return "".join(c for c in unicodedata.normalize("NFKD", word) if not unicodedata.combining(c)).casefold()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import pytest
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
 from hat_etl_tests.by_api.conftest import World
 from hat_etl_tests.conformance.site import TENANT
 
@@ -95,6 +98,52 @@ def test_long_numbers_in_hats_words_are_not_kept(world: World) -> None:
     world.sync()
     assert "12345678909" not in world.reasons()["health_providers", 2][1]
     assert not world.ask("SELECT FROM hat_etl.api_calls WHERE answer LIKE '%12345678909%'")
+
+
+def test_personal_values_in_hats_words_are_not_kept(world: World) -> None:
+    """A CPF, a telephone and a birth date with their dots and dashes stayed in quarantine, and the row's own name."""
+    said = "CPF 123.456.789-09 de Clínica João, tel (11) 98765-4321, nasc. 12/03/1980, inválido: código 0053"
+    world.state.refuse("/healthProviders", "name", "CLINICA JOAO", said)
+    world.clinic.provider(2, BAU_NOME="CLINICA JOAO")
+    world.sync()
+    (answer,) = world.ask("SELECT answer FROM hat_etl.api_calls")[0]
+    for text in (world.reasons()["health_providers", 2][1], answer):
+        assert "CPF (…) de (…) (…), tel (…), nasc. (…), inválido: código 0053" in text
+
+
+def test_a_professional_that_hat_has_already_is_changed_there(world: World) -> None:
+    """It stayed in quarantine for good: every sync included it anew, and HAT refused that as often."""
+    world.state.keep("/professionals", '["000002"]', {"idOnHealthInsurer": "000002", "name": "OUTRO NOME"})
+    world.stands_before("POST /professionals", JSONResponse({"code": "400", "message": "Já cadastrado"}, 400))
+    world.clinic.professional(2)
+    world.sync()
+    assert world.paths() == ["PUT /professionals/000002"]
+    assert world.is_shown()
+    assert world.reasons() == {}
+    assert world.ask("SELECT action, state FROM hat_etl.api_calls ORDER BY id") == [
+        ("include", "refused"),
+        ("change", "settled"),
+    ]
+
+
+@pytest.mark.parametrize("get", [None, Response(status_code=405), HTMLResponse("<html>manutenção</html>")])
+def test_a_professional_that_hat_refuses_and_does_not_show_is_not_changed_there(
+    get: Response | None, world: World
+) -> None:
+    if get is not None:
+        world.stands_before("GET /professionals/.*", get)
+    world.state.refuse("/professionals", "name", "MEDICO 2", MESSAGE)
+    world.clinic.professional(2)
+    world.sync()
+    assert world.paths() == ["/professionals"]
+    assert MESSAGE in world.reasons()["professionals", 2][1]
+
+
+def test_an_answer_that_cannot_be_unpacked_is_a_lost_reply(world: World) -> None:
+    """It ended the run as an unexpected error."""
+    world.stands_before("POST /healthProviders", Response(b"no gzip", 502, headers={"Content-Encoding": "gzip"}))
+    world.clinic.change("BAU", 1, BAU_NOME="CLINICA X")
+    assert "DecodingError" in world.fails(9)
 
 
 def test_a_row_that_hat_does_not_let_go_stays_with_a_warning_until_it_does(world: World) -> None:
