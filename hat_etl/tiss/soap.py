@@ -70,7 +70,8 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Timeouts:
-    """In seconds. ``total`` is for the whole reply, however slowly it trickles."""
+    """In seconds. ``total`` is for the body of the reply, however slowly it trickles; of its head, each piece has
+    ``read``."""
 
     connect: float = 10.0
     read: float = 60.0
