@@ -106,6 +106,8 @@ def test_a_statement_finds_its_lot_without_leading_zeros(service: Service) -> No
     found = service.operator.statement([LETTER, replace(LETTER, lot=2, protocol="12345")])
     assert not isinstance(found, NoAnswer)
     assert list(found) == [2], "what another lot has to the letter is that lot's"
+    found = service.operator.statement([LETTER, replace(LETTER, lot=2, protocol="012345")])
+    assert found == {}, "it may be of either"
 
 
 def test_a_status_that_is_no_number_is_no_answer(service: Service) -> None:

@@ -182,8 +182,9 @@ def _of(letter: Letter, statements: Sequence[Statement], asked: Sequence[str]) -
     """What was told of a lot: an operator may leave out leading zeros, and give a protocol in several parts."""
     number = (letter.protocol or "").lstrip("0")
     exact = [one for one in statements if one.protocol == letter.protocol]
-    alike = [one for one in statements if (one.protocol or "").lstrip("0") == number and one.protocol not in asked]
-    return list(dict.fromkeys(exact or alike))
+    alike = [one for one in statements if one.protocol and one.protocol.lstrip("0") == number]
+    is_clear = sum(protocol.lstrip("0") == number for protocol in asked) == 1
+    return list(dict.fromkeys(exact or (alike if is_clear else [])))
 
 
 def _denials(statements: Sequence[Statement]) -> Denials:
