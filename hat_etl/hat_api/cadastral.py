@@ -33,6 +33,9 @@ from hat_etl.tenants.config import Tenant
 _OF_THE_ROW = frozenset({400, 409, 412, 422})
 """Answers of HTTP that speak of the row; others speak of the call, and end the run."""
 
+_PATIENCE = 5
+"""Questions in a row that HAT may leave without an answer: then it is not this row or that."""
+
 _LONGEST_REASON = 500
 _LONG_NUMBER, _WORD, _HIDDEN = re.compile(r"\(?\d(?:[ ./()-]{0,3}\d){5,}"), re.compile(r"[^\W\d_]{3,}"), "(…)"
 _FOUND = "found in HAT"
@@ -59,6 +62,8 @@ class Cadastral:
         self._calls, self._run = calls, run
         self._in_doubt: set[tuple[str, tuple[str, ...]]] = set()
         self._gone: set[tuple[str, tuple[str, ...]]] = set()
+        self._silences = 0
+        """Questions in a row that HAT has not answered."""
 
     def close(self) -> None:
         self._api.close()
@@ -68,10 +73,12 @@ class Cadastral:
 
         Raises Refused when HAT does not take the Mastertoken.
         """
-        for call in self._calls.in_doubt():
-            if call.token is None:
-                self._look(call)
-            elif not self._is_told(call, call.token):
+        calls = self._calls.in_doubt()
+        for call in random.sample(calls, len(calls)):  # so that none waits for good behind others that are not told
+            told = self._silences < _PATIENCE and (
+                self._look(call) if call.token is None else self._is_told(call, call.token)
+            )
+            if not told and call.token is not None:
                 self._in_doubt.add((call.table, call.change.key))
         self._gone = self._calls.excluded()
         waiting = Counter(table for table, _ in self._in_doubt)
@@ -95,6 +102,7 @@ class Cadastral:
         try:
             done = self._is_done(RESOURCES[call.table], call.change)
         except Unreachable:
+            self._silences += 1
             done = False
         if done:
             self._calls.close(call.id, ledger.ACCEPTED, _FOUND)
@@ -188,7 +196,7 @@ class Cadastral:
             try:
                 answer = self._ask(receipt.token)
             except HatApiError as error:
-                if isinstance(error, _TokenLost) or _is_of_the_token(error):
+                if isinstance(error, _TokenLost) or _is_of_the_token(error) or self._silences >= _PATIENCE:
                     raise
                 answer = None  # with its token written down, the next run asks again
         verdict = self._verdict(call, change, answer)
@@ -210,14 +218,20 @@ class Cadastral:
     def _ask(self, token: str, *, wait: bool = True) -> IntegrationAnswer | None:
         """HAT's answer to a write; None while there is none. Raises _TokenLost."""
         try:
-            return self._api.answer(token, wait=wait)
+            answer = self._api.answer(token, wait=wait)
         except Refused as error:
             if error.status in _OF_THE_ROW:
                 said = error.answer or IntegrationAnswer()
                 return said.model_copy(update={"code": str(error.status)})
             if error.status in (404, 410):
                 raise _TokenLost(error.cause, error.next_step, error.tenant) from None
+            self._silences += 1
             raise
+        except HatApiError:
+            self._silences += 1
+            raise
+        self._silences = 0
+        return answer
 
     def _is_done(self, resource: Resource, change: Change) -> bool:
         """Whether HAT says that it has what was sent. Raises Unreachable, or Refused when HAT refuses all calls."""

@@ -76,22 +76,28 @@ class World:
     def faults(self, **shares: Any) -> None:
         self.faulty.set(Faults(**shares))
 
-    def stands_before(self, calls: str, response: Response, *, acted: bool = False) -> None:
-        """Something before HAT answers these calls (``GET /professionals/.*``), after HAT has ``acted`` or instead."""
-        hat, wanted = self.faulty._app, re.compile(calls)
+    def stands_before(self, calls: str, response: Response, *, acted: bool = False) -> list[str]:
+        """Something before HAT answers these calls (``GET /professionals/.*``), after HAT has ``acted`` or instead.
+
+        Gives the calls that it answers, as they come.
+        """
+        hat, wanted, answered = self.faulty._app, re.compile(calls), list[str]()
 
         async def drop(message: MutableMapping[str, Any]) -> None:
             pass
 
         async def app(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-            if wanted.fullmatch(f"{scope['method']} {scope['path'].removeprefix(PATH)}") is None:
+            call = f"{scope['method']} {scope['path'].removeprefix(PATH)}"
+            if wanted.fullmatch(call) is None:
                 await hat(scope, receive, send)
                 return
+            answered.append(call)
             if acted:
                 await hat(scope, receive, drop)
             await response(scope, receive, send)
 
         self.faulty._app = app
+        return answered
 
     def nothing_stands_before(self) -> None:
         self.faulty._app = self.server.app()._app

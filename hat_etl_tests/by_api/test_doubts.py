@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
@@ -190,6 +192,26 @@ def test_of_a_token_that_hat_cannot_answer_the_row_itself_tells(world: World) ->
     assert world.paths() == ["/healthProviders"]
     assert world.is_shown()
     assert world.reasons() == {}
+
+
+def test_a_hat_that_answers_no_token_ends_the_run_and_is_not_asked_for_all_of_them(world: World) -> None:
+    world.server.cadastral.looks = 1000
+    for number in range(2, 22):
+        world.clinic.provider(number)
+    world.sync()
+    world.stands_before("GET /healthProviders", NO_GET)
+    asked = world.stands_before("GET /integration/.*", _ODD["list"])
+    world.sync()
+    assert len(asked) == 5
+    for number in range(22, 42):
+        world.clinic.provider(number)
+    world.fails(9)
+    world.nothing_stands_before()
+    world.state._do("UPDATE writes SET looks = 0")
+    world.server.cadastral.looks = 0
+    world.sync()
+    assert world.is_shown()
+    assert max(Counter(world.sent()).values()) == 1
 
 
 @pytest.mark.parametrize("status", [404, 410])
