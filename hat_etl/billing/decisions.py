@@ -7,7 +7,7 @@ from hat_etl.billing.deliver import schedule
 from hat_etl.billing.operators.base import cause
 from hat_etl.billing.pull import CONTENT_CHANGED, DELETED_LATE, enqueue_deletion
 from hat_etl.billing.push import enqueue_status
-from hat_etl.billing.states import UNSENT, State
+from hat_etl.billing.states import UNSENT, WITH_OPERATOR, State
 from hat_etl.billing.store import Lot, Store, store_of
 from hat_etl.billing.validate import NUMBER_REUSED
 from hat_etl.errors import DataError
@@ -33,7 +33,7 @@ def release(tenant: Tenant, batch_number: str, *, accept: bool, provider: str | 
                     _refuse(store, connection, lot)
             case hold if hold == DELETED_LATE:
                 if accept:
-                    enqueue_deletion(connection, lot)
+                    _follow_late_deletion(store, connection, lot)
                 else:
                     # HAT lists the lot until it is told that this is all there is to say.
                     enqueue_status(store, connection, lot.lot, again=True)
@@ -118,6 +118,16 @@ def _take_other_content(store: Store, connection: Connection, lot: Lot) -> None:
         rows.move(
             connection, lot.lot, State.PULLED, "other content taken", {"sha256": row[0]}, sha256=row[0], causes=[]
         )
+
+
+def _follow_late_deletion(store: Store, connection: Connection, lot: Lot) -> None:
+    if lot.state is State.SENT:
+        raise _cannot(store.tenant, lot, "is on its way to the operator: decide when it is known how that has ended")
+    if lot.state not in WITH_OPERATOR:
+        # Nothing may deliver any more what HAT is told to forget.
+        rows.drop(connection, lot.lot, "deliver")
+        rows.move(connection, lot.lot, State.WITHDRAWN, "deleted in HAT")
+    enqueue_deletion(connection, lot)
 
 
 def _refuse(store: Store, connection: Connection, lot: Lot) -> None:

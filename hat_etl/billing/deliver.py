@@ -93,13 +93,9 @@ class _Provider:
         """Whether the next one may go."""
         with self._store.connection() as connection:
             lot = self._store.get(connection, number)
-        if lot.hold is not None:
-            return True
-        if lot.state is State.UNKNOWN and not self._ask(lot):
+        if lot.hold is None and lot.state is State.UNKNOWN and not self._ask(lot):
             return False
-        with self._store.connection() as connection:
-            lot = self._store.get(connection, number)
-        return self._deliver(lot) if lot.state is State.QUEUED else True
+        return self._deliver(number)
 
     def _ask(self, lot: Lot) -> bool:
         """Ask the operator about a lot in doubt; whether the doubt is over."""
@@ -130,13 +126,16 @@ class _Provider:
             ).fetchone()
         return row == (True,)
 
-    def _deliver(self, lot: Lot) -> bool:
+    def _deliver(self, number: int) -> bool:
         with self._store.transaction() as connection:
+            lot = self._store.get(connection, number, lock=True)
+            if lot.hold is not None or lot.state is not State.QUEUED:
+                return True
             if not _is_due(connection, lot.lot):
                 self._report.count("waiting")
                 return False
             content = self._store.content(connection, lot)
-            again = _was_sent(connection, lot)
+            again = _may_be_there(connection, lot)
             rows.move(connection, lot.lot, State.SENT, "sent", {"sha256": lot.sha256})
         # Committed: from here on a break leaves a lot in doubt, never one that is sent twice.
         outcome = self._operator.deliver(letter_of(lot, content, again=again))
@@ -197,14 +196,21 @@ def _is_due(connection: Connection, lot: int) -> bool:
     return row == (True,)
 
 
-def _was_sent(connection: Connection, lot: Lot) -> bool:
-    """Whether these bytes may have reached the operator before."""
-    row = connection.execute(
-        "SELECT EXISTS (SELECT FROM hat_etl.billing_history WHERE lot = %s AND event = 'sent'"
-        " AND detail ->> 'sha256' = %s)",
-        (lot.lot, lot.sha256),
-    ).fetchone()
-    return row == (True,)
+def _may_be_there(connection: Connection, lot: Lot) -> bool:
+    """Whether a delivery of these bytes ended in doubt, and the operator has not refused the lot since."""
+    doubt, digest = False, None
+    for state, sha256 in connection.execute(
+        "SELECT to_state, detail ->> 'sha256' FROM hat_etl.billing_history"
+        " WHERE lot = %s AND to_state IN ('sent', 'unknown', 'refused') ORDER BY id",
+        (lot.lot,),
+    ):
+        if state == State.SENT:
+            digest = sha256
+        elif state == State.REFUSED:
+            doubt = False
+        elif digest == lot.sha256:
+            doubt = True
+    return doubt
 
 
 def letter_of(lot: Lot, content: bytes = b"", *, again: bool = False) -> Letter:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from hat_etl.billing.decisions import arrived, release, retry
 from hat_etl.errors import DataError
 from hat_etl.sandbox.hat.lots import Recipe, make
 from hat_etl.sandbox.operator.behaviour import Mishap
+from hat_etl.sandbox.operator.service import Reply
 
 from .conftest import PROVIDER, REGISTRY, World
 
@@ -69,6 +73,84 @@ def test_a_late_deletion_is_confirmed_or_not(accept: bool, world: World) -> None
     assert world.in_hat(number).is_gone is accept
     assert world.pull().counts == {}, "HAT lists it no more"
     assert world.states()[number] == "protocolled"
+
+
+def test_a_lot_in_doubt_whose_deletion_is_confirmed_is_not_delivered(world: World) -> None:
+    """HAT was told that the lot is gone, and the operator got it with the next run."""
+    number = world.add()
+    world.pull()
+    world.operator.behaviour.plan(Mishap.FAIL)
+    world.send()
+    world.state.mark_deleted(number)
+    world.pull()
+    release(world.tenant, number, accept=True)
+    world.loop()
+    assert world.in_hat(number).is_gone
+    assert (world.states(), world.at_operator()) == ({number: "withdrawn"}, {})
+    assert world.send().counts == {}
+
+
+def deleted_meanwhile(world: World, number: str, act: Callable[..., Any]) -> Callable[..., Any]:
+    """What the operator does, while the lot is deleted in HAT and that is seen."""
+
+    def acting(*given: Any) -> Any:
+        world.state.mark_deleted(number)
+        world.pull()
+        return act(*given)
+
+    return acting
+
+
+@pytest.mark.parametrize(("accept", "state"), [(True, "withdrawn"), (False, "protocolled")])
+def test_a_lot_that_is_deleted_while_it_is_not_sent_is_delivered_only_if_it_is_kept(
+    accept: bool, state: str, world: World
+) -> None:
+    """It was back in the queue then, and was delivered after its deletion had been confirmed."""
+    number = world.add()
+    world.pull()
+    nothing = deleted_meanwhile(world, number, lambda *_: Reply(404, b"", "text/plain"))
+    world.operator.service.soap = nothing  # type: ignore[method-assign]
+    world.send()
+    assert (world.states()[number], world.column(number, "hold")) == ("queued", "deleted_after_delivery")
+    del world.operator.service.soap
+    release(world.tenant, number, accept=accept)
+    world.push()
+    world.loop()
+    assert world.states() == {number: state}
+    assert world.at_operator() == ({} if accept else {number: 1})
+
+
+def test_a_lot_that_is_deleted_while_the_operator_is_asked_about_it_is_not_delivered(world: World) -> None:
+    """Whether it waits for a person was looked at before the question only."""
+    number = world.add()
+    world.pull()
+    world.operator.behaviour.plan(Mishap.FAIL)
+    world.send()
+    service = world.operator.service
+    service.protocols = deleted_meanwhile(world, number, service.protocols)  # type: ignore[method-assign]
+    world.send()
+    assert world.column(number, "hold") == "deleted_after_delivery"
+    assert (world.states(), world.at_operator()) == ({number: "queued"}, {})
+
+
+def test_a_lot_that_is_on_its_way_is_decided_about_when_it_is_known_how_that_ended(world: World) -> None:
+    """Its deletion could be confirmed while it was being delivered."""
+    number = world.add()
+    world.pull()
+    refusals = []
+
+    def decide(*given: Any) -> Any:
+        try:
+            release(world.tenant, number, accept=True)
+        except DataError as error:
+            refusals.append(str(error))
+        return soap(*given)
+
+    soap = world.operator.service.soap
+    world.operator.service.soap = deleted_meanwhile(world, number, decide)  # type: ignore[method-assign]
+    world.send()
+    assert "on its way" in refusals[0]
+    assert (world.states()[number], world.column(number, "hold")) == ("protocolled", "deleted_after_delivery")
 
 
 def test_a_lot_in_doubt_has_arrived_when_a_person_says_so(world: World) -> None:

@@ -321,13 +321,65 @@ def test_a_lot_that_was_taken_and_is_sent_again_by_a_person_is_known_by_its_prot
     assert world.column(number, "protocol") == world.operator.lots()[0].protocol
 
 
-def test_a_lot_number_that_the_operator_knows_from_elsewhere_is_refused(world: World) -> None:
-    number = world.add()
+def used_elsewhere(world: World, number: str) -> None:
+    """The operator has another lot of this number."""
     recipe = Recipe(registry=REGISTRY, provider=PROVIDER, number=number, guides=2)
     world.operator.service.upload(PROVIDER, number, make(recipe))
+
+
+def test_a_lot_number_that_the_operator_knows_from_elsewhere_is_refused(world: World) -> None:
+    number = world.add()
+    used_elsewhere(world, number)
     world.loop()
     assert world.states()[number] == "refused"
     assert [cause["code"] for cause in world.in_hat(number).causes] == ["5053"]
+
+
+def test_a_number_that_is_used_elsewhere_is_refused_also_after_deliveries_that_never_arrived(world: World) -> None:
+    """A delivery that had reached nobody made the lot pass for one that the operator has: it was lost."""
+    number = world.add()
+    used_elsewhere(world, number)
+    world.pull()
+    world.write_tenant(operator="http://127.0.0.1:1")
+    assert world.send().counts["not sent"] == 1
+    world.write_tenant()
+    world.send()
+    assert (world.states()[number], world.column(number, "protocol")) == ("refused", None)
+
+
+def test_a_number_that_is_used_elsewhere_is_refused_each_time_that_the_lot_is_retried(world: World) -> None:
+    """The first refusal counted as a delivery, and the second one as proof that it had arrived."""
+    number = world.add()
+    used_elsewhere(world, number)
+    world.loop()
+    retry(world.tenant, number)
+    world.loop()
+    assert (world.states()[number], world.column(number, "protocol")) == ("refused", None)
+
+
+def test_a_file_that_pls_has_refused_and_then_calls_a_double_is_refused(world: World) -> None:
+    """PLS keeps the name of a file that it refuses: the lot was booked as taken, without a protocol."""
+    world.write_tenant(deliver="pls")
+    number = world.add()
+    for message in ("Beneficiario invalido", "Arquivo ja submetido"):
+        answer = {"message": message, "success": False}
+        world.operator.service.upload = lambda *_, answer=answer: answer  # type: ignore[method-assign]
+        world.loop()
+        assert world.states()[number] == "refused"
+        retry(world.tenant, number)
+
+
+def test_a_doubt_lasts_until_the_operator_has_said_something(world: World) -> None:
+    number = world.add()
+    world.pull()
+    world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+    world.send()
+    retry(world.tenant, number)
+    world.write_tenant(operator="http://127.0.0.1:1")
+    assert world.send().counts["not sent"] == 1
+    world.write_tenant()
+    world.send()
+    assert world.column(number, "protocol") == world.operator.lots()[0].protocol
 
 
 def test_a_doubt_is_not_asked_about_at_once(world: World) -> None:

@@ -27,7 +27,7 @@ class Letter:
     version: str | None
     protocol: str | None
     again: bool = False
-    """Whether it was sent before, so that being refused as a double means that it had arrived."""
+    """Whether an earlier delivery may have arrived, so that being refused as a double means that it had."""
     content: bytes = field(default=b"", repr=False)
     """The file as HAT gave it; empty where only the status is asked for."""
     sha256: str = ""
