@@ -6,12 +6,16 @@ import hashlib
 from typing import Any, ClassVar
 
 import fsspec
+import pytest
 from fsspec.implementations.local import LocalFileSystem
 
+from hat_etl.billing import store as rows
 from hat_etl.billing.doctor import examine
 from hat_etl.billing.objects import ObjectStore
 from hat_etl.billing.operators.base import Absent, Letter, NoAnswer, NotSent, Taken
 from hat_etl.billing.operators.folder import FolderOperator
+from hat_etl.billing.states import State
+from hat_etl.billing.store import store_of
 from hat_etl.sandbox.hat.lots import Recipe, make
 
 from .conftest import PROVIDER, REGISTRY, World
@@ -53,6 +57,29 @@ def test_a_lot_whose_answer_was_lost_is_found_in_the_object_store(world: World, 
     assert world.send().counts == {"protocolled": 1}
     assert "found at the operator" in world.events(number)
     assert s3.calls.count("PUT") == puts, "it is there, and is not written again"
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_file_that_the_operator_may_have_taken_is_not_written_again_while_the_erp_does_not_know_it(
+    taken: bool, world: World
+) -> None:
+    """Its account comes later: until then the ERP said that it has no such lot, and the operator got it twice."""
+    out = world.folder / "out"
+    world.write_tenant(deliver="folder", more=f'[billing.folder]\npath = "{out}"')
+    number = world.add()
+    world.pull()
+    with store_of(world.tenant) as store, store.stage("send"), store.transaction() as connection:
+        (lot,) = store.lots("true")
+        rows.move(connection, lot.lot, State.QUEUED, "queued")
+        rows.move(connection, lot.lot, State.SENT, "sent", {"sha256": lot.sha256})
+        content = store.content(connection, lot)
+    # Killed here, with the file in the folder.
+    out.mkdir()
+    if not taken:
+        (out / f"{PROVIDER}_{number}_{number}.xml").write_bytes(content)
+    world.send()
+    assert world.states() == {number: "unknown" if taken else "protocolled"}
+    assert len(list(out.iterdir())) == (0 if taken else 1)
 
 
 def test_an_object_store_that_is_down_leaves_no_lot_in_doubt(world: World, s3: S3) -> None:

@@ -42,7 +42,7 @@ class Divided:
         return self.delivers.deliver(letter)
 
     def find(self, letter: Letter) -> Taken | Rejected | Absent | NoAnswer:
-        return self.asked.find(letter)
+        return _found(self.asked, self.delivers, letter)
 
     def status(self, letter: Letter) -> Standing | Absent | NoAnswer:
         own = self.delivers.status(letter)
@@ -71,7 +71,7 @@ class Watched:
         return self.delivers.deliver(letter)
 
     def find(self, letter: Letter) -> Taken | Rejected | Absent | NoAnswer:
-        return self.erp.find(letter)
+        return _found(self.erp, self.delivers, letter)
 
     def status(self, letter: Letter) -> Standing | Absent | NoAnswer:
         return self.erp.status(letter)
@@ -82,6 +82,14 @@ class Watched:
     def close(self) -> None:
         self.delivers.close()
         self.erp.close()
+
+
+def _found(asked: Operator, delivers: Operator, letter: Letter) -> Taken | Rejected | Absent | NoAnswer:
+    found = asked.find(letter)
+    if isinstance(found, Absent) and isinstance(delivers, FolderOperator):
+        # What the ERP does not know yet may lie in the folder, or have been taken from it.
+        return delivers.find(letter)
+    return found
 
 
 @contextmanager
