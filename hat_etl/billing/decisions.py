@@ -44,16 +44,29 @@ def release(tenant: Tenant, batch_number: str, *, accept: bool, provider: str | 
 
 
 def arrived(tenant: Tenant, batch_number: str, protocol: str, *, provider: str | None = None) -> Lot:
-    """The operator has a lot in doubt, under this protocol. Raises DataError when it is not in doubt."""
+    """The operator has a lot in doubt, under this protocol; or this is the right protocol of a lot that it has.
+
+    Raises DataError for other lots, and for a protocol that is empty.
+    """
+    protocol = protocol.strip()
     with store_of(tenant) as store, store.transaction() as connection:
         lot = only(store, connection, batch_number, provider)
-        if lot.state is not State.UNKNOWN:
+        if not protocol:
+            raise _cannot(tenant, lot, "gets no protocol without digits or letters")
+        if lot.state in WITH_OPERATOR:
+            # What was told of the wrong one is told anew: the statement, too.
+            rows.change(
+                connection, lot.lot, "protocol, as a person says", {"protocol": protocol, "before": lot.protocol},
+                protocol=protocol, stated_status=None,
+            )  # fmt: skip
+        elif lot.state is State.UNKNOWN:
+            rows.drop(connection, lot.lot, "deliver")
+            rows.move(
+                connection, lot.lot, State.PROTOCOLLED, "arrived, as a person says", {"protocol": protocol},
+                protocol=protocol, first_protocol=protocol, tiss_status=1,
+            )  # fmt: skip
+        else:
             raise _cannot(tenant, lot, f"is not in doubt, but {lot.state}")
-        rows.drop(connection, lot.lot, "deliver")
-        rows.move(
-            connection, lot.lot, State.PROTOCOLLED, "arrived, as a person says", {"protocol": protocol},
-            protocol=protocol, first_protocol=protocol, tiss_status=1,
-        )  # fmt: skip
         schedule(connection, lot.lot, 0)
         enqueue_status(store, connection, lot.lot)
         return store.get(connection, lot.lot)

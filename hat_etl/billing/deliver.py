@@ -7,7 +7,9 @@ none pass. Providers go side by side.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby
+from math import inf
 from typing import Any
 
 from hat_etl.billing import store as rows
@@ -99,17 +101,27 @@ class _Provider:
 
     def _ask(self, lot: Lot) -> bool:
         """Ask the operator about a lot in doubt; whether the doubt is over."""
-        if not self._is_ripe(lot):
+        ripe_seconds = self._ripe_seconds(lot)
+        if ripe_seconds < 0:
             self._report.count("waiting")
             return False
-        found = self._operator.find(letter_of(lot))
+        found = self._operator.find(question_about(self._store, lot, ripe_seconds))
         with self._store.transaction() as connection:
+            lot = self._store.get(connection, lot.lot, lock=True)
+            if lot.state is not State.UNKNOWN:
+                return True
+            other = isinstance(found, Taken) and self._store.holder(connection, lot, found.protocol)
+            if other:
+                found = NoAnswer(f"it tells a protocol that lot {other} has", ambiguous=True)
             match found:
                 case Taken() | Rejected():
                     self._settle(connection, lot, found, "found at the operator")
                 case Absent():
                     rows.move(connection, lot.lot, State.QUEUED, "not at the operator")
                     rows.enqueue(connection, lot.lot, "deliver", {"sha256": lot.sha256})
+                case NoAnswer(later=True):
+                    self._report.count("waiting")
+                    return False
                 case NoAnswer(why, down):
                     self._breaker.note(down=down, why=why)
                     rows.note(connection, lot.lot, "asked in vain", {"why": why})
@@ -118,13 +130,14 @@ class _Provider:
                     return False
         return True
 
-    def _is_ripe(self, lot: Lot) -> bool:
+    def _ripe_seconds(self, lot: Lot) -> float:
+        """Since when the lot may be asked about; less than nothing while it may not."""
         with self._store.connection() as connection:
             row = connection.execute(
-                "SELECT state_since <= now() - make_interval(secs => %s) FROM hat_etl.billing_lots WHERE lot = %s",
-                (self._store.tenant.billing.unknown_wait_seconds, lot.lot),
+                "SELECT extract(epoch FROM now() - state_since) FROM hat_etl.billing_lots WHERE lot = %s", (lot.lot,)
             ).fetchone()
-        return row == (True,)
+        assert row is not None
+        return float(row[0]) - self._store.tenant.billing.unknown_wait_seconds
 
     def _deliver(self, number: int) -> bool:
         with self._store.transaction() as connection:
@@ -141,6 +154,8 @@ class _Provider:
         outcome = self._operator.deliver(letter_of(lot, content, again=again))
         with self._store.transaction() as connection:
             message = rows.waiting(connection, lot.lot, "deliver")
+            if again and isinstance(outcome, Taken) and self._store.holder(connection, lot, outcome.protocol):
+                outcome = Unclear("its double is another lot")
             match outcome:
                 case Taken() | Rejected():
                     self._breaker.note(down=False)
@@ -228,7 +243,18 @@ def letter_of(lot: Lot, content: bytes = b"", *, again: bool = False) -> Letter:
         again=again,
         content=content,
         sha256=lot.sha256,
+        pulled_at=lot.pulled_at,
     )
+
+
+def question_about(store: Store, lot: Lot, ripe_seconds: float = inf) -> Letter:
+    """The lot as the operator is asked about it."""
+    with store.connection() as connection:
+        row = connection.execute(
+            "SELECT EXISTS (SELECT FROM hat_etl.billing_lots WHERE provider = %s AND lot_number = %s AND lot <> %s)",
+            (lot.provider, lot.batch_number, lot.lot),
+        ).fetchone()
+    return replace(letter_of(lot), named_elsewhere=row == (True,), ripe_seconds=ripe_seconds)
 
 
 def _doubt(tenant: Tenant, lot: Lot, why: str) -> DecisionNeeded:

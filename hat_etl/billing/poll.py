@@ -10,13 +10,14 @@ from threading import Lock
 from typing import Any
 
 from hat_etl.billing import store as rows
-from hat_etl.billing.deliver import letter_of, schedule
+from hat_etl.billing.deliver import question_about, schedule
 from hat_etl.billing.operators.base import Denials, NoAnswer, Operator, Standing
 from hat_etl.billing.operators.profile import operator_of
 from hat_etl.billing.push import enqueue_status
 from hat_etl.billing.states import NOT_FOUND, OPEN, WITH_OPERATOR, analysed, state_of
 from hat_etl.billing.store import Lot, Store, store_of
 from hat_etl.billing.work import Breaker, StageReport, each
+from hat_etl.errors import DecisionNeeded
 from hat_etl.target.database import Connection
 from hat_etl.tenants.config import Tenant
 
@@ -59,28 +60,36 @@ class _Poll:
             return
         with self._store.connection() as connection:
             lot = self._store.get(connection, number)
-        answer = self._operator.status(letter_of(lot))
+        answer = self._operator.status(question_about(self._store, lot))
         if isinstance(answer, NoAnswer):
             self._breaker.note(down=answer.down, why=answer.why)
         else:
             self._breaker.note(down=False)
         self._report.count("asked")
         if isinstance(answer, Standing) and answer.status != NOT_FOUND:
-            self._take(number, answer)
-            return
+            doubt = self._take(number, answer)
+            if doubt is None:
+                return
+            answer = doubt
         self._report.count("no answer" if isinstance(answer, NoAnswer) else "not found")
+        if isinstance(answer, NoAnswer) and answer.ambiguous:
+            self._report.problem(_ambiguous(self._store.tenant.name, lot, answer.why))
         with self._store.transaction() as connection:
             self._schedule(connection, lot)
             if not isinstance(answer, NoAnswer) and lot.tiss_status not in (None, 1):
                 # The operator knew it before: worth a line, while what was told last stays.
                 rows.note(connection, number, "not found at the operator")
 
-    def _take(self, number: int, answer: Standing) -> None:
+    def _take(self, number: int, answer: Standing) -> NoAnswer | None:
+        """Keep what the operator tells; what speaks against that, where it may be about another lot."""
         with self._store.transaction() as connection:
             lot = self._store.get(connection, number, lock=True)
             if lot.state not in WITH_OPERATOR:
-                return
+                return None
             protocol = answer.protocol or lot.protocol
+            other = None if protocol == lot.protocol else self._store.holder(connection, lot, protocol)
+            if other is not None:
+                return NoAnswer(f"it tells a protocol that lot {other} has", ambiguous=True)
             if (answer.status, protocol) != (lot.tiss_status, lot.protocol):
                 detail = {"status": answer.status, "before": lot.tiss_status, "protocol": protocol}
                 rows.move(
@@ -95,6 +104,7 @@ class _Poll:
         if analysed(answer.status) and lot.stated_status != answer.status:
             with self._lock:
                 self._unstated.append(number)
+        return None
 
     def _schedule(self, connection: Connection, lot: Lot) -> None:
         billing = self._store.tenant.billing
@@ -110,7 +120,7 @@ class _Poll:
     def _statement(self, lots: list[Lot]) -> None:
         if self._breaker.is_open:
             return
-        answer = self._operator.statement([letter_of(lot) for lot in lots])
+        answer = self._operator.statement([question_about(self._store, lot) for lot in lots])
         if isinstance(answer, NoAnswer):
             self._breaker.note(down=answer.down, why=answer.why)
         ready = {} if isinstance(answer, NoAnswer) else answer
@@ -132,6 +142,15 @@ class _Poll:
             )  # fmt: skip
             enqueue_status(self._store, connection, lot.lot)
         self._report.count("statements")
+
+
+def _ambiguous(tenant: str, lot: Lot, why: str) -> DecisionNeeded:
+    return DecisionNeeded(
+        f"What the operator tells of lot {lot.batch_number} of provider {lot.provider} may be about another one: {why}.",
+        "Look at the operator's portal which protocol is the lot's, then: hat-etl billing release"
+        f" {tenant} {lot.batch_number} --protocol NUMBER",
+        tenant,
+    )
 
 
 def asked_together(lots: Iterable[Lot], at_once: int) -> Iterator[list[Lot]]:

@@ -53,6 +53,7 @@ class Lot:
     processed: Decimal | None
     denied: Decimal | None
     stated_status: int | None
+    pulled_at: datetime
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", State(self.state))
@@ -176,6 +177,19 @@ class Store:
         """The lot with this number of this provider, locked."""
         found = self._lots(connection, f"WHERE provider = %s AND batch_number = %s{LOCKING}", (provider, batch_number))
         return found[0] if found else None
+
+    def holder(self, connection: Connection, lot: Lot, protocol: str | None) -> str | None:
+        """HAT's number of another lot of the provider that has this protocol, or had it first.
+
+        Nobody else gives the protocol to a lot until the transaction ends.
+        """
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 2))", (f"{lot.provider}/{protocol}",))
+        row = connection.execute(
+            "SELECT batch_number FROM hat_etl.billing_lots WHERE provider = %s AND lot <> %s"
+            " AND %s IN (protocol, first_protocol) LIMIT 1",
+            (lot.provider, lot.lot, protocol),
+        ).fetchone()
+        return None if row is None else str(row[0])
 
     def content(self, connection: Connection, lot: Lot) -> bytes:
         """The bytes in force. Raises DataError when they are not what was pulled, OutOfReach."""

@@ -62,6 +62,35 @@ def test_a_reused_number_is_sent_or_refused_as_was_decided(world: World) -> None
     assert world.at_operator() == {"55": 2}
 
 
+def test_a_lot_in_doubt_is_not_found_by_the_arrival_of_another_lot_of_its_number(world: World) -> None:
+    """It was booked under that one's protocol, and never arrived."""
+    world.add(number="55", batch_number="A1")
+    world.loop()
+    world.add(number="55", batch_number="A2", guides=2)
+    world.pull()
+    release(world.tenant, "A2", accept=True)
+    world.pull()
+    world.operator.behaviour.plan(Mishap.FAIL)
+    world.send()
+    (problem,) = world.send().problems
+    assert "lot A1 has" in str(problem)
+    assert (world.states()["A2"], world.column("A2", "protocol")) == ("unknown", None)
+
+
+def test_a_double_of_another_lot_proves_nothing_of_a_lot_in_doubt(world: World) -> None:
+    world.add(number="55", batch_number="A1")
+    world.loop()
+    world.add(number="55", batch_number="A2", guides=2)
+    world.pull()
+    release(world.tenant, "A2", accept=True)
+    world.pull()
+    world.operator.behaviour.plan(Mishap.FAIL)
+    world.send()
+    retry(world.tenant, "A2")
+    world.send()
+    assert (world.states()["A2"], world.column("A2", "protocol")) == ("unknown", None)
+
+
 @pytest.mark.parametrize("accept", [True, False])
 def test_a_late_deletion_is_confirmed_or_not(accept: bool, world: World) -> None:
     number = world.add()
@@ -164,6 +193,22 @@ def test_a_lot_in_doubt_has_arrived_when_a_person_says_so(world: World) -> None:
     assert world.at_operator() == {number: 1}
 
 
+def test_a_protocol_that_a_person_has_mistyped_can_be_corrected(world: World) -> None:
+    """An empty one was taken, and a lot that was not in doubt any more kept the wrong one."""
+    number = world.add()
+    world.pull()
+    world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+    world.send()
+    with pytest.raises(DataError, match="no protocol"):
+        arrived(world.tenant, number, " ")
+    arrived(world.tenant, number, "77")
+    world.loop()
+    arrived(world.tenant, number, f" {world.operator.lots()[0].protocol} ")
+    world.loop(rounds=4)
+    assert world.states()[number] == "final"
+    assert world.in_hat(number).protocol == world.operator.lots()[0].protocol
+
+
 def test_a_refused_lot_is_checked_anew_when_it_is_retried(world: World) -> None:
     number = world.add(kind="wrong_hash")
     world.loop()
@@ -176,7 +221,7 @@ def test_a_refused_lot_is_checked_anew_when_it_is_retried(world: World) -> None:
 
 def test_what_cannot_be_decided_is_said(world: World) -> None:
     number = world.add()
-    world.loop()
+    world.pull()
     for decide in (
         lambda: release(world.tenant, number, accept=True),
         lambda: retry(world.tenant, number),

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
 from click.testing import CliRunner
 
+from hat_etl.billing.decisions import arrived, release
 from hat_etl.cli.main import main
+from hat_etl.errors import DecisionNeeded
 from hat_etl.sandbox.operator.behaviour import Mishap
 from hat_etl_tests.views import pls
 
@@ -60,8 +63,10 @@ def erp(world: World) -> Iterator[Erp]:
         yield Erp(connection)
 
 
-def ask(world: World, more: str = "") -> None:
-    world.write_tenant()
+def ask(world: World, more: str = "", deliver: str | None = "soap") -> None:
+    """``deliver`` None: as the tenant's file has it."""
+    if deliver is not None:
+        world.write_tenant(deliver=deliver)
     file = world.folder / f"{world.name}.toml"
     text = file.read_text()
     text = text.replace('url = "env:NOT_SET"', f'url = "file:{world.folder}/erp_url"\nschema = "protheus"\n{more}')
@@ -173,6 +178,113 @@ def test_an_erp_whose_windows_are_closed_is_asked_later_without_a_problem(world:
     ask(world)
     world.poll()
     assert set(world.states().values()) == {"final"}
+
+
+def test_an_erp_whose_windows_are_closed_leaves_a_lot_in_doubt_for_later(world: World, erp: Erp) -> None:
+    """A person was asked to say that the lot has not arrived, and each run wrote a line into its history."""
+    batch = lot_in_doubt(world)
+    past = datetime.now(UTC) - timedelta(hours=12)
+    ask(world, f'windows = ["{past:%H:%M}-{past + timedelta(minutes=1):%H:%M}"]\ntimezone = "UTC"\n')
+    events = world.events(batch)
+    report = world.send()
+    assert (report.counts, report.problems) == ({"waiting": 1}, [])
+    assert (world.states()[batch], world.events(batch)) == ("unknown", events)
+
+
+def test_a_lot_is_found_by_its_own_number_first(world: World, erp: Erp) -> None:
+    """What one lot is called by the provider may be what HAT calls another: its account was taken for the first one's."""
+    world.add(number="12", batch_number="57")
+    world.add(number="57", batch_number="90")
+    world.pull()
+    world.send()
+    erp.account("12", 2, BCI_CODPEG="00000077")
+    erp.account("57", 6, BCI_CODPEG="00000078", BCI_VLRGUI=999.0)
+    world.poll()
+    world.push()
+    assert (world.in_hat("57").status, world.in_hat("57").protocol) == (2, "00000077")
+    assert (world.in_hat("90").status, world.in_hat("90").protocol) == (6, "00000078")
+
+
+def test_a_lot_without_an_account_does_not_get_that_of_another_lot(world: World, erp: Erp) -> None:
+    world.add(number="12", batch_number="57")
+    world.add(number="57", batch_number="90")
+    world.pull()
+    world.send()
+    erp.account("57", 6)
+    assert world.poll().counts["not found"] == 1
+    assert (world.states()["57"], world.column("90", "protocol")) == ("protocolled", PEG)
+
+
+def test_a_lot_is_found_by_hats_number_where_nothing_has_its_own(world: World, erp: Erp) -> None:
+    batch = world.add(number="12", batch_number="57")
+    world.pull()
+    world.send()
+    erp.account(batch, 2)
+    world.poll()
+    assert world.column(batch, "protocol") == PEG
+
+
+def test_an_account_from_before_the_lot_is_not_its_own(world: World, erp: Erp) -> None:
+    """The provider had used its number in another year: the lot was final before it had arrived, and stayed so."""
+    batch = sent(world)
+    zone = ZoneInfo("America/Sao_Paulo")  # the ERP's
+    today = world.column(batch, "pulled_at").astimezone(zone).date()
+    erp.account(batch, 6, BCI_CODPEG="00000012", BCI_DATREC=f"{today - timedelta(days=1):%Y%m%d}")
+    assert world.poll().counts["not found"] == 1
+    erp.account(batch, 2, BCI_DATREC=f"{today:%Y%m%d}")
+    world.poll()
+    assert (world.states()[batch], world.column(batch, "protocol")) == ("under analysis", PEG)
+
+
+def test_which_of_several_accounts_is_the_lots_is_for_a_person_to_say(world: World, erp: Erp) -> None:
+    """The latest was taken, whatever lot it was of."""
+    batch = sent(world)
+    erp.account(batch, 2)
+    erp.account(batch, 6, BCI_CODPEG="00000078")
+    report = world.poll()
+    assert [type(problem) for problem in report.problems] == [DecisionNeeded]
+    assert f"billing release acme {batch} --protocol" in str(report.problems[0])
+    assert world.states()[batch] == "protocolled"
+    arrived(world.tenant, batch, PEG)
+    world.poll()
+    assert (world.states()[batch], world.column(batch, "protocol")) == ("under analysis", PEG)
+
+
+def test_the_account_of_another_lot_is_not_the_lots(world: World, erp: Erp) -> None:
+    """Two lots of one number both showed status and amounts of one account."""
+    for batch in ("A1", "A2"):
+        world.add(number="55", batch_number=batch)
+        world.pull()
+    release(world.tenant, "A2", accept=True)
+    world.pull()
+    world.write_tenant(deliver="folder", more=f'[billing.folder]\npath = "{world.folder}/out"')
+    ask(world, deliver=None)
+    world.send()
+    erp.account("55", 6)
+    (problem,) = world.poll().problems
+    assert "lot A" in str(problem)
+    assert sorted(world.states().values()) == ["final", "protocolled"]
+
+
+def test_a_doubt_is_judged_by_what_was_read_after_it_was_old_enough(world: World, erp: Erp) -> None:
+    """All questions of a run read one moment: an account that came later did not count, and the lot was sent twice."""
+    world.operator.behaviour.plan(Mishap.FAIL, Mishap.LOSE_REPLY)
+    first, second = world.add("000123"), world.add("000456")
+    file = world.folder / "acme.toml"
+    file.write_text(file.read_text().replace("[billing]\n", "[billing]\nworkers = 1\n"))
+    world.pull()
+    world.send()
+    soap = world.operator.service.soap
+
+    def later(*given: Any) -> Any:
+        world.rows("UPDATE hat_etl.billing_lots SET state_since = now() WHERE batch_number = %s RETURNING 1", (second,))
+        erp.account(second, 1, BCI_CODRDA="000456")
+        return soap(*given)
+
+    world.operator.service.soap = later  # type: ignore[method-assign]
+    world.send()
+    assert set(world.states().values()) == {"protocolled"}
+    assert world.at_operator() == {first: 1, second: 1}
 
 
 def test_an_erp_that_is_down_is_told(world: World, erp: Erp) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
+from math import inf
 from typing import Protocol
 
 from hat_etl.hat_api.bodies import RejectionCause
@@ -32,6 +34,11 @@ class Letter:
     """The file as HAT gave it; empty where only the status is asked for."""
     sha256: str = ""
     """Of the file, in hexadecimal."""
+    pulled_at: datetime | None = None
+    named_elsewhere: bool = False
+    """Whether HAT's number is the numeroLote of another lot of the provider."""
+    ripe_seconds: float = inf
+    """For how long an answer about its arrival has counted: what was read before that tells nothing."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +77,16 @@ class Absent:
 
 @dataclass(frozen=True)
 class NoAnswer:
-    """The operator did not answer a question, or cannot be asked it. ``down``: it could not be reached."""
+    """The operator did not answer a question, or cannot be asked it.
+
+    ``down``: it could not be reached; ``later``: it may not be asked now, which is no failure; ``ambiguous``: only a
+    person can tell.
+    """
 
     why: str
     down: bool = False
+    later: bool = False
+    ambiguous: bool = False
 
 
 @dataclass(frozen=True)

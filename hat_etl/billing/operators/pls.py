@@ -115,10 +115,14 @@ class PlsOperator:
         answer = _json(response)
         if not response.is_success or not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
             return NoAnswer(f"HTTP {response.status_code}")
-        for item in answer["items"]:
-            if isinstance(item, dict) and _text(item.get("batchNumber")) == letter.lot_number:
-                return item
-        return Absent()
+        items = [item for item in answer["items"] if isinstance(item, dict)]
+        found = [item for item in items if _text(item.get("batchNumber")) == letter.lot_number]
+        protocols = {_text(item.get("protocol")) for item in found}
+        if letter.protocol in protocols:
+            return next(item for item in found if _text(item.get("protocol")) == letter.protocol)
+        if len(protocols) > 1:
+            return NoAnswer(f"{len(protocols)} accounts have its number", ambiguous=True)
+        return found[0] if found else Absent()
 
 
 def file_name(letter: Letter) -> str:
