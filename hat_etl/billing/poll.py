@@ -146,7 +146,7 @@ class _Poll:
 
 def _ambiguous(tenant: str, lot: Lot, why: str) -> DecisionNeeded:
     return DecisionNeeded(
-        f"What the operator tells of lot {lot.batch_number} of provider {lot.provider} may be about another one: {why}.",
+        f"What the operator tells of lot {lot.batch_number} of provider {lot.provider} may be about another: {why}.",
         "Look at the operator's portal which protocol is the lot's, then: hat-etl billing release"
         f" {tenant} {lot.batch_number} --protocol NUMBER",
         tenant,

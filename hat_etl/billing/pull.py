@@ -76,10 +76,7 @@ class _Pull:
             return
         with self._store.transaction() as connection:
             lot = self._keep(connection, item, content)
-            connection.execute(
-                "DELETE FROM hat_etl.billing_missing_files WHERE provider = %s AND batch_number = %s",
-                (item.health_provider_id, item.batch_number),
-            )
+            _forget_missing(connection, item)
         # Committed: only now may HAT forget that the lot waits.
         tell(self._store, self._api, lot)
 
@@ -100,12 +97,29 @@ class _Pull:
             self._report.count("pulled")
             enqueue_status(self._store, connection, lot)
             return lot
-        if hashlib.sha256(content).hexdigest() == known.sha256:
-            self._report.count("known")
-        else:
+        # HAT has it, whatever was to be told of a deletion.
+        rows.drop(connection, known.lot, "delete")
+        if known.state is State.WITHDRAWN:
+            known = self._take_back(connection, known)
+        if hashlib.sha256(content).hexdigest() != known.sha256:
             self._stop(connection, known, content)
+        else:
+            self._report.count("known")
+            if known.hold in (CONTENT_CHANGED, DELETED_LATE):
+                rows.change(connection, known.lot, "as before in HAT", {"hold": known.hold}, hold=None)
         enqueue_status(self._store, connection, known.lot, again=True)
         return known.lot
+
+    def _take_back(self, connection: Connection, known: Lot) -> Lot:
+        """Let a lot that was withdrawn go on: from its check, or in doubt, if it was that."""
+        row = connection.execute(
+            "SELECT from_state FROM hat_etl.billing_history WHERE lot = %s AND to_state = 'withdrawn'"
+            " ORDER BY id DESC LIMIT 1",
+            (known.lot,),
+        ).fetchone()
+        state = State.UNKNOWN if row == (str(State.UNKNOWN),) else State.PULLED
+        rows.move(connection, known.lot, state, "listed again in HAT", causes=[], tiss_status=None)
+        return self._store.get(connection, known.lot)
 
     def _stop(self, connection: Connection, known: Lot, content: bytes) -> None:
         place = self._store.contents.put(known.provider, known.batch_number, content)
@@ -126,23 +140,28 @@ class _Pull:
     def _follow_deletion(self, item: LotItem) -> None:
         with self._store.transaction() as connection:
             _serialise(connection, item)
+            _forget_missing(connection, item)
             known = self._store.find(connection, item.health_provider_id, item.batch_number)
-            if known is not None and known.state in UNSENT | {State.REFUSED}:
-                rows.drop(connection, known.lot, "deliver")
-                rows.move(connection, known.lot, State.WITHDRAWN, "deleted in HAT")
-            if known is None or known.state is State.WITHDRAWN or known.state in UNSENT | {State.REFUSED}:
-                confirmed = True
-            else:
-                confirmed = False
-                self._deleted_late(connection, known)
-            if known is not None and confirmed:
-                enqueue_deletion(connection, known)
+            if known is not None and not self._settle_deletion(connection, known):
+                return
         if known is None:
             self._api.delete_lot(item.batch_number, item.health_provider_id)
             self._report.count("deleted")
-        elif confirmed:
-            tell(self._store, self._api, known.lot)
+        elif tell(self._store, self._api, known.lot) == "deleted":
             self._report.count("deleted")
+
+    def _settle_deletion(self, connection: Connection, known: Lot) -> bool:
+        """Whether it is known what HAT is to be told of the deletion."""
+        if _is_decided(connection, known):
+            return True
+        if known.state in UNSENT | {State.REFUSED}:
+            rows.drop(connection, known.lot, "deliver")
+            rows.move(connection, known.lot, State.WITHDRAWN, "deleted in HAT", hold=None)
+        elif known.state is not State.WITHDRAWN:
+            self._deleted_late(connection, known)
+            return False
+        enqueue_deletion(connection, known)
+        return True
 
     def _deleted_late(self, connection: Connection, known: Lot) -> None:
         if known.hold == DELETED_LATE:
@@ -191,6 +210,26 @@ def _serialise(connection: Connection, item: LotItem) -> None:
     connection.execute(
         "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{item.health_provider_id}/{item.batch_number}",)
     )
+
+
+def _forget_missing(connection: Connection, item: LotItem) -> None:
+    connection.execute(
+        "DELETE FROM hat_etl.billing_missing_files WHERE provider = %s AND batch_number = %s",
+        (item.health_provider_id, item.batch_number),
+    )
+
+
+def _is_decided(connection: Connection, lot: Lot) -> bool:
+    """Whether a person has decided about the deletion, and HAT has been told nothing since."""
+    row = connection.execute(
+        "SELECT detail ->> 'hold' = %s AND NOT EXISTS (SELECT FROM hat_etl.billing_outbox o WHERE o.lot = h.lot"
+        " AND kind IN ('status', 'delete') AND o.state = 'done' AND done_at >= at)"
+        " FROM hat_etl.billing_history h WHERE lot = %s AND event IN ('deleted in HAT', 'released')"
+        " ORDER BY id DESC LIMIT 1",
+        (DELETED_LATE, lot.lot),
+    ).fetchone()
+    untold = rows.waiting(connection, lot.lot, "delete") or rows.waiting(connection, lot.lot, "status")
+    return row == (True,) and untold is not None
 
 
 def _transport_failure(tenant: Tenant, item: LotItem) -> LotUpdate:

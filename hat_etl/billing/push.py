@@ -39,9 +39,10 @@ def status_body(tenant: Tenant, lot: Lot) -> dict[str, Any]:
 
 
 def enqueue_status(store: Store, connection: Connection, lot: int, *, again: bool = False) -> None:
-    """Let HAT be told how the lot stands, unless it has been told just that; ``again``: in any case."""
+    """Let HAT be told how the lot stands; not what it knows, nor of a lot that it forgets, unless ``again``."""
     body = status_body(store.tenant, store.get(connection, lot))
-    if again or outbox.latest(connection, lot, "status") != body:
+    kind, told = outbox.latest(connection, lot) or ("status", None)
+    if again or (kind == "status" and told != body):
         outbox.enqueue(connection, lot, "status", body)
 
 

@@ -26,7 +26,7 @@ class State(StrEnum):
     REFUSED = "refused"
     """By the checks or by the operator, before any analysis; a person may retry it."""
     WITHDRAWN = "withdrawn"
-    """The provider has deleted it in HAT before it was delivered."""
+    """The provider has deleted it in HAT before it was delivered. HAT may list it again."""
 
 
 _S = State
@@ -41,7 +41,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     _S.UNDER_ANALYSIS: frozenset({_S.UNDER_ANALYSIS, _S.PROTOCOLLED, _S.FINAL, _S.REFUSED}),
     _S.FINAL: frozenset({_S.FINAL, _S.UNDER_ANALYSIS, _S.PROTOCOLLED}),
     _S.REFUSED: frozenset({_S.PULLED, _S.WITHDRAWN}),
-    _S.WITHDRAWN: frozenset(),
+    _S.WITHDRAWN: frozenset({_S.PULLED, _S.UNKNOWN}),
 }
 """From each state, the states that may follow."""
 

@@ -226,11 +226,12 @@ def add(
 
 
 def add_content(connection: Connection, lot: int, content: bytes, place: str | None = None) -> str:
-    """Keep bytes of a lot, or the ``place`` that holds them; gives their SHA-256."""
+    """Keep bytes of a lot, or the ``place`` that holds them; gives their SHA-256. HAT has those that came last."""
     digest = hashlib.sha256(content).hexdigest()
     connection.execute(
-        "INSERT INTO hat_etl.billing_contents (lot, sha256, content, place, bytes) VALUES (%s, %s, %s, %s, %s)"
-        " ON CONFLICT DO NOTHING",
+        "INSERT INTO hat_etl.billing_contents (lot, sha256, content, place, bytes, pulled_at)"
+        " VALUES (%s, %s, %s, %s, %s, clock_timestamp())"
+        " ON CONFLICT (lot, sha256) DO UPDATE SET pulled_at = excluded.pulled_at",
         (lot, digest, content if place is None else None, place, len(content)),
     )
     return digest
@@ -292,11 +293,15 @@ class Message:
 
 
 def enqueue(connection: Connection, lot: int, kind: str, body: Mapping[str, Any] | None = None) -> None:
-    """Let a message wait in the place of one of its kind that waits already."""
+    """Let a message wait in the place of one of its kind that waits already; one that is the same waits on."""
+    document = dict(body or {})
+    before = waiting(connection, lot, kind)
+    if before is not None and before.body == document:
+        return
     drop(connection, lot, kind)
     connection.execute(
         "INSERT INTO hat_etl.billing_outbox (lot, kind, body, state) VALUES (%s, %s, %s, 'waiting')",
-        (lot, kind, json.dumps(dict(body or {}))),
+        (lot, kind, json.dumps(document)),
     )
 
 
@@ -309,14 +314,14 @@ def drop(connection: Connection, lot: int, kind: str) -> None:
     )
 
 
-def latest(connection: Connection, lot: int, kind: str) -> dict[str, Any] | None:
-    """The body that HAT has been told last, or will be as soon as it can."""
+def latest(connection: Connection, lot: int) -> tuple[str, dict[str, Any]] | None:
+    """Kind and body of what HAT has been told last, or will be as soon as it can."""
     row = connection.execute(
-        "SELECT body FROM hat_etl.billing_outbox WHERE lot = %s AND kind = %s AND state <> 'dropped'"
-        " ORDER BY id DESC LIMIT 1",
-        (lot, kind),
+        "SELECT kind, body FROM hat_etl.billing_outbox WHERE lot = %s AND kind IN ('status', 'delete')"
+        " AND state <> 'dropped' ORDER BY id DESC LIMIT 1",
+        (lot,),
     ).fetchone()
-    return None if row is None else dict(row[0])
+    return None if row is None else (str(row[0]), dict(row[1]))
 
 
 def waiting(connection: Connection, lot: int, kind: str) -> Message | None:

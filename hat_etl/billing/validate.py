@@ -77,7 +77,8 @@ def _other_lot(connection: Connection, lot: Lot, number: str | None) -> str | No
     row = connection.execute(
         "SELECT batch_number FROM hat_etl.billing_lots WHERE provider = %s AND lot_number = %s AND lot <> %s"
         " AND state NOT IN ('refused', 'withdrawn') AND hold IS DISTINCT FROM %s AND NOT EXISTS (SELECT FROM"
-        " hat_etl.billing_history h WHERE h.lot = %s AND event = 'released' AND detail ->> 'hold' = %s) LIMIT 1",
+        " hat_etl.billing_history h WHERE h.lot = %s AND event = 'released' AND detail ->> 'hold' = %s"
+        " AND detail ->> 'accept' = 'true') LIMIT 1",
         (lot.provider, number, lot.lot, NUMBER_REUSED, lot.lot, NUMBER_REUSED),
     ).fetchone()
     return None if row is None else str(row[0])

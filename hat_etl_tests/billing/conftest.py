@@ -107,6 +107,33 @@ class World:
         assert lot is not None
         return lot
 
+    @contextmanager
+    def hat_answers(self, status: int, method: str, *numbers: str, after: int = 0) -> Iterator[None]:
+        """HAT answers so to calls of this method, of these lots or of all, without having acted, but for the first."""
+        app, seen = self.hat_faults._app, []
+
+        async def answering(scope: Any, receive: Any, send: Any) -> None:
+            met = scope["method"] == method and (not numbers or scope["path"].endswith(numbers))
+            if met:
+                seen.append(scope["path"])
+            if not met or len(seen) <= after:
+                await app(scope, receive, send)
+                return
+            await send({"type": "http.response.start", "status": status, "headers": []})
+            await send({"type": "http.response.body", "body": b"{}"})
+
+        self.hat_faults._app = answering
+        try:
+            yield
+        finally:
+            self.hat_faults._app = app
+
+    def list_again(self, batch_number: str) -> None:
+        """The provider has a lot back that was deleted: it waits again."""
+        self.state._do(
+            "UPDATE lots SET is_deleted = 0, is_gone = 0, tracking = 0 WHERE batch_number = ?", (batch_number,)
+        )
+
     def order(self, number: int) -> None:
         """The next lot is the operator's ``number``-th, on which depends what becomes of it."""
         self.operator.ledger._database.execute("DELETE FROM sqlite_sequence")

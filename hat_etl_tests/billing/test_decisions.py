@@ -62,6 +62,17 @@ def test_a_reused_number_is_sent_or_refused_as_was_decided(world: World) -> None
     assert world.at_operator() == {"55": 2}
 
 
+def test_a_reused_number_that_was_refused_and_is_retried_is_asked_about_again(world: World) -> None:
+    """The decision against it counted as one for it: the retried lot was sent."""
+    for batch in ("A1", "A2"):
+        world.add(number="55", batch_number=batch)
+        world.pull()
+    release(world.tenant, "A2", accept=False)
+    retry(world.tenant, "A2")
+    world.pull()
+    assert (world.states()["A2"], world.column("A2", "hold")) == ("pulled", "number_reused")
+
+
 def test_a_lot_in_doubt_is_not_found_by_the_arrival_of_another_lot_of_its_number(world: World) -> None:
     """It was booked under that one's protocol, and never arrived."""
     world.add(number="55", batch_number="A1")
@@ -89,6 +100,104 @@ def test_a_double_of_another_lot_proves_nothing_of_a_lot_in_doubt(world: World) 
     retry(world.tenant, "A2")
     world.send()
     assert (world.states()["A2"], world.column("A2", "protocol")) == ("unknown", None)
+
+
+def replaced(world: World, number: str, guides: int) -> None:
+    """HAT has another file, or the first one again."""
+    world.state.replace_file(number, make(Recipe(registry=REGISTRY, provider=PROVIDER, number=number, guides=guides)))
+    world.pull()
+
+
+def test_of_several_files_the_one_that_hat_has_now_is_taken(world: World) -> None:
+    """The one that had come last for the first time was sent, though HAT had gone back to an earlier one."""
+    number = world.add()
+    world.pull()
+    for guides in (2, 3, 2):
+        replaced(world, number, guides)
+    release(world.tenant, number, accept=True)
+    world.loop()
+    assert [len(lot.guides) for lot in world.operator.lots()] == [2]
+
+
+def test_nothing_is_to_be_decided_when_hat_has_the_old_file_again(world: World) -> None:
+    """The lot went on waiting, and the decision for HAT's file sent one that HAT had no more."""
+    number = world.add()
+    world.pull()
+    replaced(world, number, 2)
+    replaced(world, number, 1)
+    assert world.column(number, "hold") is None
+    world.loop()
+    assert [len(lot.guides) for lot in world.operator.lots()] == [1]
+
+
+def test_a_lot_that_waits_for_a_person_and_is_deleted_waits_no_more(world: World) -> None:
+    number = world.add()
+    world.pull()
+    replaced(world, number, 2)
+    world.state.mark_deleted(number)
+    world.pull()
+    assert (world.states()[number], world.column(number, "hold")) == ("withdrawn", None)
+
+
+def test_a_withdrawn_lot_that_comes_back_with_another_file_is_decided_about(world: World) -> None:
+    """It was to be released, which a withdrawn lot could not be."""
+    number = world.add()
+    world.pull()
+    world.state.mark_deleted(number)
+    world.pull()
+    world.list_again(number)
+    replaced(world, number, 2)
+    release(world.tenant, number, accept=True)
+    world.loop()
+    assert [len(lot.guides) for lot in world.operator.lots()] == [2]
+
+
+def test_a_lot_in_doubt_that_was_withdrawn_and_comes_back_is_asked_about(world: World) -> None:
+    number = world.add()
+    world.pull()
+    world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+    world.send()
+    world.state.mark_deleted(number)
+    world.pull()
+    release(world.tenant, number, accept=True)
+    world.push()
+    world.list_again(number)
+    world.loop()
+    assert (world.states(), world.at_operator()) == ({number: "protocolled"}, {number: 1})
+    assert "found at the operator" in world.events(number)
+
+
+@pytest.mark.parametrize("accept", [True, False])
+def test_a_decision_about_a_deletion_lasts_when_hat_lists_it_before_it_was_told(accept: bool, world: World) -> None:
+    """The next pull, with which every run begins, stopped the lot again."""
+    number = world.add()
+    world.loop()
+    world.state.mark_deleted(number)
+    world.pull()
+    release(world.tenant, number, accept=accept)
+    assert world.pull().problems == []
+    assert world.column(number, "hold") is None
+    assert world.in_hat(number).is_gone is accept
+    world.state.mark_deleted(number)
+    world.poll()
+    assert len(world.pull().problems) == (0 if accept else 1), "deleted once more"
+
+
+def test_of_a_lot_whose_deletion_was_confirmed_nothing_more_is_told(world: World) -> None:
+    """Each status that came after was told, and refused by a HAT that had the lot no more."""
+    number = world.add()
+    world.loop()
+    world.state.mark_deleted(number)
+    world.pull()
+    release(world.tenant, number, accept=True)
+    world.push()
+    told = len(world.state.puts(number))
+    world.loop(rounds=2)
+    assert world.states()[number] == "under analysis"
+    assert len(world.state.puts(number)) == told
+    world.list_again(number)
+    world.loop()
+    assert (world.in_hat(number).status, world.in_hat(number).tracking) == (world.column(number, "tiss_status"), 1)
 
 
 @pytest.mark.parametrize("accept", [True, False])

@@ -192,7 +192,7 @@ def test_an_erp_whose_windows_are_closed_leaves_a_lot_in_doubt_for_later(world: 
 
 
 def test_a_lot_is_found_by_its_own_number_first(world: World, erp: Erp) -> None:
-    """What one lot is called by the provider may be what HAT calls another: its account was taken for the first one's."""
+    """HAT may call one lot as the provider calls another, whose account was taken for the first one's."""
     world.add(number="12", batch_number="57")
     world.add(number="57", batch_number="90")
     world.pull()
