@@ -39,7 +39,7 @@ def send(tenant: Tenant) -> StageReport:
             _Provider(store, operator, report, breaker).go(lots)
 
         each(_by_provider(store), work, tenant.billing.workers)
-        if breaker.is_open:
+        if breaker.is_open or report.counts["not sent"]:
             report.problem(breaker.problem(tenant.name))
     return report.finish()
 

@@ -10,13 +10,16 @@ from hat_etl.billing.deliver import send
 from hat_etl.billing.poll import poll
 from hat_etl.billing.pull import pull
 from hat_etl.billing.push import push
+from hat_etl.billing.store import store_of
 from hat_etl.billing.work import StageReport
-from hat_etl.errors import ConfigurationError, HatEtlError
+from hat_etl.errors import ConfigurationError, DecisionNeeded, HatEtlError
 from hat_etl.tenants.config import Tenant
 
 STAGES: tuple[Callable[[Tenant], StageReport], ...] = (pull, send, poll, push)
 
 _TENANTS_AT_ONCE = 8
+_LISTED = 10
+"""Lots that are named."""
 
 
 def run(tenant: Tenant) -> list[StageReport]:
@@ -25,7 +28,25 @@ def run(tenant: Tenant) -> list[StageReport]:
     A stage that cannot be done keeps none of the others from going on.
     """
     stages = (*STAGES, take) if tenant.billing.authorizations else STAGES
-    return [attempt(stage, tenant) for stage in stages]
+    reports = [attempt(stage, tenant) for stage in stages]
+    waiting = attempt(held, tenant)
+    return [*reports, waiting] if waiting.problems else reports
+
+
+def held(tenant: Tenant) -> StageReport:
+    """Says which lots wait for a person: the stages say so only when they stop one."""
+    report = StageReport(tenant.name, "held")
+    with store_of(tenant) as store:
+        numbers = [lot.batch_number for lot in store.lots("hold IS NOT NULL")] if store.is_there() else []
+    if numbers:
+        listed = ", ".join(numbers[:_LISTED]) + (" and others" if len(numbers) > _LISTED else "")
+        report.problem(
+            DecisionNeeded(
+                f"These lots wait for a person: {listed}.", f"See why with: hat-etl billing show {tenant.name}",
+                tenant.name,
+            )
+        )  # fmt: skip
+    return report.finish()
 
 
 def attempt(stage: Callable[[Tenant], StageReport], tenant: Tenant) -> StageReport:

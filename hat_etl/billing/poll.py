@@ -22,6 +22,8 @@ from hat_etl.target.database import Connection
 from hat_etl.tenants.config import Tenant
 
 _DAY = 86_400.0
+_STATUSES, _MOST = 100, 10**11
+"""Statuses of protocols have two digits at most; no lot is worth more, in reais."""
 SENDER = ("provider", "origin_code", "version")
 """What lots have in common for whose statements one question may ask."""
 GUIDES_AT_ONCE = 300
@@ -66,6 +68,8 @@ class _Poll:
         else:
             self._breaker.note(down=False)
         self._report.count("asked")
+        if isinstance(answer, Standing) and not (0 <= answer.status < _STATUSES and _fit(answer)):
+            answer = NoAnswer("a status or an amount that cannot be")
         if isinstance(answer, Standing) and answer.status != NOT_FOUND:
             doubt = self._take(number, answer)
             if doubt is None:
@@ -125,7 +129,7 @@ class _Poll:
             self._breaker.note(down=answer.down, why=answer.why)
         ready = {} if isinstance(answer, NoAnswer) else answer
         for lot in lots:
-            if lot.lot in ready:
+            if lot.lot in ready and _fit(ready[lot.lot]):
                 self._take_denials(lot, ready[lot.lot])
             else:
                 self._report.count("no statement")
@@ -177,6 +181,11 @@ def _denials_after(lot: Lot, answer: Standing) -> dict[str, Any]:
         return {"causes": [], "stated_status": answer.status}
     same = lot.stated_status is not None and (answer.processed, answer.denied) == (lot.processed, lot.denied)
     return {"causes": lot.causes, "stated_status": answer.status if same else lot.stated_status}
+
+
+def _fit(told: Standing | Denials) -> bool:
+    """Whether the amounts are some that can be kept."""
+    return all(amount.is_finite() and abs(amount) < _MOST for amount in _amounts(told).values())
 
 
 def _amounts(told: Standing | Denials) -> dict[str, Decimal]:

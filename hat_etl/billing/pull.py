@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from contextlib import closing
 
 from hat_etl.billing import store as rows
-from hat_etl.billing.push import enqueue_status, tell
+from hat_etl.billing.operators.profile import operator_of
+from hat_etl.billing.push import enqueue_status, refusal, tell
 from hat_etl.billing.states import UNSENT, State
 from hat_etl.billing.store import Lot, Store, store_of
 from hat_etl.billing.validate import validate_pulled
-from hat_etl.billing.work import StageReport, each, waiting
-from hat_etl.errors import DecisionNeeded
+from hat_etl.billing.work import Breaker, StageReport, each, waiting
+from hat_etl.errors import DecisionNeeded, HatApiError
 from hat_etl.hat_api.bodies import LotItem, LotUpdate, RejectionCause
 from hat_etl.hat_api.client import WAITING, HatApi, hat_api
 from hat_etl.hat_api.files import Files, NotDownloaded
-from hat_etl.hat_api.transport import Refused
+from hat_etl.hat_api.transport import Refused, Unreachable
 from hat_etl.target.database import Connection
 from hat_etl.tenants.config import Tenant
 
@@ -29,24 +31,34 @@ _TOLD_AFTER = 5
 def pull(tenant: Tenant) -> StageReport:
     """Take every lot that waits in HAT, and check it.
 
-    Raises Unreachable when HAT does not answer; what was taken until then stays.
+    Raises ConfigurationError where nothing could deliver them, Unreachable when HAT does not give its list; what was
+    taken until then stays, and where there is more to tell of it, the error is the last problem of the report.
     """
     report = StageReport(tenant.name, "pull")
     with (
         store_of(tenant) as store,
         store.stage("pull"),
+        # Lots for which there is no operator stay in HAT's list, for whatever takes them from there.
+        operator_of(tenant),
         hat_api(tenant) as api,
         closing(Files(tenant)) as files,
     ):
-        _Pull(store, api, files, report).all()
-        # Only when the list is through: before that, a lot may be known whose predecessor is not.
-        validate_pulled(store, report)
+        try:
+            _Pull(store, api, files, report).all()
+        except HatApiError as error:
+            if not report.problems:
+                raise
+            report.problem(error)
+        else:
+            # Only when the list is through: before that, a lot may be known whose predecessor is not.
+            validate_pulled(store, report)
     return report.finish()
 
 
 class _Pull:
     def __init__(self, store: Store, api: HatApi, files: Files, report: StageReport) -> None:
         self._store, self._api, self._files, self._report = store, api, files, report
+        self._breaker = Breaker()
 
     def all(self) -> None:
         """Go through the list."""
@@ -60,7 +72,7 @@ class _Pull:
     def _take(self, item: LotItem) -> None:
         try:
             self._follow(item)
-        except Refused as error:
+        except (Refused, Unreachable) as error:
             # HAT takes no word on this one; it lists it again.
             error.cause = f"Lot {item.batch_number}: {error.cause}"
             self._report.problem(error)
@@ -78,7 +90,26 @@ class _Pull:
             lot = self._keep(connection, item, content)
             _forget_missing(connection, item)
         # Committed: only now may HAT forget that the lot waits.
-        tell(self._store, self._api, lot)
+        self._tell(lot)
+
+    def _tell(self, lot: int) -> None:
+        if self._call(lambda: tell(self._store, self._api, lot)) == "refused":
+            with self._store.connection() as connection:
+                self._report.problem(refusal(self._store.tenant, self._store.get(connection, lot)))
+
+    def _call(self, call: Callable[[], str | None]) -> str | None:
+        """Tell HAT something, unless it has not answered three times in a row; counts refusals and deletions."""
+        if self._breaker.is_open:
+            return None
+        try:
+            became = call()
+        except Unreachable:
+            self._breaker.note(down=True)
+            raise
+        self._breaker.note(down=False)
+        if became in ("refused", "deleted"):
+            self._report.count(became)
+        return became
 
     def _keep(self, connection: Connection, item: LotItem, content: bytes) -> int:
         # Two lists may name the lot at the same time.
@@ -145,10 +176,13 @@ class _Pull:
             if known is not None and not self._settle_deletion(connection, known):
                 return
         if known is None:
-            self._api.delete_lot(item.batch_number, item.health_provider_id)
-            self._report.count("deleted")
-        elif tell(self._store, self._api, known.lot) == "deleted":
-            self._report.count("deleted")
+            self._call(lambda: self._delete(item))
+        else:
+            self._tell(known.lot)
+
+    def _delete(self, item: LotItem) -> str:
+        self._api.delete_lot(item.batch_number, item.health_provider_id)
+        return "deleted"
 
     def _settle_deletion(self, connection: Connection, known: Lot) -> bool:
         """Whether it is known what HAT is to be told of the deletion."""
@@ -193,12 +227,15 @@ class _Pull:
             type(error)(f"Lot {item.batch_number}: {error.cause}", error.next_step, self._store.tenant.name)
         )
         if row[0] >= _TOLD_AFTER and not row[1]:
-            self._api.put_lot(_transport_failure(self._store.tenant, item))
-            with self._store.transaction() as connection:
-                connection.execute(
-                    "UPDATE hat_etl.billing_missing_files SET told = true WHERE provider = %s AND batch_number = %s",
-                    (item.health_provider_id, item.batch_number),
-                )
+            self._call(lambda: self._tell_missing(item))
+
+    def _tell_missing(self, item: LotItem) -> None:
+        self._api.put_lot(_transport_failure(self._store.tenant, item))
+        with self._store.transaction() as connection:
+            connection.execute(
+                "UPDATE hat_etl.billing_missing_files SET told = true WHERE provider = %s AND batch_number = %s",
+                (item.health_provider_id, item.batch_number),
+            )
 
 
 def enqueue_deletion(connection: Connection, lot: Lot) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 from hat_etl.billing import store as outbox
 from hat_etl.billing.states import State, status_in_hat
 from hat_etl.billing.store import Lot, Store, store_of
-from hat_etl.billing.work import StageReport, each
+from hat_etl.billing.work import Breaker, StageReport, each
 from hat_etl.errors import HatApiError
 from hat_etl.hat_api.bodies import LotUpdate
 from hat_etl.hat_api.client import TAKEN, HatApi, hat_api
-from hat_etl.hat_api.transport import Refused
+from hat_etl.hat_api.transport import Refused, Unreachable
 from hat_etl.target.database import Connection
 from hat_etl.tenants.config import Tenant
 
@@ -49,7 +49,8 @@ def enqueue_status(store: Store, connection: Connection, lot: int, *, again: boo
 def tell(store: Store, api: HatApi, lot: int) -> str | None:
     """Send what waits for HAT about a lot; gives what became of it: ``pushed``, ``deleted``, ``refused`` or None.
 
-    The message stays locked meanwhile, so that a later one cannot overtake it. Raises Unreachable.
+    The message stays locked meanwhile, so that a later one cannot overtake it. Raises Unreachable, and then the message
+    comes after those that were tried less often.
     """
     with store.transaction() as connection:
         status = outbox.waiting(connection, lot, "status")
@@ -66,37 +67,53 @@ def tell(store: Store, api: HatApi, lot: int) -> str | None:
                 outbox.done(connection, status.id)
                 outbox.note(connection, lot, "pushed", {"status": status.body.get("status")})
                 return "pushed"
+            return None
         except Refused as error:
-            for message in (status, deletion):
-                if message is not None:
-                    outbox.put_off(connection, message.id, f"HTTP {error.status}", _REFUSED_PAUSE)
-            return "refused"
-        return None
+            failure: HatApiError = error
+            why, pause = f"HTTP {error.status}", _REFUSED_PAUSE
+        except Unreachable as error:
+            failure, why, pause = error, "no answer", float(store.tenant.billing.retry_seconds)
+        for message in (status, deletion):
+            if message is not None:
+                outbox.put_off(connection, message.id, why, pause)
+    if isinstance(failure, Unreachable):
+        raise failure
+    return "refused"
 
 
 def push(tenant: Tenant) -> StageReport:
-    """Tell HAT all that has changed. Raises Unreachable when HAT does not answer; the rest goes with the next push."""
-    report = StageReport(tenant.name, "push")
+    """Tell HAT all that has changed; when it does not answer three times in a row, the rest goes with the next push."""
+    report, breaker = StageReport(tenant.name, "push"), Breaker()
     with store_of(tenant) as store, store.stage("push"), hat_api(tenant) as api:
         with store.connection() as connection:
             rows = connection.execute(
-                "SELECT DISTINCT lot FROM hat_etl.billing_outbox"
-                " WHERE kind IN ('status', 'delete') AND state = 'waiting' AND not_before <= now() ORDER BY lot"
+                "SELECT lot FROM hat_etl.billing_outbox WHERE kind IN ('status', 'delete') AND state = 'waiting'"
+                " AND not_before <= now() GROUP BY lot ORDER BY min(attempts), lot"
             ).fetchall()
 
         def work(lot: int) -> None:
-            became = tell(store, api, lot)
+            if breaker.is_open:
+                return
+            try:
+                became = tell(store, api, lot)
+            except Unreachable as error:
+                breaker.note(down=True)
+                report.count("not told")
+                report.problem(error)
+                return
+            breaker.note(down=False)
             if became is not None:
                 report.count(became)
             if became == "refused":
                 with store.connection() as connection:
-                    report.problem(_refused(tenant, store.get(connection, lot)))
+                    report.problem(refusal(tenant, store.get(connection, lot)))
 
         each((int(row[0]) for row in rows), work, tenant.billing.workers)
     return report.finish()
 
 
-def _refused(tenant: Tenant, lot: Lot) -> HatApiError:
+def refusal(tenant: Tenant, lot: Lot) -> HatApiError:
+    """HAT takes no word on a lot."""
     return HatApiError(
         f"HAT refuses what it is told of lot {lot.batch_number} of provider {lot.provider}.",
         f"See its messages with: hat-etl billing show {tenant.name} {lot.batch_number}. It is told again in an hour, or"

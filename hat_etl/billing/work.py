@@ -124,6 +124,6 @@ def waiting(
                     report.tenant,
                 )
             )
-        if not found.has_next:
+        if not found.has_next or not (found.items or found.broken):
             return
         page += 1

@@ -57,6 +57,19 @@ def test_a_stage_that_cannot_be_done_keeps_no_other_from_going_on(world: World) 
     assert len(world.operator.lots()) == 1
 
 
+def test_every_run_says_that_a_lot_waits_for_a_person(world: World) -> None:
+    """Only the run that stopped it did; the next one ended with exit code 0."""
+    number = world.add()
+    world.loop()
+    world.state.mark_deleted(number)
+    for _ in range(2):
+        result = hat_etl("billing", "run", "acme")
+        assert result.exit_code == 7
+        assert f"These lots wait for a person: {number}." in result.stderr
+    hat_etl("billing", "release", "acme", number, "--keep")
+    assert hat_etl("billing", "run", "acme").exit_code == 0
+
+
 def test_show_tells_where_lots_stand_before_and_after_billing_has_begun(world: World) -> None:
     assert document("billing", "show", "acme")["states"] == {}
     bad, good = world.add(kind="too_many"), world.add()

@@ -97,9 +97,9 @@ class PlsOperator:
             return found
         try:
             status = int(found["status"])
-        except (KeyError, TypeError, ValueError):
-            return NoAnswer("an account without a status")
-        value, denied = _amount(found.get("value")), _amount(found.get("glossedValue"))
+            value, denied = _amount(found.get("value")), _amount(found.get("glossedValue"))
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return NoAnswer("an account without a status, or with amounts that are none")
         released = None if value is None or denied is None else value - denied
         return Standing(status, _text(found.get("protocol")), value, denied, released)
 
@@ -147,7 +147,11 @@ def _text(value: Any) -> str | None:
 
 
 def _amount(value: Any) -> Decimal | None:
+    """The amount, where there is one. Raises ValueError for one without end."""
     try:
-        return None if value is None else Decimal(str(value))
+        amount = None if value is None else Decimal(str(value))
     except InvalidOperation:
         return None
+    if amount is not None and not amount.is_finite():
+        raise ValueError
+    return amount
