@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 from hat_etl.billing.store import Store, store_of
-from hat_etl.billing.work import StageReport, each, waiting
+from hat_etl.billing.work import Breaker, StageReport, each, waiting
 from hat_etl.errors import ConfigurationError
 from hat_etl.hat_api.bodies import Authorization
 from hat_etl.hat_api.client import HatApi, hat_api
-from hat_etl.hat_api.transport import Refused
+from hat_etl.hat_api.transport import Refused, Unreachable
 from hat_etl.target.database import Connection
 from hat_etl.tenants.config import Tenant
 
@@ -28,8 +29,8 @@ _OF_TRACKING = "trackingStatus"
 def take(tenant: Tenant) -> StageReport:
     """Take every authorization that waits in HAT.
 
-    Raises ConfigurationError where the tenant's file does not ask for it, Unreachable when HAT does not answer; what
-    was taken until then stays.
+    Raises ConfigurationError where the tenant's file does not ask for it, Unreachable when HAT does not give its list;
+    what was taken until then stays.
     """
     if not tenant.billing.authorizations:
         raise ConfigurationError(
@@ -46,9 +47,12 @@ def take(tenant: Tenant) -> StageReport:
 class _Taking:
     def __init__(self, store: Store, api: HatApi, report: StageReport) -> None:
         self._store, self._api, self._report = store, api, report
+        self._breaker = Breaker()
 
     def all(self) -> None:
-        """Go through the list."""
+        """Go through those of which it is not known whether they are marked, then through HAT's list."""
+        each(self._unmarked(), self._ask, self._store.tenant.billing.workers)
+        self._breaker = Breaker()
         listed = waiting(
             self._api.authorizations, lambda item: item.id_on_health_insurer, self._report,
             "authorizations without a number",
@@ -57,18 +61,56 @@ class _Taking:
             latest = {item.id_on_health_insurer: item for item in items}
             each(latest.values(), self._take, self._store.tenant.billing.workers)
 
+    def _unmarked(self) -> list[str]:
+        """Those that HAT may list no more, though they were not looked at after the mark."""
+        with self._store.connection() as connection:
+            found = connection.execute(
+                "SELECT id_on_health_insurer FROM hat_etl.authorizations WHERE marked_at IS NULL ORDER BY 1"
+            )
+            return [str(row[0]) for row in found]
+
+    def _ask(self, number: str) -> None:
+        def ask() -> None:
+            found = self._api.authorization(number)
+            if found is not None:
+                self._keep(found)
+                self._api.mark_authorization(number)
+                found = self._api.authorization(number)
+            # Where HAT has it no more, nothing of it can change.
+            self._marked(number, found)
+
+        self._call(number, ask)
+
     def _take(self, item: Authorization) -> None:
         number = item.id_on_health_insurer
-        with self._store.transaction() as connection:
-            self._report.count(keep(connection, item))
-        # Committed: only now may HAT forget that it waits.
-        try:
+
+        def mark() -> None:
             self._api.mark_authorization(number)
-            later = self._api.authorization(number)
-        except Refused as error:
+            self._marked(number, self._api.authorization(number))
+
+        self._keep(item)
+        # Committed: only now may HAT forget that it waits.
+        self._call(number, mark)
+
+    def _call(self, number: str, call: Callable[[], None]) -> None:
+        """Ask HAT about an authorization, or tell it, unless it has not answered three times in a row."""
+        if self._breaker.is_open:
+            return
+        try:
+            call()
+        except (Refused, Unreachable) as error:
+            self._breaker.note(down=isinstance(error, Unreachable))
             error.cause = f"Authorization {number}: {error.cause}"
             self._report.problem(error)
-            return
+        else:
+            self._breaker.note(down=False)
+
+    def _keep(self, item: Authorization) -> None:
+        with self._store.transaction() as connection:
+            self._report.count(keep(connection, item))
+
+    def _marked(self, number: str, later: Authorization | None) -> None:
+        """HAT has the mark; ``later``: the authorization as it was after that, where HAT has it."""
         with self._store.transaction() as connection:
             if later is not None and keep(connection, later) == "changed":
                 self._report.count("changed")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -78,6 +79,37 @@ def test_one_that_changes_before_it_is_marked_is_taken_as_it_is_then(inbox: Worl
     )
     take(inbox.tenant)
     assert {status for _, status, *_ in rows(inbox)} == {"9"}
+
+
+def test_one_that_could_not_be_read_after_its_mark_is_read_with_the_next_run(inbox: World) -> None:
+    """It had been cancelled just before the mark, and HAT lists it no more: it stayed good here for ever."""
+    inbox.write_tenant(more="authorizations = true", attempts=1)
+    inbox.hat.before_mark = lambda number: inbox.state.add_authorizations(
+        [authorization(int(number), authorizationStatus="9")]
+    )
+    with inbox.hat_answers(503, "GET", f"{2:018}"), suppress(HatApiError):
+        take(inbox.tenant)
+    assert rows(inbox)[1] == (2, "1", "000101", "S2", False)
+    inbox.hat.before_mark = None
+    take(inbox.tenant)
+    assert rows(inbox)[1] == (2, "9", "000101", "S2", True)
+
+
+def test_one_that_hat_fails_to_give_keeps_no_other_back(inbox: World) -> None:
+    inbox.write_tenant(more="authorizations = true\nworkers = 1", attempts=1)
+    with inbox.hat_answers(503, "GET", f"{1:018}"):
+        for _ in range(2):
+            assert len(take(inbox.tenant).problems) == 1
+            assert [marked for *_, marked in rows(inbox)] == [False, True, True, True, True]
+
+
+def test_one_that_hat_has_no_more_is_asked_for_no_more(inbox: World) -> None:
+    inbox.write_tenant(more="authorizations = true", attempts=1)
+    with inbox.hat_answers(403, "PUT", f"{1:018}"):
+        take(inbox.tenant)
+    inbox.state._do("DELETE FROM authorizations")
+    assert take(inbox.tenant).problems == []
+    assert all(marked for *_, marked in rows(inbox))
 
 
 def test_failures_and_lost_replies_keep_none_back_and_double_none(inbox: World) -> None:
