@@ -94,12 +94,18 @@ class _Poll:
             other = None if protocol == lot.protocol else self._store.holder(connection, lot, protocol)
             if other is not None:
                 return NoAnswer(f"it tells a protocol that lot {other} has", ambiguous=True)
-            if (answer.status, protocol) != (lot.tiss_status, lot.protocol):
-                detail = {"status": answer.status, "before": lot.tiss_status, "protocol": protocol}
+            before = _told_before(connection, lot)
+            told = tuple(old if new is None else new for old, new in zip(before, _decision(answer), strict=True))
+            moved = (answer.status, protocol) != (lot.tiss_status, lot.protocol)
+            if moved or (analysed(answer.status) and told != before):
+                detail = {
+                    "status": answer.status, "before": lot.tiss_status, "protocol": protocol,
+                    "processed": told[0], "denied": told[1],
+                }  # fmt: skip
                 rows.move(
-                    connection, number, state_of(answer.status), "status", detail, tiss_status=answer.status,
-                    protocol=protocol, first_protocol=lot.first_protocol or protocol, **_denials_after(lot, answer),
-                    **_amounts(answer),
+                    connection, number, state_of(answer.status), "status" if moved else "amounts", detail,
+                    tiss_status=answer.status, protocol=protocol, first_protocol=lot.first_protocol or protocol,
+                    **_denials_after(lot, answer, same=told == before), **_amounts(answer),
                 )  # fmt: skip
                 self._report.count("changed")
                 enqueue_status(self._store, connection, number)
@@ -111,8 +117,9 @@ class _Poll:
         return None
 
     def _schedule(self, connection: Connection, lot: Lot) -> None:
-        billing = self._store.tenant.billing
-        if lot.state in OPEN:
+        billing, status = self._store.tenant.billing, lot.tiss_status or 0
+        unstated = self._operator.statements_at_once and analysed(status) and lot.stated_status != status
+        if lot.state in OPEN or unstated:
             schedule(connection, lot.lot, billing.poll_minutes * 60)
             return
         row = connection.execute(
@@ -145,6 +152,7 @@ class _Poll:
                 **_amounts(denials),
             )  # fmt: skip
             enqueue_status(self._store, connection, lot.lot)
+            self._schedule(connection, self._store.get(connection, lot.lot))
         self._report.count("statements")
 
 
@@ -170,17 +178,31 @@ def asked_together(lots: Iterable[Lot], at_once: int) -> Iterator[list[Lot]]:
         yield group
 
 
-def _denials_after(lot: Lot, answer: Standing) -> dict[str, Any]:
-    """What a new status says of the denials: they last as long as the decision that they came with.
+def _decision(answer: Standing) -> tuple[Decimal | None, Decimal | None]:
+    return answer.processed, answer.denied
 
-    No statement is asked for where nothing is denied, or nothing else than the last one has told.
+
+def _told_before(connection: Connection, lot: Lot) -> tuple[Decimal | None, Decimal | None]:
+    """The same of the answer before: what the lot has may be of a statement, which may count otherwise."""
+    row = connection.execute(
+        "SELECT (detail ->> 'processed')::numeric, (detail ->> 'denied')::numeric FROM hat_etl.billing_history"
+        " WHERE lot = %s AND event IN ('status', 'amounts') AND detail ? 'denied' ORDER BY id DESC LIMIT 1",
+        (lot.lot,),
+    ).fetchone()
+    return (lot.processed, lot.denied) if row is None else (row[0], row[1])
+
+
+def _denials_after(lot: Lot, answer: Standing, *, same: bool) -> dict[str, Any]:
+    """What an answer says of the denials: they last as long as the decision that they came with.
+
+    No statement is asked for where nothing is denied, or nothing else than the last one has told (``same``).
     """
     if not analysed(answer.status):
-        return {"causes": lot.causes if lot.stated_status is None else [], "stated_status": None}
+        return {"causes": [] if analysed(lot.tiss_status or 0) else lot.causes, "stated_status": None}
     if answer.denied == 0:
         return {"causes": [], "stated_status": answer.status}
-    same = lot.stated_status is not None and (answer.processed, answer.denied) == (lot.processed, lot.denied)
-    return {"causes": lot.causes, "stated_status": answer.status if same else lot.stated_status}
+    known = same and lot.stated_status is not None and None not in _decision(answer)
+    return {"causes": lot.causes, "stated_status": answer.status if known else None}
 
 
 def _fit(told: Standing | Denials) -> bool:

@@ -13,6 +13,7 @@ import pytest
 from hat_etl.billing import loop
 from hat_etl.billing.decisions import retry
 from hat_etl.billing.loop import run_all
+from hat_etl.billing.operators.soap import SoapOperator
 from hat_etl.billing.push import enqueue_status
 from hat_etl.billing.store import store_of
 from hat_etl.billing.story import overview
@@ -69,6 +70,31 @@ def test_a_statement_is_asked_for_when_something_is_denied_and_once_for_one_deci
     assert [cause["code"] for cause in world.in_hat(denied).causes] == ["1705"]
     assert world.events(denied).count("statement") == 1
     assert world.events(paid).count("statement") == 0
+
+
+def test_a_kill_between_status_and_statement_leaves_the_denials_for_the_next_poll(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lot was final by then, and was asked about in a day."""
+    world.order(20)
+    number = world.add(guides=2)
+    world.loop(rounds=2)
+    world.operator.ledger.advance()
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SoapOperator, "statement", killed)
+        with pytest.raises(Killed):
+            world.poll()
+    assert world.states()[number] == "final"
+    world.poll()
+    world.push()
+    assert len(world.in_hat(number).causes) == 2
 
 
 def test_denials_end_with_the_decision_and_come_back_with_the_next_one(world: World) -> None:

@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from hat_etl.billing.decisions import arrived, release
+from hat_etl.billing.operators.base import NoAnswer
+from hat_etl.billing.operators.views import ViewsOperator
 from hat_etl.cli.main import main
 from hat_etl.errors import DecisionNeeded
 from hat_etl.sandbox.operator.behaviour import Mishap
@@ -45,6 +47,9 @@ class Erp:
             "BDX", BDX_CODOPE="0001", BDX_CODLDP="0001", BDX_CODPEG=peg, BDX_NUMERO=f"{number:08}", BDX_SEQUEN="001",
             BDX_CODPRO="10101012", BDX_CODGLO=code, BDX_DESGLO=f"MOTIVO {code}", BDX_VLRGLO=value,
         )  # fmt: skip
+
+    def deny(self, value: float) -> None:
+        self._connection.execute("UPDATE protheus.bci010 SET bci_vlrglo = %s", (value,))
 
     def move(self, status: int) -> None:
         self._connection.execute("UPDATE protheus.bci010 SET bci_sttiss = %s", (str(status),))
@@ -114,6 +119,50 @@ def test_denials_show_in_hat_with_their_tiss_codes(world: World, erp: Erp) -> No
     assert float(world.column(batch, "denied")) == 30.5
 
 
+@pytest.mark.parametrize("status", [3, 6])
+def test_denials_that_come_without_a_change_of_status_show_in_hat(status: int, world: World, erp: Erp) -> None:
+    """Only a new status was looked at: what was denied later was never told."""
+    batch = sent(world)
+    erp.account(batch, status)
+    world.poll()
+    erp.denial(1, "001", 30.5)
+    erp.deny(30.5)
+    world.poll(everything=True)
+    world.push()
+    assert float(world.column(batch, "denied")) == 30.5
+    assert [cause["code"] for cause in world.in_hat(batch).causes] == ["1899"]
+    erp.deny(0)
+    world.poll(everything=True)
+    world.push()
+    assert world.in_hat(batch).causes == []
+    events = world.events(batch)
+    world.poll(everything=True)
+    assert world.events(batch) == events
+
+
+def test_final_lots_whose_denials_are_not_known_yet_are_asked_about_soon(
+    world: World, erp: Erp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that were left for later, as their statements could not be read, were never asked about again."""
+    world.write_tenant(more="reversal_days = 0\nworkers = 1")
+    ask(world, deliver=None)
+    providers = [f"{number:06d}" for number in range(1, 6)]  # more than a service that is down is tried
+    batches = [world.add(provider) for provider in providers]
+    world.pull()
+    world.send()
+    for provider, batch in zip(providers, batches, strict=True):
+        erp.account(batch, 6, BCI_CODRDA=provider, BCI_CODPEG=batch.zfill(8), BCI_VLRGLO=30.5)
+        erp.denial(1, "001", 30.5, peg=batch.zfill(8))
+    with monkeypatch.context() as patched:
+        patched.setattr(ViewsOperator, "statement", lambda *_: NoAnswer("away", down=True))
+        world.poll()
+    assert set(world.states().values()) == {"final"}
+    world.poll()
+    world.push()
+    assert [len(world.in_hat(batch).causes) for batch in batches] == [1] * 5
+    assert world.rows("SELECT DISTINCT next_poll FROM hat_etl.billing_lots") == [(None,)]
+
+
 def test_a_payment_that_is_taken_back_goes_back_in_hat(world: World, erp: Erp) -> None:
     batch = sent(world)
     erp.account(batch, 6)
@@ -168,7 +217,7 @@ def test_a_lot_in_doubt_is_found_by_its_file(world: World, erp: Erp, status: str
 def test_an_erp_whose_windows_are_closed_is_asked_later_without_a_problem(world: World, erp: Erp) -> None:
     batches = [sent(world) for _ in range(4)]  # more than an operator that is down is tried
     for batch in batches:
-        erp.account(batch, 6)
+        erp.account(batch, 6, BCI_CODPEG=batch.zfill(8))
     past = datetime.now(UTC) - timedelta(hours=12)
     ask(world, f'windows = ["{past:%H:%M}-{past + timedelta(minutes=1):%H:%M}"]\ntimezone = "UTC"\n')
     report = world.poll()
