@@ -1,7 +1,7 @@
 """Lots to the operator, through the outbox: written first, sent after, and asked about where the outcome is not known.
 
-Lots of one provider go one after the other, in the order in which the provider sent them to HAT; one that waits lets
-none pass. Providers go side by side.
+Lots of one provider go one after the other, in the order in which the provider sent them to HAT; one that is in doubt,
+or waits for its next attempt, lets none pass; one that waits for a person does. Providers go side by side.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class _Provider:
         return True
 
     def _ripe_seconds(self, lot: Lot) -> float:
-        """Since when the lot may be asked about; less than nothing while it may not."""
+        """For how long the operator may be asked about the lot; less than nothing while it may not."""
         with self._store.connection() as connection:
             row = connection.execute(
                 "SELECT extract(epoch FROM now() - state_since) FROM hat_etl.billing_lots WHERE lot = %s", (lot.lot,)

@@ -302,6 +302,26 @@ def test_a_lot_in_doubt_has_arrived_when_a_person_says_so(world: World) -> None:
     assert world.at_operator() == {number: 1}
 
 
+def test_which_of_several_accounts_in_pls_is_the_lots_is_for_a_person_to_say(world: World) -> None:
+    number = world.add()
+    world.pull()
+    world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+    world.send()
+    protocols = world.operator.service.protocols
+
+    def two(provider: str, wanted: str) -> dict[str, Any]:
+        items: Any = protocols(provider, wanted)["items"]
+        return {"items": [{**items[0], "protocol": "77"}, *items]}
+
+    world.operator.service.protocols = two  # type: ignore[method-assign]
+    world.write_tenant(deliver="pls")
+    (problem,) = world.send().problems
+    assert "2 accounts have its number" in str(problem)
+    arrived(world.tenant, number, world.operator.lots()[0].protocol)
+    world.operator.ledger.advance()
+    assert world.poll().counts["changed"] == 1
+
+
 def test_a_protocol_that_a_person_has_mistyped_can_be_corrected(world: World) -> None:
     """An empty one was taken, and a lot that was not in doubt any more kept the wrong one."""
     number = world.add()

@@ -117,11 +117,11 @@ class PlsOperator:
             return NoAnswer(f"HTTP {response.status_code}")
         items = [item for item in answer["items"] if isinstance(item, dict)]
         found = [item for item in items if _text(item.get("batchNumber")) == letter.lot_number]
-        protocols = {_text(item.get("protocol")) for item in found}
-        if letter.protocol in protocols:
-            return next(item for item in found if _text(item.get("protocol")) == letter.protocol)
-        if len(protocols) > 1:
-            return NoAnswer(f"{len(protocols)} accounts have its number", ambiguous=True)
+        for item in found:
+            if letter.protocol is not None and _text(item.get("protocol")) == letter.protocol:
+                return item
+        if len(found) > 1:
+            return NoAnswer(f"{len(found)} accounts have its number", ambiguous=True)
         return found[0] if found else Absent()
 
 
