@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from math import inf
 from typing import Any
 
 import pytest
@@ -16,10 +15,8 @@ from hat_etl.billing.loop import run_all
 from hat_etl.billing.operators.soap import SoapOperator
 from hat_etl.billing.push import enqueue_status
 from hat_etl.billing.store import store_of
-from hat_etl.billing.story import overview
-from hat_etl.billing.work import StageReport, waiting
-from hat_etl.errors import ConfigurationError, DataError, DecisionNeeded, HatApiError, OperatorError
-from hat_etl.hat_api.bodies import LotItem, Page
+from hat_etl.billing.work import StageReport
+from hat_etl.errors import DataError, DecisionNeeded, HatApiError, OperatorError
 from hat_etl.hat_api.transport import Unreachable
 from hat_etl.sandbox.hat.lots import Recipe, make
 from hat_etl.sandbox.operator.behaviour import Behaviour, Mishap
@@ -466,119 +463,6 @@ def test_a_hat_that_is_down_ends_the_stage_and_keeps_what_was_done(world: World)
     world.hat_faults.set(world.hat_faults.faults.model_copy(update={"fail": 0}))
     world.loop()
     assert len(world.operator.lots()) == 1
-
-
-def test_a_lot_that_hat_cannot_be_told_of_keeps_no_other_back(world: World) -> None:
-    """One failing PUT ended every pull and every push: lots were not checked any more, and decisions not told."""
-    world.write_tenant(attempts=1, more="workers = 1")
-    poison = [world.add(f"{provider:06d}") for provider in range(3)]
-    good = world.add("000456")
-    with world.hat_answers(500, "PUT", *poison):
-        report = world.pull()
-        assert (report.counts["pulled"], report.counts["validated"]) == (4, 4)
-        assert [type(problem) for problem in report.problems] == [Unreachable] * 3
-        world.send()
-        assert world.push().counts == {"not told": 3}, "HAT is left in peace"
-        assert world.push().counts["pushed"] == 1
-        assert world.in_hat(good).protocol is not None
-    world.push()
-    assert all(world.in_hat(number).protocol is not None for number in poison)
-
-
-def test_a_decision_that_is_needed_is_told_also_when_hats_list_breaks_off(world: World) -> None:
-    numbers = [world.add() for _ in range(4)]
-    world.pull()
-    for number in numbers:
-        world.state.replace_file(number, make(Recipe(registry=REGISTRY, provider=PROVIDER, number=number, guides=2)))
-    world.write_tenant(attempts=1)
-    with world.hat_answers(500, "GET", "/batchesAuthorization", after=1):
-        report = world.pull()
-    assert [type(problem) for problem in report.problems] == [DecisionNeeded] * 3 + [Unreachable]
-
-
-def test_a_list_of_hat_that_promises_more_and_brings_nothing_is_at_its_end() -> None:
-    """It was asked for page after page, without end."""
-    asked = []
-
-    def listed(page: int) -> Page[LotItem]:
-        asked.append(page)
-        assert len(asked) < 9
-        return Page((), has_next=True)
-
-    assert list(waiting(listed, lambda item: item.batch_number, StageReport("acme", "pull"), "lots")) == []
-
-
-@pytest.mark.parametrize(
-    "told", [{"status": "99999"}, {"value": 1e13}, {"value": inf}, {"value": inf, "glossedValue": inf}, {"status": inf}]
-)
-def test_what_the_operator_cannot_mean_keeps_no_other_lot_from_being_asked_about(
-    told: dict[str, Any], world: World
-) -> None:
-    """A number that no column holds ended each poll, and its lot came first in the next."""
-    world.write_tenant(deliver="pls")
-    odd, other = world.add("000123"), world.add("000456")
-    world.pull()
-    world.send()
-    world.operator.ledger.advance()
-    service = world.operator.service
-    protocols = service.protocols
-
-    def answer(provider: str, number: str) -> dict[str, object]:
-        found: dict[str, Any] = protocols(provider, number)
-        return {"items": [{**item, **(told if number == odd else {})} for item in found["items"]]}
-
-    service.protocols = answer  # type: ignore[method-assign]
-    world.rows("UPDATE hat_etl.billing_lots SET next_poll = now() - interval '1 hour' RETURNING 1")
-    assert world.poll().counts == {"asked": 2, "no answer": 1, "changed": 1}
-    assert world.states() == {odd: "protocolled", other: "under analysis"}
-    assert world.rows("SELECT FROM hat_etl.billing_lots WHERE next_poll < now() - interval '1 minute'") == []
-
-
-def test_nothing_is_taken_from_hat_unless_it_can_be_delivered(world: World) -> None:
-    """Whatever had imported the lots until then got none any more."""
-    number = world.add()
-    file = world.folder / "acme.toml"
-    file.write_text(file.read_text().replace('deliver = "soap"\n', ""))
-    with pytest.raises(ConfigurationError, match=r"billing\.deliver: is missing"):
-        world.pull()
-    assert world.in_hat(number).tracking == 0
-
-
-def test_a_delivery_that_reached_nobody_is_told(world: World) -> None:
-    """Where three in a row had not failed, a wrong address was passed over in silence."""
-    world.add()
-    world.pull()
-    world.write_tenant(operator="http://127.0.0.1:1")
-    (problem,) = world.send().problems
-    assert isinstance(problem, OperatorError)
-
-
-def test_a_hat_that_refuses_what_pull_tells_it_is_told(world: World) -> None:
-    """Pull ended well with a token that may only read, and made the message anew each time: it was never old."""
-    number = world.add()
-    with world.hat_answers(403, "PUT"):
-        for _ in range(2):
-            report = world.pull()
-            assert (report.counts["refused"], [type(problem) for problem in report.problems]) == (1, [HatApiError])
-            world.rows("UPDATE hat_etl.billing_outbox SET created_at = '2026-01-01' RETURNING 1")
-        world.pull()
-    assert [lot["state"] for lot in overview(world.tenant)["stuck"]] == ["not told to HAT"]
-    world.pull()
-    assert world.in_hat(number).tracking == 1
-
-
-def test_a_deletion_that_hat_refuses_to_hear_of_is_not_counted_as_done(world: World) -> None:
-    unseen = world.add()
-    world.state.mark_deleted(unseen)
-    with world.hat_answers(403, "DELETE"):
-        report = world.pull()
-        assert (report.counts["deleted"], len(report.problems)) == (0, 1)
-        world.list_again(unseen)
-        world.pull()
-        world.state.mark_deleted(unseen)
-        report = world.pull()
-        assert (report.counts["deleted"], len(report.problems)) == (0, 1)
-    assert world.pull().counts["deleted"] == 1
 
 
 def test_a_folder_gets_each_lot_whole(world: World) -> None:
