@@ -80,6 +80,7 @@ class OracleSource:
         self._tenant = tenant
         self._again = again
         self._read: dict[tuple[str, str], set[tuple[str, str]]] | None = None
+        self._fields: Tables | None = None
         self._login = OracleLogin.of(tenant, address)
         self._address = self._login.address
         self._control: OracleSession | None = None
@@ -211,15 +212,25 @@ class OracleSource:
         ]
 
     def fields(self) -> Tables:
-        by_name = {physical_name(alias, self._tenant.erp.company).upper(): alias for alias in EVERY_ALIAS}
-        among, binds = self._among_tables(EVERY_ALIAS)
-        found: dict[str, dict[str, int | None]] = {}
-        with self._asking() as session:
-            for table, name, width in session.rows(
-                f"SELECT TABLE_NAME, COLUMN_NAME, CHAR_LENGTH FROM ALL_TAB_COLUMNS WHERE {among}", binds
-            ):
-                found.setdefault(by_name[table], {})[name] = int(width) if width else None
-        return found
+        if self._fields is None:
+            by_name = {physical_name(alias, self._tenant.erp.company).upper(): alias for alias in EVERY_ALIAS}
+            among, binds = self._among_tables(EVERY_ALIAS)
+            found: dict[str, dict[str, LiveColumn]] = {}
+            with self._asking() as session:
+                for table, name, type_name, width in session.rows(
+                    f"SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, CHAR_LENGTH FROM ALL_TAB_COLUMNS WHERE {among}", binds
+                ):
+                    found.setdefault(by_name[table], {})[name] = LiveColumn(name, type_name, int(width or 0) or None)
+            self._fields = found
+        return self._fields
+
+    def definition(self, shape: ViewShape) -> str:
+        owner, name = shape.relation
+        with self._asking(shape.entity.table) as session:
+            found = session.rows(
+                "SELECT TEXT FROM ALL_VIEWS WHERE OWNER = :owner AND VIEW_NAME = :name", {"owner": owner, "name": name}
+            )
+        return str(found[0][0]) if found else ""
 
     def _among_tables(self, aliases: Sequence[str] = ALIASES) -> tuple[str, Binds]:
         """A condition on the dictionary's views that holds for these PLS tables."""

@@ -51,7 +51,7 @@ SAMPLE_ROWS = 10_000
 """Rows whose stamps the doctor looks at, per view."""
 
 _TABLES = """
-SELECT c.relname, upper(a.attname),
+SELECT c.relname, upper(a.attname), t.typname,
        CASE WHEN t.typname IN ('bpchar', 'varchar') AND a.atttypmod > 4 THEN a.atttypmod - 4 END
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -116,11 +116,11 @@ def tables(connection: psycopg.Connection[Any], tenant: Tenant) -> Tables:
     """The PLS tables that are there, with their fields."""
     by_name = {physical_name(alias, tenant.erp.company): alias for alias in EVERY_ALIAS}
     schema = tenant.erp.schema_name
-    found: dict[str, dict[str, int | None]] = {}
-    for table, name, width in connection.execute(
+    found: dict[str, dict[str, LiveColumn]] = {}
+    for table, name, type_name, width in connection.execute(
         _TABLES, {"tables": list(by_name), "schema": schema.lower() if schema else None}
     ):
-        found.setdefault(by_name[table], {})[name] = width
+        found.setdefault(by_name[table], {})[name] = LiveColumn(name, type_name, width)
     return found
 
 
@@ -141,6 +141,7 @@ class PostgresSource:
         self._tenant = tenant
         self._again = again
         self._read: dict[tuple[str, str], set[tuple[str, str]]] | None = None
+        self._fields: Tables | None = None
         self._dsn = connection_string(
             tenant.name,
             "erp.url",
@@ -256,7 +257,15 @@ class PostgresSource:
             return self.control().execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
 
     def fields(self) -> Tables:
-        return tables(self.control(), self._tenant)
+        if self._fields is None:
+            with self._told():
+                self._fields = tables(self.control(), self._tenant)
+        return self._fields
+
+    def definition(self, shape: ViewShape) -> str:
+        with self._told(shape.entity.table):
+            row = self.control().execute("SELECT pg_get_viewdef(to_regclass(%s))", (relation(shape),)).fetchone()
+        return str(row[0] or "") if row else ""
 
     @property
     def unseen_transactions(self) -> str:

@@ -35,8 +35,8 @@ EVERY_ALIAS: tuple[str, ...] = tuple(sorted({*ALIASES, *(alias for entity in bil
 
 EVERY_VIEW: tuple[Entity, ...] = (*ENTITIES, *billing.VIEWS)
 
-Tables = Mapping[str, Mapping[str, int | None]]
-"""Alias to its fields in upper case, each with its width where its type has one."""
+Tables = Mapping[str, Mapping[str, LiveColumn]]
+"""Alias to its fields by their names in upper case."""
 
 TablesRead = Collection[tuple[str, str]]
 """Schemas and names, as the database spells them, of tables and views."""
@@ -245,7 +245,10 @@ class Source(Protocol):
         """What lets ``login`` be told: a statement, where there is one."""
 
     def fields(self) -> Tables:
-        """The PLS tables that the login is shown, with their fields."""
+        """The PLS tables that the login is shown, with their fields; asked once."""
+
+    def definition(self, shape: ViewShape) -> str:
+        """The view's text as the database keeps it; empty where it tells none."""
 
     def close(self) -> None:
         """Give back what the questions above used."""

@@ -6,7 +6,7 @@ Every load asks them: nothing here may need the SQL parser of ``view_text``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +14,7 @@ from hat_etl.entities.model import DELETED, RECNO, STAMP, Column, Entity, Kind
 from hat_etl.protheus import dictionary
 
 if TYPE_CHECKING:
-    from hat_etl.source.reader import Source, TablesRead, ViewShape
+    from hat_etl.source.reader import Source, Tables, TablesRead, ViewShape
     from hat_etl.tenants.config import Tenant
 
 Level = Literal["error", "warning", "info"]
@@ -65,9 +65,11 @@ def concatenated(column: Column) -> dict[str, int]:
 
 def inspect(source: Source, tenant: Tenant, shape: ViewShape) -> list[Finding]:
     """What is amiss with a live view. Raises SourceError when the ERP cannot be asked."""
+    entity = shape.entity
     return [
-        *compare_tables(shape.entity, tenant, source.tables_read(shape)),
-        *compare(shape.entity, shape.columns, tenant.name),
+        *compare_tables(entity, tenant, source.tables_read(shape)),
+        *compare_fields(entity, source.fields(), tenant.name, lambda: source.definition(shape)),
+        *compare(entity, shape.columns, tenant.name),
     ]
 
 
@@ -102,13 +104,17 @@ def compare_tables(entity: Entity, tenant: Tenant, read: TablesRead) -> list[Fin
     return findings
 
 
-def compare(entity: Entity, columns: Sequence[LiveColumn], tenant: str) -> list[Finding]:
-    """What is amiss between the view as the ERP describes it and the entity. Names are compared without case."""
-    live = {column.name.lower(): column for column in columns}
-    make_anew = (
+def _make_anew(tenant: str) -> str:
+    return (
         f"Make the view anew: hat-etl views install {tenant}, or have the DBA run the output of: hat-etl views render"
         f" {tenant}"
     )
+
+
+def compare(entity: Entity, columns: Sequence[LiveColumn], tenant: str) -> list[Finding]:
+    """What is amiss between the view as the ERP describes it and the entity. Names are compared without case."""
+    live = {column.name.lower(): column for column in columns}
+    make_anew = _make_anew(tenant)
     findings: list[Finding] = []
 
     def add(alias: str, level: Level, message: str, next_step: str = make_anew) -> None:
@@ -145,6 +151,8 @@ def compare(entity: Entity, columns: Sequence[LiveColumn], tenant: str) -> list[
 
 def _width(entity: Entity, column: Column, found: LiveColumn) -> Iterator[Finding]:
     limit = {Kind.TEXT: column.width, Kind.DATE: len("YYYYMMDD")}.get(column.kind)
+    if column.source.is_concatenation:
+        return  # wide everywhere, for what may be beyond a field's size; compare_fields tells where there is such
     if limit is None or found.width is None or found.width <= limit:
         return
     if column.kind is Kind.DATE:
@@ -160,23 +168,37 @@ def _width(entity: Entity, column: Column, found: LiveColumn) -> Iterator[Findin
     )  # fmt: skip
 
 
-def compare_fields(entity: Entity, widths: Mapping[str, int | None]) -> list[Finding]:
-    """What is amiss with the physical fields that are put side by side; ``widths`` by field name, upper case.
+def compare_fields(entity: Entity, tables: Tables, tenant: str, definition: Callable[[], str]) -> list[Finding]:
+    """What is amiss with the physical fields that are put side by side, as far as the login is shown their tables.
 
-    The views pad such a field to its size in the dictionary, which would silently cut a wider one.
+    A view takes such a field at its size in the dictionary, and behind all of them what is beyond it. One that was
+    made before views did the latter cuts it off; its ``definition`` tells, and is asked for only where it matters.
     """
-    findings = []
+    findings = list[Finding]()
     for column in entity.columns:
         for field, size in concatenated(column).items() if column.source.is_concatenation else ():
-            width = widths.get(field)
-            if width is None or width == size:
+            live = tables.get(field[:3], {}).get(field)
+            if live is None or live.width is None or live.width == size:
                 continue
-            findings.append(
-                Finding(
-                    entity.view, column.alias, "error" if width > size else "warning",
-                    f"Field {field} has {width} characters in this ERP, and column {column.alias} takes {size}: "
-                    + ("the rest would be lost." if width > size else "its value never becomes complete."),
-                    f"Ask for the operator's SX3; then correct the width in views_sql/{entity.view}.sql.",
+            level: Level = "warning"
+            next_step = "Ask for the operator's SX3; look at the rejects after the load."
+            if live.width < size:
+                fate = "its value never becomes complete, and its row is rejected"
+            elif not _cuts(definition(), field, size):
+                fate = "rows with a longer value are rejected"
+            else:
+                level, fate = "error", "the view cuts off the rest, so that different values become one"
+                next_step = (
+                    f"{_make_anew(tenant)}. Where the table is loaded already, then read all of it: hat-etl sync"
+                    f" {tenant} --full"
                 )
-            )  # fmt: skip
+            message = f"Field {field} has {live.width} characters in this ERP, and column {column.alias} takes {size}"
+            findings.append(Finding(entity.view, column.alias, level, f"{message}: {fate}.", next_step))
     return findings
+
+
+def _cuts(definition: str, field: str, size: int) -> bool:
+    """Whether a view's text pads the field to its size, which cuts it, and nowhere shows what is beyond."""
+    taken = rf"\([^,]*\b{field}\b[^,]*?(?:,| FROM )\s*"
+    padded = re.search(rf"\bRPAD{taken}{size}\b", definition, re.IGNORECASE)
+    return bool(padded) and not re.search(rf"\bSUBSTR(?:ING\"?)?{taken}{size + 1}\b", definition, re.IGNORECASE)

@@ -16,7 +16,7 @@ from hat_etl.source import views
 from hat_etl.source.erp import open_source
 from hat_etl.source.postgresql import PostgresSource, tables, tables_read
 from hat_etl.source.reader import EVERY_ALIAS, Tables
-from hat_etl.source.view_check import Finding, compare_fields, compare_tables, inspect
+from hat_etl.source.view_check import Finding, compare_tables, inspect
 from hat_etl.source.view_text import check_text
 from hat_etl.tenants.config import Dialect, Tenant
 
@@ -140,13 +140,12 @@ def check(tenant: Tenant, dialect: Dialect, offline: bool = False) -> Check:
         )
         return Check(False, findings)
     with closing(open_source(tenant, f"hat-etl views check {tenant.name}")) as source:
-        found = source.fields()
         for entity in views.wanted(tenant):
-            widths = {name: width for alias in entity.reads for name, width in found.get(alias, {}).items()}
-            findings.extend(compare_fields(entity, widths))
             try:
                 shape = source.describe(entity)
             except SourceError as error:
+                if error.table is None:
+                    raise
                 findings.append(Finding(entity.view, None, "error", error.cause, error.next_step))
             else:
                 findings.extend(inspect(source, tenant, shape))

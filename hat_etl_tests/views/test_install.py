@@ -213,8 +213,8 @@ def test_the_check_finds_views_that_are_missing_or_of_another_shape(erp: Erp) ->
         ("HAT_BIH_TipoUsuario", "Descricao", "error"),
         ("HAT_BIH_TipoUsuario", "x", "info"),
         ("HAT_BG7_GrupoCobertura", "Operadora", "error"),
-        ("HAT_BA1_Beneficiario", "CodigoBeneficiario", "error"),
-        ("HAT_BA1_Beneficiario", "CodigoSemDigito", "error"),
+        ("HAT_BA1_Beneficiario", "CodigoBeneficiario", "warning"),
+        ("HAT_BA1_Beneficiario", "CodigoSemDigito", "warning"),
         ("HAT_BA1_Beneficiario", "MatriculaFamilia", "warning"),
         ("HAT_BTS_Vida", "Nome", "warning"),
     }

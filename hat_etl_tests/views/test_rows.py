@@ -83,6 +83,24 @@ def test_concatenation_keeps_the_width_of_each_part(plant: Plant) -> None:
     assert plant.only("HAT_BCA_StatusBeneficiario")["codigosemdigito"] == "0001".ljust(14) + "00"
 
 
+def test_what_a_field_holds_beyond_its_published_width_makes_the_value_too_long_and_is_never_cut(erp: Erp) -> None:
+    """Two authorizations that differed in the ninth and tenth digit of their number became one."""
+    tables, target = erp.schemas()
+    with psycopg.connect(erp.url, row_factory=dict_row, autocommit=True) as connection:
+        plant = Plant(connection, tables, target)
+        pls.create(connection, tables, widths={"BEA_NUMAUT": 10, "BA1_MATRIC": 8})
+        view_live.install(erp.tenant(tables, target))
+        number = {"BEA_CANEDI": "1", "BEA_OPEMOV": "0001", "BEA_ANOAUT": "2024", "BEA_MESAUT": "01"}
+        for recno, own in enumerate(("0012345601", "0012345602", "00123456"), start=1):
+            plant.row("BEA", recno, **number, BEA_NUMAUT=own)
+        shown = [row["numeroautorizacao"] for row in plant.read("HAT_BEA_Cancelamento")]
+        assert shown == ["00012024010012345601", "00012024010012345602", "000120240100123456"]
+        plant.row("BA1", 1, **CARD)
+        plant.row("BA1", 2, **{**CARD, "BA1_MATRIC": "00000103"})
+        shown = [row["codigobeneficiario"] for row in plant.read("HAT_BA1_Beneficiario")]
+        assert shown == ["00010002000001007", "0001000200000100703"]
+
+
 def test_a_slice_is_taken_from_the_padded_field(plant: Plant) -> None:
     plant.row("BRV", 1, BRV_CODPLA="00010002")
     plant.row("BRV", 2, BRV_CODPLA="01")

@@ -26,6 +26,10 @@ _VIEWS = {
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
         JOIN pg_type t ON t.oid = a.atttypid
         WHERE c.relkind IN ('r', 'p', 'v') AND has_table_privilege(c.oid, 'SELECT')""",
+    "all_views": """
+        SELECT upper(n.nspname) AS owner, upper(c.relname) AS view_name, pg_get_viewdef(c.oid) AS text
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind = 'v' AND has_table_privilege(c.oid, 'SELECT')""",
     "all_ind_columns": """
         SELECT upper(i.relname) AS index_name, upper(n.nspname) AS table_owner, upper(c.relname) AS table_name,
                coalesce(upper(a.attname), 'SYS_NC') AS column_name, k.place AS column_position,
