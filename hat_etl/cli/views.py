@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import get_args
 
@@ -11,6 +12,7 @@ import click
 from hat_etl.errors import DataError
 from hat_etl.source import view_live
 from hat_etl.source import views as view_texts
+from hat_etl.source.reader import EVERY_VIEW
 from hat_etl.tenants import store
 from hat_etl.tenants.config import Dialect
 
@@ -19,6 +21,14 @@ _dialect = click.option("--dialect", type=click.Choice(get_args(Dialect)), help=
 _reader = click.option(
     "--reader", help="User who reads the views.  [default: the user of the ERP URL, else HAT_READER]"
 )
+
+
+def _memos(_: click.Context, __: click.Parameter, given: Sequence[str]) -> list[str]:
+    fields = [field.upper() for field in given]
+    for field in fields:
+        if not any(view_texts.emptied(entity, [field]) for entity in EVERY_VIEW):
+            raise click.BadParameter(f"no view has a column that comes from {field} and may be empty.")
+    return fields
 
 
 @click.group()
@@ -37,18 +47,30 @@ def views() -> None:
     show_default=True,
     help="Which tables have S_T_A_M_P_: ask the database, all, or none.",
 )
+@click.option(
+    "--memo",
+    "memos",
+    multiple=True,
+    metavar="FIELD",
+    callback=_memos,
+    help="Field that is a memo, which the database tells where it shows the tables: its column is shown empty.",
+)
 @_json
-def render(tenant: str, dialect: Dialect | None, reader: str | None, stamps: str, as_json: bool) -> None:
+def render(
+    tenant: str, dialect: Dialect | None, reader: str | None, stamps: str, memos: Sequence[str], as_json: bool
+) -> None:
     """Print the script with which a DBA makes the views of TENANT."""
     loaded = store.load(tenant)
     dialect = dialect or loaded.erp.dialect
     reader = view_texts.reading_user(loaded, dialect, reader)
-    known = view_live.stamps(loaded, dialect, stamps)
-    script = view_texts.script(loaded, dialect, reader=reader, stampless=known.stampless, stamps_note=known.note)
+    known = view_live.known(loaded, dialect, stamps, memos)
+    script = view_texts.script(
+        loaded, dialect, reader=reader, stampless=known.stampless, memos=known.memos, note=known.note
+    )
     if as_json:
         document = {
             "tenant": tenant, "dialect": dialect, "reader": reader, "stampless": sorted(known.stampless),
-            "note": known.note, "script": script,
+            "memos": sorted(known.memos), "note": known.note, "script": script,
         }  # fmt: skip
         click.echo(json.dumps(document))
     else:
@@ -70,6 +92,8 @@ def install(tenant: str, reader: str | None, as_json: bool) -> None:
         click.echo(f"Dropped and made anew, since their columns had changed: {', '.join(done.remade)}.")
     if done.stampless:
         click.echo(f"Tables without S_T_A_M_P_, whose views show no Carimbo: {', '.join(done.stampless)}.")
+    if done.emptied:
+        click.echo(f"Shown empty, for their fields are memos: {', '.join(done.emptied)}.")
 
 
 @views.command()

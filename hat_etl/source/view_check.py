@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hat_etl.entities.model import DELETED, RECNO, STAMP, Column, Entity, Kind
 from hat_etl.protheus import dictionary
+from hat_etl.source.views import emptied
 
 if TYPE_CHECKING:
     from hat_etl.source.reader import Source, Tables, TablesRead, ViewShape
@@ -27,6 +28,9 @@ _TYPES = {
     "timestamp": "timestamp, timestamptz, timestamp without time zone, timestamp with time zone, "
     "timestamp with local time zone",
 }
+_MEMOS = frozenset({"bytea", "blob", "raw", "long raw", "long"})
+"""Types of a Protheus memo that are no text: bytes in an encoding that nothing tells, some behind a head of 6 bytes."""
+
 _FAMILY = {name: family for family, names in _TYPES.items() for name in names.split(", ")}
 """Type of PostgreSQL or Oracle, less its size, to the family that matters here."""
 
@@ -44,6 +48,10 @@ class LiveColumn:
         """text, number or timestamp; the type's own name when it is none of these."""
         plain = " ".join(re.sub(r"\([^)]*\)", " ", self.type_name).lower().split())
         return _FAMILY.get(plain, plain)
+
+    @property
+    def is_memo(self) -> bool:
+        return self.family in _MEMOS
 
 
 @dataclass(frozen=True)
@@ -120,10 +128,10 @@ def compare(entity: Entity, columns: Sequence[LiveColumn], tenant: str) -> list[
     def add(alias: str, level: Level, message: str, next_step: str = make_anew) -> None:
         findings.append(Finding(entity.view, alias, level, message, next_step))
 
-    def expect(alias: str, family: str) -> bool:
+    def expect(alias: str, family: str, next_step: str = make_anew) -> bool:
         found = live[alias.lower()]
         if found.family != family:
-            add(alias, "error", f"Column {alias} must be a {family} and is {found.type_name}.")
+            add(alias, "error", f"Column {alias} must be a {family} and is {found.type_name}.", next_step)
         return found.family == family
 
     for alias, family in ((RECNO, "number"), (DELETED, "number"), (STAMP, "timestamp")):
@@ -139,7 +147,11 @@ def compare(entity: Entity, columns: Sequence[LiveColumn], tenant: str) -> list[
         found = live.get(column.alias.lower())
         if found is None:
             add(column.alias, "error", f"Column {column.alias} is missing.")
-        elif expect(column.alias, "number" if column.numeric_source else "text"):
+        elif expect(
+            column.alias,
+            "number" if column.numeric_source else "text",
+            _without_memo(entity, column, tenant) if found.is_memo else make_anew,
+        ):
             findings.extend(_width(entity, column, found))
     known = {RECNO.lower(), DELETED.lower(), STAMP.lower(), *(column.alias.lower() for column in entity.columns)}
     for name in live.keys() - known:
@@ -147,6 +159,19 @@ def compare(entity: Entity, columns: Sequence[LiveColumn], tenant: str) -> list[
             live[name].name, "info", f"Column {live[name].name} is not in the contract and is not read.", "None needed."
         )
     return findings
+
+
+def _without_memo(entity: Entity, column: Column, tenant: str) -> str:
+    field = column.source.text
+    if emptied(entity, [field]):
+        return (
+            "A memo is not read: make the view anew, which then shows the column empty, by: hat-etl views install"
+            f" {tenant}, or have the DBA run the output of: hat-etl views render {tenant} --memo {field}"
+        )
+    return (
+        "A memo is not read, and HAT must have this: ask for the operator's SX3 which field holds it, and correct"
+        f" views_sql/{entity.view}.sql."
+    )
 
 
 def _width(entity: Entity, column: Column, found: LiveColumn) -> Iterator[Finding]:
@@ -169,12 +194,22 @@ def _width(entity: Entity, column: Column, found: LiveColumn) -> Iterator[Findin
 
 
 def compare_fields(entity: Entity, tables: Tables, tenant: str, definition: Callable[[], str]) -> list[Finding]:
-    """What is amiss with the physical fields that are put side by side, as far as the login is shown their tables.
+    """What is amiss with the physical fields below the view, as far as the login is shown their tables.
 
-    A view takes such a field at its size in the dictionary, and behind all of them what is beyond it. One that was
-    made before views did the latter cuts it off; its ``definition`` tells, and is asked for only where it matters.
+    A view takes fields that are put side by side at their sizes in the dictionary, and behind all of them what is
+    beyond. One that was made before views did the latter cuts it off; its ``definition`` tells, and is asked for only
+    where it matters.
     """
-    findings = list[Finding]()
+    memos = {field: live for alias in entity.reads for field, live in tables.get(alias, {}).items() if live.is_memo}
+    findings = [
+        Finding(
+            entity.view, column.alias, "warning",
+            f"Field {column.source.text} is a memo ({memos[column.source.text].type_name}), which is not read: the"
+            f" views of hat_etl leave column {column.alias} empty.",
+            "None needed where HAT can do without it.",
+        )
+        for column in emptied(entity, memos)
+    ]  # fmt: skip
     for column in entity.columns:
         for field, size in concatenated(column).items() if column.source.is_concatenation else ():
             live = tables.get(field[:3], {}).get(field)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +47,8 @@ class Installation:
     """Views whose columns had changed: dropped and created again, with the grants that others had on them."""
     stampless: tuple[str, ...]
     """Aliases without S_T_A_M_P_: their views show no Carimbo."""
+    emptied: tuple[str, ...]
+    """View and column of what is shown empty, for its field is a memo."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,11 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Stamps:
-    """Which tables have no S_T_A_M_P_, and how that is known."""
+class Known:
+    """Which tables have no S_T_A_M_P_, which fields are memos, and how that is known."""
 
     stampless: frozenset[str]
+    memos: frozenset[str]
     note: str
 
 
@@ -74,29 +77,47 @@ def stampless(found: Tables) -> frozenset[str]:
     return frozenset(alias for alias, fields in found.items() if views.STAMP_FIELD not in fields)
 
 
-def stamps(tenant: Tenant, dialect: Dialect, choice: str) -> Stamps:
-    """For rendering: ``all`` or ``none`` have the stamp; ``auto`` asks the database, if it can be reached."""
-    if choice == "all":
-        return Stamps(frozenset(), "Every table has the column S_T_A_M_P_, as asked.")
-    if choice == "none":
-        return Stamps(
-            frozenset(EVERY_ALIAS), "No view shows a Carimbo, as asked: every synchronisation reads all rows."
+def memos(tenant: Tenant, found: Tables) -> frozenset[str]:
+    """Fields that the views read and that are memos."""
+    read = {name for entity in views.wanted(tenant) for name in views.fields_read(entity)}
+    return frozenset(name for fields in found.values() for name in read & fields.keys() if fields[name].is_memo)
+
+
+def known(tenant: Tenant, dialect: Dialect, stamps: str, more_memos: Iterable[str] = ()) -> Known:
+    """For rendering: ``all`` or ``none`` have the stamp; ``auto`` asks the database, if it can be reached.
+
+    Memos are those that it tells of, and ``more_memos``.
+    """
+    found = _tables(tenant, dialect)
+    without = stampless(found)
+    if stamps == "all":
+        without, note = frozenset(), "Every table has the column S_T_A_M_P_, as asked."
+    elif stamps == "none":
+        without = frozenset(EVERY_ALIAS)
+        note = "No view shows a Carimbo, as asked: every synchronisation reads all rows."
+    elif found:
+        listed = ", ".join(sorted(without)) or "none"
+        note = f"As the database says, tables without the column S_T_A_M_P_: {listed}."
+    else:
+        note = (
+            "The database was not asked: every table is taken to have the column S_T_A_M_P_. "
+            "Where some have not, render with --stamps none."
         )
+    all_memos = memos(tenant, found).union(more_memos)
+    if all_memos:
+        note += f" Memos, which are shown empty where HAT allows it: {', '.join(sorted(all_memos))}."
+    return Known(without, all_memos, note)
+
+
+def _tables(tenant: Tenant, dialect: Dialect) -> Tables:
+    """The PLS tables as the database shows them; none where it cannot be asked, for rendering works offline."""
+    if tenant.erp.dialect != dialect:
+        return {}
     try:
-        if tenant.erp.dialect == dialect:
-            with closing(open_source(tenant, f"hat-etl views render {tenant.name}")) as source:
-                found = source.fields()
-            if found:
-                without = stampless(found)
-                listed = ", ".join(sorted(without)) or "none"
-                return Stamps(without, f"As the database says, tables without the column S_T_A_M_P_: {listed}.")
+        with closing(open_source(tenant, f"hat-etl views render {tenant.name}")) as source:
+            return source.fields()
     except (ConfigurationError, SourceError):
-        pass  # Rendering works offline; the note says what was not asked.
-    return Stamps(
-        frozenset(),
-        "The database was not asked: every table is taken to have the column S_T_A_M_P_. "
-        "Where some have not, render with --stamps none.",
-    )
+        return {}
 
 
 def install(tenant: Tenant, reader: str | None = None) -> Installation:
@@ -111,7 +132,7 @@ def install(tenant: Tenant, reader: str | None = None) -> Installation:
         found = tables(connection, tenant)
         _require_tables(tenant, found)
         _refuse_others(tenant, connection)
-        without = stampless(found)
+        without, as_memos = stampless(found), memos(tenant, found)
         user = views.reading_user(tenant, "postgresql", reader)
         remade = []
         with _reported(tenant, None), connection.transaction():
@@ -119,12 +140,18 @@ def install(tenant: Tenant, reader: str | None = None) -> Installation:
             _prepare_schema(connection, tenant, user)
             for entity in views.wanted(tenant):
                 with _reported(tenant, entity):
-                    if _make(connection, entity, tenant, without):
+                    if _make(connection, entity, tenant, without, as_memos):
                         remade.append(entity.view)
                     _run(connection, views.comment_view(entity, tenant, "postgresql"))
                     if user != connection.info.user:
                         _run(connection, views.grant_view(entity, tenant, "postgresql", user))
-    return Installation(tuple(entity.view for entity in views.wanted(tenant)), tuple(remade), tuple(sorted(without)))
+    wanted = views.wanted(tenant)
+    return Installation(
+        tuple(entity.view for entity in wanted),
+        tuple(remade),
+        tuple(sorted(without)),
+        tuple(f"{entity.view}.{column.alias}" for entity in wanted for column in views.emptied(entity, as_memos)),
+    )
 
 
 def check(tenant: Tenant, dialect: Dialect, offline: bool = False) -> Check:
@@ -214,11 +241,13 @@ def _prepare_schema(connection: Connection[Any], tenant: Tenant, user: str) -> N
         _run(connection, f"GRANT USAGE ON SCHEMA {schema} TO {views.identifier(user, 'postgresql')}")
 
 
-def _make(connection: Connection[Any], entity: Entity, tenant: Tenant, without: frozenset[str]) -> bool:
+def _make(
+    connection: Connection[Any], entity: Entity, tenant: Tenant, without: frozenset[str], as_memos: frozenset[str]
+) -> bool:
     """Create or replace one view; True when it had to be dropped, since PostgreSQL replaces only like by like."""
     try:
         with connection.transaction():
-            _run(connection, views.create_view(entity, tenant, "postgresql", without, replace=True))
+            _run(connection, views.create_view(entity, tenant, "postgresql", without, as_memos, replace=True))
         return False
     except errors.InvalidTableDefinition:
         pass
@@ -234,7 +263,7 @@ def _make(connection: Connection[Any], entity: Entity, tenant: Tenant, without: 
         )
     grants = connection.execute(_GRANTS, (name,)).fetchall()
     _run(connection, f"DROP VIEW {name}")
-    _run(connection, views.create_view(entity, tenant, "postgresql", without, replace=False))
+    _run(connection, views.create_view(entity, tenant, "postgresql", without, as_memos, replace=False))
     for privilege, grantee, option in grants:
         _run(connection, f"GRANT {privilege} ON {name} TO {grantee}{option}")
     return True

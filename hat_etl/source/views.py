@@ -7,7 +7,7 @@ alike by PostgreSQL and Oracle.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -17,7 +17,7 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from hat_etl.entities import ENTITIES, billing
-from hat_etl.entities.model import STAMP, Entity
+from hat_etl.entities.model import STAMP, Column, Entity, Kind
 from hat_etl.errors import ConfigurationError
 from hat_etl.protheus.dictionary import physical_name
 from hat_etl.tenants import oracle_address
@@ -54,6 +54,11 @@ def fields_read(entity: Entity) -> tuple[str, ...]:
     return tuple(dict.fromkeys(re.findall(r"\b[A-Z][A-Z0-9]{2}_[A-Z0-9_]+", template(entity))))
 
 
+def emptied(entity: Entity, memos: Collection[str]) -> tuple[Column, ...]:
+    """The columns that the view shows empty when these fields are memos: optional texts, for no memo is read."""
+    return tuple(c for c in entity.columns if c.kind is Kind.TEXT and not c.required and c.source.text in memos)
+
+
 def table_name(alias: str, tenant: Tenant, dialect: Dialect) -> str:
     """The physical table of a Protheus alias, under its schema when the tenant names one."""
     name = physical_name(alias, tenant.erp.company)
@@ -69,20 +74,34 @@ def _qualified(schema: str | None, name: str) -> str:
     return f"{schema}.{name}" if schema else name
 
 
-def render(entity: Entity, tenant: Tenant, dialect: Dialect, stampless: frozenset[str] = frozenset()) -> str:
-    """The SELECT of the entity's view for one database. ``stampless`` are the aliases without S_T_A_M_P_."""
+def render(
+    entity: Entity,
+    tenant: Tenant,
+    dialect: Dialect,
+    stampless: frozenset[str] = frozenset(),
+    memos: frozenset[str] = frozenset(),
+) -> str:
+    """The SELECT of the entity's view for one database.
+
+    ``stampless`` are the aliases without S_T_A_M_P_, ``memos`` the fields that are no texts.
+    """
     sql = re.sub(r"\{bytes ([^{}]+)\}", _BYTES[dialect], template(entity))
     sql = re.sub(r"\{(\w+)\}", lambda match: table_name(match[1], tenant, dialect), sql)
     if stampless.intersection(entity.reads):
         # One table without stamps hides changes, so that the stamps of the others say nothing either.
         sql = re.sub(rf"^( *)\S.* AS {STAMP}\b", rf"\1CAST(NULL AS TIMESTAMP) AS {STAMP}", sql, flags=re.MULTILINE)
+    for column in emptied(entity, memos):
+        shown = rf"\w+\.{column.source.text} AS {column.alias}\b"
+        sql = re.sub(shown, f"CAST(NULL AS VARCHAR(1)) AS {column.alias}", sql)
     return sql
 
 
-def create_view(entity: Entity, tenant: Tenant, dialect: Dialect, stampless: frozenset[str], replace: bool) -> str:
+def create_view(
+    entity: Entity, tenant: Tenant, dialect: Dialect, stampless: frozenset[str], memos: frozenset[str], replace: bool
+) -> str:
     """The CREATE VIEW statement, without its semicolon."""
     verb = "CREATE OR REPLACE VIEW" if replace else "CREATE VIEW"
-    return f"{verb} {view_name(entity, tenant)} AS\n{render(entity, tenant, dialect, stampless)}"
+    return f"{verb} {view_name(entity, tenant)} AS\n{render(entity, tenant, dialect, stampless, memos)}"
 
 
 def comment_view(entity: Entity, tenant: Tenant, dialect: Dialect) -> str:
@@ -142,16 +161,16 @@ def script(
     *,
     reader: str,
     stampless: frozenset[str] = frozenset(),
-    stamps_note: str = "Every table is taken to have the column S_T_A_M_P_.",
+    memos: frozenset[str] = frozenset(),
+    note: str = "Every table is taken to have the column S_T_A_M_P_.",
 ) -> str:
     """All views as a script for a DBA: who runs what, views, comments, grants."""
     parts = _postgresql if dialect == "postgresql" else _oracle
-    return "\n".join(parts(tenant, reader, stampless, stamps_note)) + "\n"
+    return "\n".join([*_head(tenant, dialect, reader, note), *parts(tenant, reader, stampless, memos)]) + "\n"
 
 
-def _postgresql(tenant: Tenant, reader: str, stampless: frozenset[str], stamps_note: str) -> Iterator[str]:
+def _postgresql(tenant: Tenant, reader: str, stampless: frozenset[str], memos: frozenset[str]) -> Iterator[str]:
     owner = tenant.erp.view_owner
-    yield from _head(tenant, "PostgreSQL", reader, stamps_note)
     yield "-- To be run by a user who may read the PLS tables and make views" + (
         f" in schema {owner}." if owner else "."
     )
@@ -165,14 +184,13 @@ def _postgresql(tenant: Tenant, reader: str, stampless: frozenset[str], stamps_n
     if owner:
         yield f"GRANT USAGE ON SCHEMA {owner} TO {identifier(reader, 'postgresql')};"
     for entity in wanted(tenant):
-        yield from _view(entity, tenant, "postgresql", reader, stampless)
+        yield from _view(entity, tenant, "postgresql", reader, stampless, memos)
     yield ""
     yield "COMMIT;"
 
 
-def _oracle(tenant: Tenant, reader: str, stampless: frozenset[str], stamps_note: str) -> Iterator[str]:
+def _oracle(tenant: Tenant, reader: str, stampless: frozenset[str], memos: frozenset[str]) -> Iterator[str]:
     owner, tables_owner = tenant.erp.view_owner, tenant.erp.schema_name
-    yield from _head(tenant, "Oracle", reader, stamps_note)
     if owner and tables_owner is None:
         yield f"-- The tenant file names no schema of the PLS tables: set [erp] schema, or give {owner} synonyms."
     yield "-- Run it again whenever you like: views are replaced, nothing is dropped."
@@ -190,13 +208,14 @@ def _oracle(tenant: Tenant, reader: str, stampless: frozenset[str], stamps_note:
     for entity in wanted(tenant):
         # Oracle refuses a grant to oneself (ORA-01749).
         granted = reader if owner is None or owner.upper() != reader.upper() else None
-        yield from _view(entity, tenant, "oracle", granted, stampless)
+        yield from _view(entity, tenant, "oracle", granted, stampless, memos)
 
 
-def _head(tenant: Tenant, database: str, reader: str, stamps_note: str) -> Iterator[str]:
+def _head(tenant: Tenant, dialect: Dialect, reader: str, note: str) -> Iterator[str]:
+    database = "PostgreSQL" if dialect == "postgresql" else "Oracle"
     yield f"-- The views through which hat_etl reads tenant {tenant.name}, for {database}."
     yield f"-- They show PLS tables of company {tenant.erp.company} to user {_printable(reader)} and change no data."
-    yield f"-- {stamps_note}"
+    yield f"-- {note}"
 
 
 def _printable(text: str) -> str:
@@ -205,11 +224,16 @@ def _printable(text: str) -> str:
 
 
 def _view(
-    entity: Entity, tenant: Tenant, dialect: Dialect, reader: str | None, stampless: frozenset[str]
+    entity: Entity,
+    tenant: Tenant,
+    dialect: Dialect,
+    reader: str | None,
+    stampless: frozenset[str],
+    memos: frozenset[str],
 ) -> Iterator[str]:
     yield ""
     yield f"-- {entity.view}: {describe(entity)}"
-    yield create_view(entity, tenant, dialect, stampless, replace=True) + ";"
+    yield create_view(entity, tenant, dialect, stampless, memos, replace=True) + ";"
     yield comment_view(entity, tenant, dialect) + ";"
     if reader:
         yield grant_view(entity, tenant, dialect, reader) + ";"

@@ -98,6 +98,40 @@ def test_a_view_that_would_cut_numbers_stops_every_run_until_it_is_made_anew_and
     assert "BEA_NUMAUT has 10 characters" in ground.run("doctor", ground.name).out
 
 
+@each_dialect
+def test_a_memo_leaves_its_column_empty_and_stops_nothing_once_the_view_is_made_as_told(
+    dialect: str, erp: MakeErp
+) -> None:
+    """A memo BCA_OBS kept all tables from being loaded, and what the message told to do brought the same message."""
+    ground = erp(dialect)
+    with ground.in_hat() as connection:
+        count = "SELECT count(*), count(reason) FROM hat.beneficiary_status_history"
+        before = connection.execute(count).fetchone()
+    with ground.in_erp() as connection:
+        connection.execute("DROP VIEW hat.hat_bca_statusbeneficiario")
+        connection.execute("ALTER TABLE protheus.bca010 ALTER bca_obs DROP DEFAULT, ALTER bca_obs DROP NOT NULL")
+        connection.execute("ALTER TABLE protheus.bca010 ALTER bca_obs TYPE bytea USING convert_to(bca_obs, 'WIN1252')")
+    make_views(ground)
+    stopped = ground.run("load", ground.name)
+    assert stopped.exit_code == 6
+    assert f"hat-etl views install {ground.name}" in stopped.err
+    assert f"hat-etl views render {ground.name} --memo BCA_OBS" in stopped.err
+    if dialect == "oracle":
+        make_views(ground, lambda _: ground.run("views", "render", ground.name, "--memo", "BCA_OBS").out)
+    else:
+        assert "Motivo" in ground.run("views", "install", ground.name).out
+    ground.load()
+    with ground.in_hat() as connection:
+        after = connection.execute(count).fetchone()
+        assert before is not None
+        assert before[1] > 0
+        assert after == (before[0], 0)
+    for command in (["views", "check"], ["doctor"]):
+        looked = ground.run(*command, ground.name)
+        assert looked.exit_code == 0, looked
+        assert "BCA_OBS is a memo" in looked.out
+
+
 @pytest.mark.parametrize(
     ("table", "old", "new", "said"),
     [

@@ -46,6 +46,16 @@ def test_render_as_json_holds_the_script() -> None:
     assert document["script"].count("TO ETL;") == len(ENTITIES)
 
 
+def test_a_memo_is_named_where_the_database_is_not_asked() -> None:
+    store.create("acme", ans_registry="412345")
+    script = run("render", "acme", "--dialect", "oracle", "--memo", "bca_obs").stdout
+    assert "CAST(NULL AS VARCHAR(1)) AS Motivo," in script
+    assert "BCA_OBS" in script.splitlines()[2]
+    refused = run("render", "acme", "--memo", "BTS_NOMUSR")
+    assert refused.exit_code == 2
+    assert "may be empty" in refused.output
+
+
 def test_an_unknown_tenant_is_a_configuration_error() -> None:
     assert isinstance(run("render", "nobody").exception, ConfigurationError)
 

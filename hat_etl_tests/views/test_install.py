@@ -70,10 +70,31 @@ def test_tables_without_stamps_give_views_without_carimbo(erp: Erp) -> None:
         pls.insert(connection, tables, "BTS", 1)
         row = connection.execute(f"SELECT carimbo FROM {target}.hat_bts_vida".encode()).fetchone()
         assert row == (None,)
-    known = view_live.stamps(loaded, "postgresql", "auto")
+    known = view_live.known(loaded, "postgresql", "auto")
     assert known.stampless == {"BA3", "BTS"}
     assert "BA3, BTS" in known.note
     assert not view_live.check(loaded, "postgresql").failed
+
+
+def test_a_memo_is_found_and_its_column_shown_empty(erp: Erp) -> None:
+    """The view showed the bytes of the memo, which no load takes for a text."""
+    tables, target = erp.schemas()
+    loaded = erp.tenant(tables, target)
+    with erp.connect() as connection:
+        pls.create(connection, tables)
+        connection.execute(f"ALTER TABLE {tables}.bca010 DROP bca_obs, ADD bca_obs bytea".encode())
+        connection.execute(f"ALTER TABLE {tables}.bts010 DROP bts_nomusr, ADD bts_nomusr bytea".encode())
+        assert view_live.install(loaded).emptied == ("HAT_BCA_StatusBeneficiario.Motivo",)
+        pls.insert(connection, tables, "BCA", 1, BCA_OBS=b"Mudou de plano.")
+        shown = connection.execute(f"SELECT motivo FROM {target}.hat_bca_statusbeneficiario".encode()).fetchone()
+        assert shown == (None,)
+    known = view_live.known(loaded, "postgresql", "auto")
+    assert known.memos == {"BCA_OBS", "BTS_NOMUSR"}
+    assert "BCA_OBS" in known.note
+    # What HAT must have is no text, and no view can make it one.
+    (wrong,) = (finding for finding in view_live.check(loaded, "postgresql").findings if finding.level == "error")
+    assert (wrong.view, wrong.column) == ("HAT_BTS_Vida", "Nome")
+    assert "SX3" in wrong.next_step
 
 
 def test_the_rendered_script_makes_the_same_views_and_lets_the_reader_read(erp: Erp) -> None:
@@ -237,7 +258,7 @@ def test_an_erp_that_cannot_be_reached_is_a_source_error(use: Any, monkeypatch: 
     with pytest.raises(SourceError) as raised:
         use(loaded)
     assert "c4n4ry" not in str(raised.value)
-    assert "was not asked" in view_live.stamps(loaded, "postgresql", "auto").note
+    assert "was not asked" in view_live.known(loaded, "postgresql", "auto").note
 
 
 def test_the_fields_of_every_entity_are_in_the_tables_it_reads() -> None:

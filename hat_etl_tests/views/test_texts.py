@@ -75,6 +75,24 @@ def test_no_stamp_is_read_when_one_table_has_none(entity: Entity, dialect: Diale
     assert "S_T_A_M_P_" in views.render(entity, tenant(), dialect, frozenset({"XXX"}))
 
 
+@each_dialect
+@each_entity
+def test_an_optional_text_whose_field_is_a_memo_is_shown_empty_and_nothing_else_changes(
+    entity: Entity, dialect: Dialect
+) -> None:
+    plain = views.render(entity, tenant(), dialect)
+    for column in entity.columns:
+        text = views.render(entity, tenant(), dialect, memos=frozenset(column.source.all_fields))
+        if views.emptied(entity, column.source.all_fields):
+            assert text == re.sub(
+                rf"\w+\.\w+ AS {column.alias}\b", f"CAST(NULL AS VARCHAR(1)) AS {column.alias}", plain
+            )
+            assert text != plain
+            sqlglot.parse_one(text, dialect=SQLGLOT[dialect])
+        else:
+            assert text == plain
+
+
 def test_texts_are_compared_bytewise_in_each_database() -> None:
     entity = BY_TABLE["procedure_tables"]
     assert 's.BR4_SEGMEN COLLATE "C" < a.BR4_SEGMEN COLLATE "C"' in views.render(entity, tenant(), "postgresql")
@@ -165,11 +183,11 @@ def test_what_is_no_plain_name_is_quoted_and_texts_are_escaped() -> None:
 
 def test_rendering_says_what_is_known_of_stamps() -> None:
     loaded = tenant()
-    assert view_live.stamps(loaded, "postgresql", "all").stampless == frozenset()
-    assert view_live.stamps(loaded, "postgresql", "none").stampless == frozenset(EVERY_ALIAS)
-    assumed = view_live.stamps(loaded, "postgresql", "auto")
+    assert view_live.known(loaded, "postgresql", "all").stampless == frozenset()
+    assert view_live.known(loaded, "postgresql", "none").stampless == frozenset(EVERY_ALIAS)
+    assumed = view_live.known(loaded, "postgresql", "auto")
     assert assumed.stampless == frozenset()
     assert "was not asked" in assumed.note
     assert "S_T_A_M_P_" not in "".join(
-        statements(script(loaded, "oracle", stampless=view_live.stamps(loaded, "oracle", "none").stampless))
+        statements(script(loaded, "oracle", stampless=view_live.known(loaded, "oracle", "none").stampless))
     )
