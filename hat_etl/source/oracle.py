@@ -15,16 +15,13 @@ from typing import TypeVar
 import oracledb
 
 from hat_etl.entities.model import RECNO, Entity
-from hat_etl.protheus.dictionary import physical_name
 from hat_etl.source import oracle_errors, oracle_refusals, oracle_sql, refusals
+from hat_etl.source.oracle_catalogue import Catalogue
 from hat_etl.source.oracle_fetcher import Fetcher, FetcherDied
 from hat_etl.source.oracle_login import OracleLogin
-from hat_etl.source.oracle_session import Binds, OracleSession
+from hat_etl.source.oracle_session import OracleSession
 from hat_etl.source.oracle_snapshot import OracleSnapshot, Session
 from hat_etl.source.reader import (
-    ALIASES,
-    EVERY_ALIAS,
-    EVERY_VIEW,
     OneMoment,
     SourceHealth,
     Tables,
@@ -141,14 +138,9 @@ class OracleSource:
 
     def _estimate(self, session: OracleSession, shape: ViewShape) -> int:
         """Rows by the server's statistics, or the highest Recno where the login does not see the table."""
-        table = physical_name(shape.entity.reads[0], self._tenant.erp.company).upper()
-        owner = self._tenant.erp.schema_name
-        where, binds = "TABLE_NAME = :name", {"name": table}
-        if owner:
-            where, binds = f"{where} AND OWNER = :owner", {**binds, "owner": owner.upper()}
-        known = session.rows(f"SELECT NUM_ROWS FROM ALL_TABLES WHERE {where}", binds)
-        if known and known[0][0] is not None:
-            return int(known[0][0])
+        known = self._catalogue(session).rows(shape.entity.reads[0])
+        if known is not None:
+            return known
         if shape.named(RECNO) is None:
             return 0
         (highest,) = session.row(f"SELECT MAX({oracle_sql.name(shape, RECNO)}) FROM {oracle_sql.relation(shape)}")
@@ -156,17 +148,8 @@ class OracleSource:
 
     def tables_read(self, shape: ViewShape) -> TablesRead:
         if self._read is None:
-            found: dict[tuple[str, str], set[tuple[str, str]]] = {}
-            binds = {f"v{place}": entity.view.upper() for place, entity in enumerate(EVERY_VIEW)}
             with self._asking() as session:
-                for owner, view, schema, table in session.rows(
-                    "SELECT OWNER, NAME, REFERENCED_OWNER, REFERENCED_NAME FROM ALL_DEPENDENCIES WHERE TYPE = 'VIEW'"
-                    " AND REFERENCED_TYPE IN ('TABLE', 'VIEW') AND REFERENCED_LINK_NAME IS NULL"
-                    f" AND NAME IN ({', '.join(f':{bind}' for bind in binds)})",
-                    binds,
-                ):
-                    found.setdefault((owner, view), set()).add((schema, table))
-            self._read = found
+                self._read = self._catalogue(session).tables_read()
         return self._read.get(shape.relation, ())
 
     def health(self) -> SourceHealth:
@@ -187,60 +170,21 @@ class OracleSource:
         return int(seen), int(stamped)
 
     def unindexed_stamps(self) -> list[UnindexedStamp] | None:
-        among, binds = self._among_tables()
         with self._asking() as session:
-            seen = session.rows(f"SELECT OWNER, TABLE_NAME, NUM_ROWS FROM ALL_TABLES WHERE {among}", binds)
-            if not seen:
-                return None
-            stamped = session.rows(
-                f"SELECT OWNER, TABLE_NAME FROM ALL_TAB_COLUMNS WHERE COLUMN_NAME = 'S_T_A_M_P_' AND {among}", binds
-            )
-            # An index on the stamp alone has no entry for rows without one, which every sync asks for as well.
-            indexed = session.rows(
-                "SELECT i.TABLE_OWNER, i.TABLE_NAME FROM ALL_IND_COLUMNS i JOIN ALL_IND_COLUMNS s"
-                " ON s.INDEX_OWNER = i.INDEX_OWNER AND s.INDEX_NAME = i.INDEX_NAME AND s.COLUMN_POSITION = 2"
-                " WHERE i.COLUMN_NAME = 'S_T_A_M_P_' AND i.COLUMN_POSITION = 1"
-            )
-        bare = set(stamped) - set(indexed)
-        return [
-            UnindexedStamp(
-                table,
-                int(rows or 0),
-                f"CREATE INDEX {owner}.{table}_STAMP ON {owner}.{table} (S_T_A_M_P_, 0);",
-            )
-            for owner, table, rows in sorted(seen, key=lambda row: (-(row[2] or 0), row[1]))
-            if (owner, table) in bare
-        ]
+            return self._catalogue(session).unindexed_stamps()
 
     def fields(self) -> Tables:
         if self._fields is None:
-            by_name = {physical_name(alias, self._tenant.erp.company).upper(): alias for alias in EVERY_ALIAS}
-            among, binds = self._among_tables(EVERY_ALIAS)
-            found: dict[str, dict[str, LiveColumn]] = {}
             with self._asking() as session:
-                for table, name, type_name, width in session.rows(
-                    f"SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, CHAR_LENGTH FROM ALL_TAB_COLUMNS WHERE {among}", binds
-                ):
-                    found.setdefault(by_name[table], {})[name] = LiveColumn(name, type_name, int(width or 0) or None)
-            self._fields = found
+                self._fields = self._catalogue(session).fields()
         return self._fields
 
     def definition(self, shape: ViewShape) -> str:
-        owner, name = shape.relation
         with self._asking(shape.entity.table) as session:
-            found = session.rows(
-                "SELECT TEXT FROM ALL_VIEWS WHERE OWNER = :owner AND VIEW_NAME = :name", {"owner": owner, "name": name}
-            )
-        return str(found[0][0]) if found else ""
+            return self._catalogue(session).definition(shape)
 
-    def _among_tables(self, aliases: Sequence[str] = ALIASES) -> tuple[str, Binds]:
-        """A condition on the dictionary's views that holds for these PLS tables."""
-        erp = self._tenant.erp
-        binds = {f"t{place}": physical_name(alias, erp.company).upper() for place, alias in enumerate(aliases)}
-        among = f"TABLE_NAME IN ({', '.join(f':{bind}' for bind in binds)})"
-        if erp.schema_name:
-            among, binds = f"{among} AND OWNER = :owner", {**binds, "owner": erp.schema_name.upper()}
-        return among, binds
+    def _catalogue(self, session: OracleSession) -> Catalogue:
+        return Catalogue(session, self._tenant, self._address.schema)
 
     def one_moment(self) -> OneMoment:
         with self._asking() as session:
