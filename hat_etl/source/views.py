@@ -190,24 +190,31 @@ def _postgresql(tenant: Tenant, reader: str, stampless: frozenset[str], memos: f
 
 
 def _oracle(tenant: Tenant, reader: str, stampless: frozenset[str], memos: frozenset[str]) -> Iterator[str]:
-    owner, tables_owner = tenant.erp.view_owner, tenant.erp.schema_name
-    if owner and tables_owner is None:
-        yield f"-- The tenant file names no schema of the PLS tables: set [erp] schema, or give {owner} synonyms."
+    named, tables_owner = tenant.erp.view_owner, tenant.erp.schema_name
+    # Where nobody is named, the views lie with the login that reads them, and are found there only.
+    owner = (named or reading_user(tenant, "oracle")).upper()
+    if tables_owner is None:
+        yield (
+            f"-- The tenant file names no schema of the PLS tables: where they are not {_printable(owner)}'s own, set"
+            " [erp] schema, or have synonyms made."
+        )
     yield "-- Run it again whenever you like: views are replaced, nothing is dropped."
-    if owner and tables_owner and owner.upper() != tables_owner.upper():
+    if tables_owner and owner != tables_owner.upper():
         yield ""
         yield f"-- Part 1, to be run by {tables_owner.upper()}, the owner of the PLS tables (or a DBA):"
-        yield f"-- {owner.upper()} may make views of them and let others read those."
+        yield f"-- {owner} may make views of them and let others read those."
         for alias in sorted({alias for entity in wanted(tenant) for alias in entity.reads}):
             table = table_name(alias, tenant, "oracle")
-            yield f"GRANT SELECT, FLASHBACK ON {table} TO {owner.upper()} WITH GRANT OPTION;"
+            yield f"GRANT SELECT, FLASHBACK ON {table} TO {owner} WITH GRANT OPTION;"
         yield ""
-        yield f"-- Part 2, to be run by {owner.upper()}, the owner of the views (or a DBA):"
+        yield f"-- Part 2, to be run by {owner}, the owner of the views (or a DBA):"
+    elif named:
+        yield f"-- To be run by {owner} (or a DBA)."
     else:
-        yield f"-- To be run by {owner.upper() if owner else 'the owner of the PLS tables'} (or a DBA)."
+        yield f"-- To be run by {_printable(owner)}, who reads the views: the tenant file names no schema for them."
     for entity in wanted(tenant):
         # Oracle refuses a grant to oneself (ORA-01749).
-        granted = reader if owner is None or owner.upper() != reader.upper() else None
+        granted = reader if owner != reader.upper() else None
         yield from _view(entity, tenant, "oracle", granted, stampless, memos)
 
 

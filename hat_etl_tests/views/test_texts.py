@@ -142,6 +142,21 @@ def test_the_owner_of_the_views_gets_no_grant_of_them_on_oracle() -> None:
     assert "TO HAT;" not in text
 
 
+def test_without_a_schema_the_views_are_the_logins_own_and_it_gets_no_grant_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Oracle refuses a grant to oneself, where the script stops: after the first view."""
+    loaded = tenant(dialect="oracle", url="env:SOME_ORACLE_URL")
+    for login, owner in ((None, "HAT_READER"), ("proxy[svc]/c4n4ry@h:1521/x", "SVC")):
+        if login:
+            monkeypatch.setenv("SOME_ORACLE_URL", login)
+        text = script(loaded, "oracle")
+        assert "GRANT" not in text
+        assert f"-- To be run by {owner}, who reads the views" in text
+        assert "(or a DBA)" not in text, "whose views would be in another schema"
+        assert "TO BI;" in script(loaded, "oracle", reader="BI")
+
+
 @pytest.mark.parametrize(
     ("dialect", "url", "given", "reader"),
     [
