@@ -15,7 +15,7 @@ from hat_etl.errors import ConfigurationError, DecisionNeeded, SourceError
 from hat_etl.source import views
 from hat_etl.source.erp import open_source
 from hat_etl.source.postgresql import PostgresSource, tables, tables_read
-from hat_etl.source.reader import EVERY_ALIAS, Tables
+from hat_etl.source.reader import EVERY_ALIAS, Tables, quote
 from hat_etl.source.view_check import Finding, compare_tables, inspect
 from hat_etl.source.view_text import check_text
 from hat_etl.tenants.config import Dialect, Tenant
@@ -29,11 +29,16 @@ WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
 ORDER BY 1
 """
 _GRANTS = """
-SELECT privilege_type, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END,
+SELECT given.attname, privilege_type, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END,
        CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
-FROM pg_class, aclexplode(relacl)
-WHERE pg_class.oid = to_regclass(%s) AND grantee <> relowner
+FROM pg_class c
+CROSS JOIN LATERAL (SELECT NULL::name, c.relacl
+                    UNION ALL SELECT attname, attacl FROM pg_attribute WHERE attrelid = c.oid) given (attname, acl)
+CROSS JOIN LATERAL aclexplode(given.acl)
+WHERE c.oid = to_regclass(%s) AND grantee <> c.relowner
 """
+"""Those on the whole view, without a column, and those on single columns."""
+_COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0"
 _LOCK_TIMEOUT = "15s"
 """A view that somebody reads cannot be remade; waiting longer would make other readers queue behind us."""
 
@@ -264,8 +269,11 @@ def _make(
     grants = connection.execute(_GRANTS, (name,)).fetchall()
     _run(connection, f"DROP VIEW {name}")
     _run(connection, views.create_view(entity, tenant, "postgresql", without, as_memos, replace=False))
-    for privilege, grantee, option in grants:
-        _run(connection, f"GRANT {privilege} ON {name} TO {grantee}{option}")
+    there = {str(row[0]) for row in connection.execute(_COLUMNS, (name,))}
+    for column, privilege, grantee, option in grants:
+        if column is None or column in there:
+            of = f" ({quote(column)})" if column else ""
+            _run(connection, f"GRANT {privilege}{of} ON {name} TO {grantee}{option}")
     return True
 
 

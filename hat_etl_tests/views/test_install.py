@@ -144,6 +144,32 @@ def test_a_view_of_another_shape_is_made_anew_and_keeps_the_grants_on_it(erp: Er
         assert set(granted) == {("PUBLIC", "NO"), (other, "YES")}
 
 
+def test_grants_on_single_columns_are_kept_as_far_as_the_columns_are_there(erp: Erp) -> None:
+    """Only grants on the whole view came back."""
+    tables, target = erp.schemas()
+    other = f"Other {tables}"
+    with erp.connect() as connection:
+        pls.create(connection, tables)
+        role = sql.Identifier(other)
+        connection.execute(sql.SQL("CREATE SCHEMA {}; CREATE ROLE {}").format(sql.Identifier(target), role))
+        connection.execute(f"CREATE VIEW {target}.hat_bts_vida AS SELECT 1 AS recno, 'x' AS nome, 'y' AS gone".encode())
+        grant = f"GRANT SELECT (nome, gone), UPDATE (recno) ON {target}.hat_bts_vida TO {{}} WITH GRANT OPTION"
+        connection.execute(sql.SQL(grant).format(role))
+        connection.execute(f"GRANT SELECT (nome) ON {target}.hat_bts_vida TO PUBLIC".encode())
+        assert view_live.install(erp.tenant(tables, target)).remade == ("HAT_BTS_Vida",)
+        granted = connection.execute(
+            "SELECT grantee::text, column_name::text, privilege_type::text, is_grantable::text"
+            " FROM information_schema.role_column_grants WHERE table_schema = %s AND table_name = 'hat_bts_vida'"
+            " AND grantee <> grantor ORDER BY 1, 2",
+            (target,),
+        ).fetchall()
+        assert granted == [
+            (other, "nome", "SELECT", "YES"),
+            (other, "recno", "UPDATE", "YES"),
+            ("PUBLIC", "nome", "SELECT", "NO"),
+        ]
+
+
 def test_a_view_on_which_others_rest_is_not_dropped(erp: Erp) -> None:
     tables, target = erp.schemas()
     with erp.connect() as connection:
