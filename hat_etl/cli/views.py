@@ -18,8 +18,18 @@ from hat_etl.tenants.config import Dialect
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 _dialect = click.option("--dialect", type=click.Choice(get_args(Dialect)), help="[default: the tenant's]")
+
+
+def _user(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
+    if given and given.lower() in view_texts.NO_USERS:
+        raise click.BadParameter(f"{given} is no user: name the one who reads the views.")
+    return given
+
+
 _reader = click.option(
-    "--reader", help="User who reads the views.  [default: the user of the ERP URL, else HAT_READER]"
+    "--reader",
+    callback=_user,
+    help="User who reads the views.  [default: the user of the ERP URL, else HAT_READER]",
 )
 
 

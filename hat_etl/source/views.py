@@ -28,6 +28,17 @@ STAMP_FIELD = "S_T_A_M_P_"
 _BYTES = {"postgresql": r'\1 COLLATE "C"', "oracle": r"NLSSORT(\1, 'NLS_SORT=BINARY')"}
 _PLAIN = {"postgresql": r"[a-z_][a-z0-9_]*", "oracle": r"[A-Za-z][A-Za-z0-9_$#]*"}
 """Names that need no quotes: PostgreSQL folds down, so that only small letters stand for themselves."""
+_RESERVED = (
+    "all analyse analyze and any array as asc asymmetric both case cast check collate column constraint create"
+    " current_catalog current_date current_role current_time current_timestamp current_user default deferrable desc"
+    " distinct do else end except false fetch for foreign from grant group having in initially intersect into lateral"
+    " leading limit localtime localtimestamp not null offset on only or order placing primary references returning"
+    " select session_user some symmetric system_user table then to trailing true union unique user using variadic when"
+    " where window with"
+)
+"""Words that PostgreSQL takes for a name only in quotes; on Oracle quotes change nothing."""
+NO_USERS = frozenset({"public", "none", "current_role", "current_user", "session_user", "system_user"})
+"""Whom a grant takes for everybody, for nobody, or for whoever makes it; the first two in quotes as well."""
 
 
 @cache
@@ -129,7 +140,8 @@ def literal(text: str) -> str:
 
 def identifier(name: str, dialect: Dialect) -> str:
     """The exact ``name`` of a user or schema as SQL, quoted only where it must be."""
-    return name if re.fullmatch(_PLAIN[dialect], name) else '"' + name.replace('"', '""') + '"'
+    plain = re.fullmatch(_PLAIN[dialect], name) and name.lower() not in _RESERVED.split()
+    return name if plain else '"' + name.replace('"', '""') + '"'
 
 
 def reading_user(tenant: Tenant, dialect: Dialect, given: str | None = None) -> str:
@@ -142,6 +154,8 @@ def reading_user(tenant: Tenant, dialect: Dialect, given: str | None = None) -> 
     except ConfigurationError:
         url = ""
     user = _user(url, tenant.erp.dialect)
+    if user and user.lower() in NO_USERS:
+        user = None
     return fold("HAT_READER") if not user else user if tenant.erp.dialect == dialect == "postgresql" else fold(user)
 
 

@@ -56,6 +56,17 @@ def test_a_memo_is_named_where_the_database_is_not_asked() -> None:
     assert "may be empty" in refused.output
 
 
+@pytest.mark.parametrize("given", ["public", "PUBLIC", "current_user", "Session_User", "current_role", "none"])
+@pytest.mark.parametrize("command", ["render", "install"])
+def test_a_reader_whom_a_grant_takes_for_others_is_a_wrong_usage(command: str, given: str) -> None:
+    """`--reader public` opened all personal data to every login."""
+    store.create("acme", ans_registry="412345")
+    refused = run(command, "acme", "--reader", given)
+    assert refused.exit_code == 2
+    assert "--reader" in refused.output
+    assert "GRANT" not in refused.output
+
+
 def test_an_unknown_tenant_is_a_configuration_error() -> None:
     assert isinstance(run("render", "nobody").exception, ConfigurationError)
 

@@ -224,6 +224,20 @@ def test_a_reader_who_does_not_exist_is_refused(erp: Erp) -> None:
         assert made(connection, target) == set()
 
 
+def test_a_reader_may_have_the_name_of_any_word_of_the_language(erp: Erp) -> None:
+    """`--reader user` ended in a syntax error."""
+    with erp.connect() as connection:
+        words = connection.execute("SELECT word FROM pg_get_keywords() WHERE catcode = 'R'").fetchall()
+        users = [word for (word,) in words if word not in views.NO_USERS]
+        assert len(users) > 50
+        connection.execute("CREATE TABLE IF NOT EXISTS public.granted (n int)")
+        for word in users:
+            with connection.transaction(force_rollback=True):
+                connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(word)))
+                user = views.reading_user(tenant(), "postgresql", word)
+                connection.execute(f"GRANT SELECT ON granted TO {views.identifier(user, 'postgresql')}".encode())
+
+
 def test_a_login_that_may_not_make_views_is_sent_to_the_dba(erp: Erp, monkeypatch: pytest.MonkeyPatch) -> None:
     tables, target = erp.schemas()
     login = f"login_{tables}"

@@ -175,6 +175,7 @@ def test_without_a_schema_the_views_are_the_logins_own_and_it_gets_no_grant_of_t
         ("postgresql", "postgresql://svc:c4n4ry@h/db", "Other", "other"),
         ("oracle", None, "other", "OTHER"),
         ("oracle", None, "my user", "my user"),
+        ("postgresql", "postgresql://public:c4n4ry@h/db", None, "hat_reader"),
     ],
 )
 def test_the_reader_is_the_one_given_or_the_user_of_the_url_or_a_fixed_name(
@@ -192,6 +193,7 @@ def test_what_is_no_plain_name_is_quoted_and_texts_are_escaped() -> None:
     assert views.identifier("reader", "postgresql") == "reader"
     assert views.identifier("Reader", "postgresql") == '"Reader"'
     assert views.identifier('a"b', "oracle") == '"a""b"'
+    assert views.identifier("USER", "oracle") == '"USER"'
     assert views.literal("provider's") == "'provider''s'"
     assert "-- x\ny" not in script(tenant(), "postgresql", reader="x\ny")
 
