@@ -133,14 +133,14 @@ def install(tenant: Tenant, reader: str | None = None) -> Installation:
             f"Give the DBA the output of: hat-etl views render {tenant.name}",
             tenant=tenant.name,
         )
-    with _connected(tenant) as connection:
+    with _connected(tenant) as connection, _reported(tenant, None):
         found = tables(connection, tenant)
         _require_tables(tenant, found)
         _refuse_others(tenant, connection)
         without, as_memos = stampless(found), memos(tenant, found)
         user = views.reading_user(tenant, "postgresql", reader)
         remade = []
-        with _reported(tenant, None), connection.transaction():
+        with connection.transaction():
             _run(connection, f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
             _prepare_schema(connection, tenant, user)
             for entity in views.wanted(tenant):
@@ -284,9 +284,10 @@ def _reported(tenant: Tenant, entity: Entity | None) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         what = f"View {entity.view}" if entity else "The views"
+        state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
         raise SourceError(
-            f"{what} could not be made: {error.diag.message_primary or type(error).__name__} "
-            f"(SQLSTATE {error.sqlstate}). No view was changed.",
+            f"{what} could not be made: {error.diag.message_primary or type(error).__name__}{state}. No view was"
+            " changed.",
             _mend(error, tenant),
             tenant=tenant.name,
             table=entity.table if entity else None,
@@ -305,5 +306,7 @@ def _mend(error: psycopg.Error, tenant: Tenant) -> str:
             return "Somebody is reading the views. Install them when no load is running."
         case errors.WrongObjectType():
             return "Something else has the view's name. Let [erp] views_schema name another schema."
+        case psycopg.OperationalError():
+            return f"See that the ERP can be reached, then run: hat-etl views install {tenant.name}"
         case _:
             return f"Correct the text in views_sql or the tables, then run: hat-etl views install {tenant.name}"

@@ -66,6 +66,40 @@ def terminate(ground: Ground, database: str) -> None:
     assert ended
 
 
+@pytest.mark.parametrize(
+    ("command", "statement"),
+    [
+        ("install", "a.attisdropped\nJOIN pg_type"),
+        ("install", "SELECT current_schema()"),
+        ("install", "vn.nspname, v.relname"),
+        ("install", "lock_timeout"),
+        ("install", "HAT_BRV_GrupoProduto"),
+        ("check", "EXPLAIN"),
+        ("check", "vn.nspname, v.relname"),
+        ("check", "a.attisdropped\nJOIN pg_type"),
+    ],
+)
+@pytest.mark.parametrize("by", ["administrator", "network"])
+def test_the_erp_connection_is_cut_while_views_are_made_or_checked(
+    by: str, command: str, statement: str, cut_ground: Ground, proxies: PROXIES
+) -> None:
+    """What the driver said came as an internal error, without a next step."""
+    erp, _ = proxies
+    gate = erp.hold_at(statement)
+    running = cut_ground.start("views", command, cut_ground.name)
+    gate.await_closed()
+    if by == "network":
+        erp.cut()
+    else:
+        terminate(cut_ground, cut_ground.pls)
+    gate.open()
+    result = running.wait()
+    assert result.exit_code == 4, result
+    assert "demo" in result.err
+    assert f"hat-etl views {command} demo" in result.err
+    cut_ground.assert_nobody_left()
+
+
 @pytest.mark.parametrize("by", ["administrator", "network"])
 def test_the_erp_connections_are_cut_in_mid_read(
     by: str, cut_ground: Ground, proxies: PROXIES, measured: Measured
