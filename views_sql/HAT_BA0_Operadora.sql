@@ -3,8 +3,7 @@ SELECT
     a.R_E_C_N_O_ AS Recno,
     CASE WHEN a.D_E_L_E_T_ = '*' THEN 1 ELSE 0 END AS Excluido,
     a.S_T_A_M_P_ AS Carimbo,
-    RPAD(a.BA0_CODIDE, 1) || RPAD(a.BA0_CODINT, 3)
-        || TRIM(SUBSTR(a.BA0_CODIDE, 2) || SUBSTR(a.BA0_CODINT, 4)) AS Operadora,
+    RPAD(a.BA0_CODIDE, 1) || RPAD(a.BA0_CODINT, 3) AS Operadora,
     a.BA0_SUSEP AS RegistroANS,
     a.BA0_NOMINT AS Nome,
     a.BA0_CGC AS CNPJ,

@@ -3,10 +3,8 @@ SELECT
     a.R_E_C_N_O_ AS Recno,
     CASE WHEN a.D_E_L_E_T_ = '*' THEN 1 ELSE 0 END AS Excluido,
     CASE WHEN a.S_T_A_M_P_ IS NULL OR b.S_T_A_M_P_ > a.S_T_A_M_P_ THEN b.S_T_A_M_P_ ELSE a.S_T_A_M_P_ END AS Carimbo,
-    RPAD(a.BA1_CODINT, 4) || RPAD(a.BA1_CODEMP, 4) || RPAD(a.BA1_MATRIC, 6) || RPAD(a.BA1_TIPREG, 2) || RPAD(a.BA1_DIGITO, 1)
-        || TRIM(SUBSTR(a.BA1_CODINT, 5) || SUBSTR(a.BA1_CODEMP, 5) || SUBSTR(a.BA1_MATRIC, 7) || SUBSTR(a.BA1_TIPREG, 3) || SUBSTR(a.BA1_DIGITO, 2)) AS CodigoBeneficiario,
-    RPAD(a.BA1_CODINT, 4) || RPAD(a.BA1_CODEMP, 4) || RPAD(a.BA1_MATRIC, 6) || RPAD(a.BA1_TIPREG, 2)
-        || TRIM(SUBSTR(a.BA1_CODINT, 5) || SUBSTR(a.BA1_CODEMP, 5) || SUBSTR(a.BA1_MATRIC, 7) || SUBSTR(a.BA1_TIPREG, 3)) AS CodigoSemDigito,
+    RPAD(a.BA1_CODINT, 4) || RPAD(a.BA1_CODEMP, 4) || RPAD(a.BA1_MATRIC, 6) || RPAD(a.BA1_TIPREG, 2) || RPAD(a.BA1_DIGITO, 1) AS CodigoBeneficiario,
+    RPAD(a.BA1_CODINT, 4) || RPAD(a.BA1_CODEMP, 4) || RPAD(a.BA1_MATRIC, 6) || RPAD(a.BA1_TIPREG, 2) AS CodigoSemDigito,
     a.BA1_CODINT AS Operadora,
     a.BA1_CODEMP AS Empresa,
     a.BA1_MATRIC AS MatriculaFamilia,

@@ -3,8 +3,7 @@ SELECT
     a.R_E_C_N_O_ AS Recno,
     CASE WHEN a.D_E_L_E_T_ = '*' THEN 1 ELSE 0 END AS Excluido,
     a.S_T_A_M_P_ AS Carimbo,
-    RPAD(a.BCA_MATRIC, 14) || RPAD(a.BCA_TIPREG, 2)
-        || TRIM(SUBSTR(a.BCA_MATRIC, 15) || SUBSTR(a.BCA_TIPREG, 3)) AS CodigoSemDigito,
+    RPAD(a.BCA_MATRIC, 14) || RPAD(a.BCA_TIPREG, 2) AS CodigoSemDigito,
     a.BCA_DATA AS DataEvento,
     a.BCA_TIPO AS TipoEvento,
     a.BCA_OBS AS Motivo,

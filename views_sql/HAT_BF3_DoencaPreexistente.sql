@@ -3,8 +3,7 @@ SELECT
     a.R_E_C_N_O_ AS Recno,
     CASE WHEN a.D_E_L_E_T_ = '*' THEN 1 ELSE 0 END AS Excluido,
     a.S_T_A_M_P_ AS Carimbo,
-    RPAD(a.BF3_CODINT, 4) || RPAD(a.BF3_CODEMP, 4) || RPAD(a.BF3_MATRIC, 6) || RPAD(a.BF3_TIPREG, 2)
-        || TRIM(SUBSTR(a.BF3_CODINT, 5) || SUBSTR(a.BF3_CODEMP, 5) || SUBSTR(a.BF3_MATRIC, 7) || SUBSTR(a.BF3_TIPREG, 3)) AS CodigoSemDigito,
+    RPAD(a.BF3_CODINT, 4) || RPAD(a.BF3_CODEMP, 4) || RPAD(a.BF3_MATRIC, 6) || RPAD(a.BF3_TIPREG, 2) AS CodigoSemDigito,
     a.BF3_CODDOE AS CodigoDoenca,
     a.BF3_MESAGR AS Carencia,
     a.BF3_UNAGR AS UnidadeCarencia,

@@ -6,8 +6,7 @@ SELECT
     a.BI3_CODINT AS Operadora,
     a.BI3_CODIGO AS CodigoProduto,
     a.BI3_VERSAO AS VersaoProduto,
-    RPAD(a.BI3_CODINT, 4) || RPAD(a.BI3_CODIGO, 4)
-        || TRIM(SUBSTR(a.BI3_CODINT, 5) || SUBSTR(a.BI3_CODIGO, 5)) AS OperadoraProduto,
+    RPAD(a.BI3_CODINT, 4) || RPAD(a.BI3_CODIGO, 4) AS OperadoraProduto,
     a.BI3_DESCRI AS Descricao,
     a.BI3_NREDUZ AS NomeReduzido,
     a.BI3_SUSEP AS RegistroProdutoANS,

@@ -74,13 +74,11 @@ def render(
     dialect = dialect or loaded.erp.dialect
     reader = view_texts.reading_user(loaded, dialect, reader)
     known = view_live.known(loaded, dialect, stamps, memos)
-    script = view_texts.script(
-        loaded, dialect, reader=reader, stampless=known.stampless, memos=known.memos, note=known.note
-    )
+    script = view_texts.script(loaded, dialect, reader=reader, found=known.found, note=known.note)
     if as_json:
         document = {
-            "tenant": tenant, "dialect": dialect, "reader": reader, "stampless": sorted(known.stampless),
-            "memos": sorted(known.memos), "note": known.note, "script": script,
+            "tenant": tenant, "dialect": dialect, "reader": reader, "stampless": sorted(known.found.stampless),
+            "memos": sorted(known.found.memos), "note": known.note, "script": script,
         }  # fmt: skip
         click.echo(json.dumps(document))
     else:

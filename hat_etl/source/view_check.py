@@ -196,9 +196,9 @@ def _width(entity: Entity, column: Column, found: LiveColumn) -> Iterator[Findin
 def compare_fields(entity: Entity, tables: Tables, tenant: str, definition: Callable[[], str]) -> list[Finding]:
     """What is amiss with the physical fields below the view, as far as the login is shown their tables.
 
-    A view takes fields that are put side by side at their sizes in the dictionary, and behind all of them what is
-    beyond. One that was made before views did the latter cuts it off; its ``definition`` tells, and is asked for only
-    where it matters.
+    A view takes fields that are put side by side at their sizes in the dictionary, and what is beyond only where it was
+    made of fields that are longer. One that was made before cuts it off; its ``definition`` tells, and is asked for
+    only where it matters.
     """
     memos = {field: live for alias in entity.reads for field, live in tables.get(alias, {}).items() if live.is_memo}
     findings = [

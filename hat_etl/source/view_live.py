@@ -16,7 +16,7 @@ from hat_etl.source import views
 from hat_etl.source.erp import open_source
 from hat_etl.source.postgresql import PostgresSource, tables, tables_read
 from hat_etl.source.reader import EVERY_ALIAS, Tables, quote
-from hat_etl.source.view_check import Finding, compare_tables, inspect
+from hat_etl.source.view_check import Finding, compare_tables, concatenated, inspect
 from hat_etl.source.view_text import check_text
 from hat_etl.tenants.config import Dialect, Tenant
 
@@ -70,10 +70,9 @@ class Check:
 
 @dataclass(frozen=True)
 class Known:
-    """Which tables have no S_T_A_M_P_, which fields are memos, and how that is known."""
+    """What is known of the tables before views of them are made, and how."""
 
-    stampless: frozenset[str]
-    memos: frozenset[str]
+    found: views.Found
     note: str
 
 
@@ -88,19 +87,27 @@ def memos(tenant: Tenant, found: Tables) -> frozenset[str]:
     return frozenset(name for fields in found.values() for name in read & fields.keys() if fields[name].is_memo)
 
 
+def wide(tenant: Tenant, found: Tables) -> frozenset[str]:
+    """Fields that stand side by side with others in a column of a view, and are longer than that leaves room for."""
+    columns = (column for entity in views.wanted(tenant) for column in entity.columns if column.source.is_concatenation)
+    sizes = {field: size for column in columns for field, size in concatenated(column).items()}
+    fields = {name: live for table in found.values() for name, live in table.items()}
+    return frozenset(name for name, size in sizes.items() if name in fields and (fields[name].width or 0) > size)
+
+
 def known(tenant: Tenant, dialect: Dialect, stamps: str, more_memos: Iterable[str] = ()) -> Known:
     """For rendering: ``all`` or ``none`` have the stamp; ``auto`` asks the database, if it can be reached.
 
     Memos are those that it tells of, and ``more_memos``.
     """
-    found = _tables(tenant, dialect)
-    without = stampless(found)
+    tables = _tables(tenant, dialect)
+    without = stampless(tables)
     if stamps == "all":
         without, note = frozenset(), "Every table has the column S_T_A_M_P_, as asked."
     elif stamps == "none":
         without = frozenset(EVERY_ALIAS)
         note = "No view shows a Carimbo, as asked: every synchronisation reads all rows."
-    elif found:
+    elif tables:
         listed = ", ".join(sorted(without)) or "none"
         note = f"As the database says, tables without the column S_T_A_M_P_: {listed}."
     else:
@@ -108,10 +115,12 @@ def known(tenant: Tenant, dialect: Dialect, stamps: str, more_memos: Iterable[st
             "The database was not asked: every table is taken to have the column S_T_A_M_P_. "
             "Where some have not, render with --stamps none."
         )
-    all_memos = memos(tenant, found).union(more_memos)
-    if all_memos:
-        note += f" Memos, which are shown empty where HAT allows it: {', '.join(sorted(all_memos))}."
-    return Known(without, all_memos, note)
+    found = views.Found(without, memos(tenant, tables).union(more_memos), wide(tenant, tables))
+    if found.memos:
+        note += f" Memos, which are shown empty where HAT allows it: {', '.join(sorted(found.memos))}."
+    if found.wide:
+        note += f" Longer than published; rows with a longer value are rejected: {', '.join(sorted(found.wide))}."
+    return Known(found, note)
 
 
 def _tables(tenant: Tenant, dialect: Dialect) -> Tables:
@@ -134,10 +143,10 @@ def install(tenant: Tenant, reader: str | None = None) -> Installation:
             tenant=tenant.name,
         )
     with _connected(tenant) as connection, _reported(tenant, None):
-        found = tables(connection, tenant)
-        _require_tables(tenant, found)
+        fields = tables(connection, tenant)
+        _require_tables(tenant, fields)
         _refuse_others(tenant, connection)
-        without, as_memos = stampless(found), memos(tenant, found)
+        found = views.Found(stampless(fields), memos(tenant, fields), wide(tenant, fields))
         user = views.reading_user(tenant, "postgresql", reader)
         remade = []
         with connection.transaction():
@@ -145,7 +154,7 @@ def install(tenant: Tenant, reader: str | None = None) -> Installation:
             _prepare_schema(connection, tenant, user)
             for entity in views.wanted(tenant):
                 with _reported(tenant, entity):
-                    if _make(connection, entity, tenant, without, as_memos):
+                    if _make(connection, entity, tenant, found):
                         remade.append(entity.view)
                     _run(connection, views.comment_view(entity, tenant, "postgresql"))
                     if user != connection.info.user:
@@ -154,8 +163,8 @@ def install(tenant: Tenant, reader: str | None = None) -> Installation:
     return Installation(
         tuple(entity.view for entity in wanted),
         tuple(remade),
-        tuple(sorted(without)),
-        tuple(f"{entity.view}.{column.alias}" for entity in wanted for column in views.emptied(entity, as_memos)),
+        tuple(sorted(found.stampless)),
+        tuple(f"{entity.view}.{column.alias}" for entity in wanted for column in views.emptied(entity, found.memos)),
     )
 
 
@@ -246,13 +255,11 @@ def _prepare_schema(connection: Connection[Any], tenant: Tenant, user: str) -> N
         _run(connection, f"GRANT USAGE ON SCHEMA {schema} TO {views.identifier(user, 'postgresql')}")
 
 
-def _make(
-    connection: Connection[Any], entity: Entity, tenant: Tenant, without: frozenset[str], as_memos: frozenset[str]
-) -> bool:
+def _make(connection: Connection[Any], entity: Entity, tenant: Tenant, found: views.Found) -> bool:
     """Create or replace one view; True when it had to be dropped, since PostgreSQL replaces only like by like."""
     try:
         with connection.transaction():
-            _run(connection, views.create_view(entity, tenant, "postgresql", without, as_memos, replace=True))
+            _run(connection, views.create_view(entity, tenant, "postgresql", found, replace=True))
         return False
     except errors.InvalidTableDefinition:
         pass
@@ -268,7 +275,7 @@ def _make(
         )
     grants = connection.execute(_GRANTS, (name,)).fetchall()
     _run(connection, f"DROP VIEW {name}")
-    _run(connection, views.create_view(entity, tenant, "postgresql", without, as_memos, replace=False))
+    _run(connection, views.create_view(entity, tenant, "postgresql", found, replace=False))
     there = {str(row[0]) for row in connection.execute(_COLUMNS, (name,))}
     for column, privilege, grantee, option in grants:
         if column is None or column in there:

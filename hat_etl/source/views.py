@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -39,6 +40,18 @@ _RESERVED = (
 """Words that PostgreSQL takes for a name only in quotes; on Oracle quotes change nothing."""
 NO_USERS = frozenset({"public", "none", "current_role", "current_user", "session_user", "system_user"})
 """Whom a grant takes for everybody, for nobody, or for whoever makes it; the first two in quotes as well."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """In what an ERP's tables are not as PLS publishes them: the views follow."""
+
+    stampless: frozenset[str] = frozenset()
+    """Aliases of tables without S_T_A_M_P_."""
+    memos: frozenset[str] = frozenset()
+    """Fields that are no texts."""
+    wide: frozenset[str] = frozenset()
+    """Fields that stand side by side with others in a column, and are longer than published."""
 
 
 @cache
@@ -89,30 +102,31 @@ def render(
     entity: Entity,
     tenant: Tenant,
     dialect: Dialect,
-    stampless: frozenset[str] = frozenset(),
-    memos: frozenset[str] = frozenset(),
+    found: Found = Found(),
 ) -> str:
-    """The SELECT of the entity's view for one database.
-
-    ``stampless`` are the aliases without S_T_A_M_P_, ``memos`` the fields that are no texts.
-    """
+    """The SELECT of the entity's view for one database, whose tables are as ``found``."""
     sql = re.sub(r"\{bytes ([^{}]+)\}", _BYTES[dialect], template(entity))
     sql = re.sub(r"\{(\w+)\}", lambda match: table_name(match[1], tenant, dialect), sql)
-    if stampless.intersection(entity.reads):
+    if found.stampless.intersection(entity.reads):
         # One table without stamps hides changes, so that the stamps of the others say nothing either.
         sql = re.sub(rf"^( *)\S.* AS {STAMP}\b", rf"\1CAST(NULL AS TIMESTAMP) AS {STAMP}", sql, flags=re.MULTILINE)
-    for column in emptied(entity, memos):
+    for field in found.wide:
+        # What is beyond the published size makes the column too long, and the row is rejected; padding would cut it.
+        sql = re.sub(
+            rf"RPAD\((\w+\.{field}), (\d+)\)",
+            lambda part: f"{part[0]} || TRIM(SUBSTR({part[1]}, {int(part[2]) + 1}))",
+            sql,
+        )
+    for column in emptied(entity, found.memos):
         shown = rf"\w+\.{column.source.text} AS {column.alias}\b"
         sql = re.sub(shown, f"CAST(NULL AS VARCHAR(1)) AS {column.alias}", sql)
     return sql
 
 
-def create_view(
-    entity: Entity, tenant: Tenant, dialect: Dialect, stampless: frozenset[str], memos: frozenset[str], replace: bool
-) -> str:
+def create_view(entity: Entity, tenant: Tenant, dialect: Dialect, found: Found, *, replace: bool) -> str:
     """The CREATE VIEW statement, without its semicolon."""
     verb = "CREATE OR REPLACE VIEW" if replace else "CREATE VIEW"
-    return f"{verb} {view_name(entity, tenant)} AS\n{render(entity, tenant, dialect, stampless, memos)}"
+    return f"{verb} {view_name(entity, tenant)} AS\n{render(entity, tenant, dialect, found)}"
 
 
 def comment_view(entity: Entity, tenant: Tenant, dialect: Dialect) -> str:
@@ -174,16 +188,15 @@ def script(
     dialect: Dialect,
     *,
     reader: str,
-    stampless: frozenset[str] = frozenset(),
-    memos: frozenset[str] = frozenset(),
+    found: Found = Found(),
     note: str = "Every table is taken to have the column S_T_A_M_P_.",
 ) -> str:
     """All views as a script for a DBA: who runs what, views, comments, grants."""
     parts = _postgresql if dialect == "postgresql" else _oracle
-    return "\n".join([*_head(tenant, dialect, reader, note), *parts(tenant, reader, stampless, memos)]) + "\n"
+    return "\n".join([*_head(tenant, dialect, reader, note), *parts(tenant, reader, found)]) + "\n"
 
 
-def _postgresql(tenant: Tenant, reader: str, stampless: frozenset[str], memos: frozenset[str]) -> Iterator[str]:
+def _postgresql(tenant: Tenant, reader: str, found: Found) -> Iterator[str]:
     owner = tenant.erp.view_owner
     yield "-- To be run by a user who may read the PLS tables and make views" + (
         f" in schema {owner}." if owner else "."
@@ -198,12 +211,12 @@ def _postgresql(tenant: Tenant, reader: str, stampless: frozenset[str], memos: f
     if owner:
         yield f"GRANT USAGE ON SCHEMA {owner} TO {identifier(reader, 'postgresql')};"
     for entity in wanted(tenant):
-        yield from _view(entity, tenant, "postgresql", reader, stampless, memos)
+        yield from _view(entity, tenant, "postgresql", reader, found)
     yield ""
     yield "COMMIT;"
 
 
-def _oracle(tenant: Tenant, reader: str, stampless: frozenset[str], memos: frozenset[str]) -> Iterator[str]:
+def _oracle(tenant: Tenant, reader: str, found: Found) -> Iterator[str]:
     named, tables_owner = tenant.erp.view_owner, tenant.erp.schema_name
     # Where nobody is named, the views lie with the login that reads them, and are found there only.
     owner = (named or reading_user(tenant, "oracle")).upper()
@@ -229,7 +242,7 @@ def _oracle(tenant: Tenant, reader: str, stampless: frozenset[str], memos: froze
     for entity in wanted(tenant):
         # Oracle refuses a grant to oneself (ORA-01749).
         granted = reader if owner != reader.upper() else None
-        yield from _view(entity, tenant, "oracle", granted, stampless, memos)
+        yield from _view(entity, tenant, "oracle", granted, found)
 
 
 def _head(tenant: Tenant, dialect: Dialect, reader: str, note: str) -> Iterator[str]:
@@ -249,12 +262,11 @@ def _view(
     tenant: Tenant,
     dialect: Dialect,
     reader: str | None,
-    stampless: frozenset[str],
-    memos: frozenset[str],
+    found: Found,
 ) -> Iterator[str]:
     yield ""
     yield f"-- {entity.view}: {describe(entity)}"
-    yield create_view(entity, tenant, dialect, stampless, memos, replace=True) + ";"
+    yield create_view(entity, tenant, dialect, found, replace=True) + ";"
     yield comment_view(entity, tenant, dialect) + ";"
     if reader:
         yield grant_view(entity, tenant, dialect, reader) + ";"

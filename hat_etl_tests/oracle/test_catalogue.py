@@ -63,7 +63,7 @@ def test_a_view_that_would_cut_numbers_stops_every_run_until_it_is_made_anew_and
             " FROM protheus.bea010 WHERE bea_canedi > ' ' AND d_e_l_e_t_ = ' ' LIMIT 2) t WHERE r_e_c_n_o_ = recno"
             " RETURNING r_e_c_n_o_"
         )]  # fmt: skip
-    make_views(ground, lambda script: re.sub(r"\s*\|\| TRIM\(SUBSTR\(.*\)(?= AS )", "", script))
+    make_views(ground)
     for command in (["plan"], ["load"], ["sync", "--accept"], ["doctor"]):
         stopped = ground.run(*command, ground.name)
         assert stopped.exit_code in (4, 6), (command, stopped)
@@ -71,7 +71,7 @@ def test_a_view_that_would_cut_numbers_stops_every_run_until_it_is_made_anew_and
         assert "Field BEA_NUMAUT has 10 characters" in told, command
         assert f"hat-etl views install {ground.name}" in told
     if dialect == "oracle":
-        make_views(ground)
+        make_views(ground, lambda _: ground.run("views", "render", ground.name).out)
     else:
         assert ground.run("views", "install", ground.name).exit_code == 0
     ground.load()

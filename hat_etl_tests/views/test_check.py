@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -61,8 +60,6 @@ def wrong(table: str, old: str, new: str) -> list[Finding]:
             "RPAD(a.BCA_TIPREG, 2) || RPAD(a.BCA_MATRIC, 14)",
             "each part at its full width",
         ),
-        ("authorization_cancellations", "|| SUBSTR(a.BEA_NUMAUT, 9)", "", "nothing of it cut off"),
-        ("authorization_cancellations", "SUBSTR(a.BEA_NUMAUT, 9)", "SUBSTR(a.BEA_NUMAUT, 10)", "nothing of it cut off"),
         ("health_provider_specialties", "ELSE '-'", "ELSE '0'", "must show -"),
         ("product_coverage_groups", "SUBSTR(a.BRV_CODPLA, 1, 4)", "SUBSTR(a.BRV_CODPLA, 2, 4)", "characters 1 to 4"),
     ],
@@ -187,8 +184,8 @@ def test_a_field_wider_than_the_view_takes_it_is_an_error_where_the_rest_is_cut_
     }
     assert all(sizes.values())
     for dialect in DIALECTS:
-        whole = views.render(entity, tenant(), dialect)
-        cutting = re.sub(r"SUBSTR\(", "NO_SUBSTR(", whole)
+        cutting = views.render(entity, tenant(), dialect)
+        whole = views.render(entity, tenant(), dialect, views.Found(wide=frozenset(sizes)))
 
         def levels(sizes: Mapping[str, int | None], definition: str) -> set[str]:
             return {f.level for f in compare_fields(entity, of_width(sizes), "acme", lambda: definition)}

@@ -71,7 +71,7 @@ def test_tables_without_stamps_give_views_without_carimbo(erp: Erp) -> None:
         row = connection.execute(f"SELECT carimbo FROM {target}.hat_bts_vida".encode()).fetchone()
         assert row == (None,)
     known = view_live.known(loaded, "postgresql", "auto")
-    assert known.stampless == {"BA3", "BTS"}
+    assert known.found.stampless == {"BA3", "BTS"}
     assert "BA3, BTS" in known.note
     assert not view_live.check(loaded, "postgresql").failed
 
@@ -89,7 +89,7 @@ def test_a_memo_is_found_and_its_column_shown_empty(erp: Erp) -> None:
         shown = connection.execute(f"SELECT motivo FROM {target}.hat_bca_statusbeneficiario".encode()).fetchone()
         assert shown == (None,)
     known = view_live.known(loaded, "postgresql", "auto")
-    assert known.memos == {"BCA_OBS", "BTS_NOMUSR"}
+    assert known.found.memos == {"BCA_OBS", "BTS_NOMUSR"}
     assert "BCA_OBS" in known.note
     # What HAT must have is no text, and no view can make it one.
     (wrong,) = (finding for finding in view_live.check(loaded, "postgresql").findings if finding.level == "error")

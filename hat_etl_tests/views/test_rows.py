@@ -98,7 +98,7 @@ def test_what_a_field_holds_beyond_its_published_width_makes_the_value_too_long_
         plant.row("BA1", 1, **CARD)
         plant.row("BA1", 2, **{**CARD, "BA1_MATRIC": "00000103"})
         shown = [row["codigobeneficiario"] for row in plant.read("HAT_BA1_Beneficiario")]
-        assert shown == ["00010002000001007", "0001000200000100703"]
+        assert shown == ["00010002000001007", "0001000200000103007"]
 
 
 def test_a_slice_is_taken_from_the_padded_field(plant: Plant) -> None:

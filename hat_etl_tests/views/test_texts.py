@@ -68,11 +68,11 @@ def test_a_view_names_its_tables_for_the_company_and_the_database(entity: Entity
 @each_entity
 def test_no_stamp_is_read_when_one_table_has_none(entity: Entity, dialect: Dialect) -> None:
     for alias in entity.reads:
-        text = views.render(entity, tenant(), dialect, frozenset({alias}))
+        text = views.render(entity, tenant(), dialect, views.Found(stampless=frozenset({alias})))
         assert "S_T_A_M_P_" not in text
         assert text.count("CAST(NULL AS TIMESTAMP) AS Carimbo,") == 1
         sqlglot.parse_one(text, dialect=SQLGLOT[dialect])
-    assert "S_T_A_M_P_" in views.render(entity, tenant(), dialect, frozenset({"XXX"}))
+    assert "S_T_A_M_P_" in views.render(entity, tenant(), dialect, views.Found(stampless=frozenset({"XXX"})))
 
 
 @each_dialect
@@ -82,7 +82,7 @@ def test_an_optional_text_whose_field_is_a_memo_is_shown_empty_and_nothing_else_
 ) -> None:
     plain = views.render(entity, tenant(), dialect)
     for column in entity.columns:
-        text = views.render(entity, tenant(), dialect, memos=frozenset(column.source.all_fields))
+        text = views.render(entity, tenant(), dialect, views.Found(memos=frozenset(column.source.all_fields)))
         if views.emptied(entity, column.source.all_fields):
             assert text == re.sub(
                 rf"\w+\.\w+ AS {column.alias}\b", f"CAST(NULL AS VARCHAR(1)) AS {column.alias}", plain
@@ -200,11 +200,11 @@ def test_what_is_no_plain_name_is_quoted_and_texts_are_escaped() -> None:
 
 def test_rendering_says_what_is_known_of_stamps() -> None:
     loaded = tenant()
-    assert view_live.known(loaded, "postgresql", "all").stampless == frozenset()
-    assert view_live.known(loaded, "postgresql", "none").stampless == frozenset(EVERY_ALIAS)
+    assert view_live.known(loaded, "postgresql", "all").found.stampless == frozenset()
+    assert view_live.known(loaded, "postgresql", "none").found.stampless == frozenset(EVERY_ALIAS)
     assumed = view_live.known(loaded, "postgresql", "auto")
-    assert assumed.stampless == frozenset()
+    assert assumed.found.stampless == frozenset()
     assert "was not asked" in assumed.note
     assert "S_T_A_M_P_" not in "".join(
-        statements(script(loaded, "oracle", stampless=view_live.known(loaded, "oracle", "none").stampless))
+        statements(script(loaded, "oracle", found=view_live.known(loaded, "oracle", "none").found))
     )
