@@ -13,7 +13,7 @@ import click
 from hat_etl.billing.loop import run
 from hat_etl.billing.states import MEANINGS
 from hat_etl.cli.load import print_report
-from hat_etl.cli.main import print_json, say
+from hat_etl.cli.main import echo, print_json, say
 from hat_etl.cli.progress import watching
 from hat_etl.cli.sandbox import ERP, FOLDER
 from hat_etl.cli.tables import print_table
@@ -69,7 +69,7 @@ def demo(beneficiaries: int, folder: Path, erp: Dialect, as_json: bool) -> None:
         print_lots(loop)
         away = len({(table, recno) for table, recno, _, severity, _ in found if severity != "warning"})
         warnings = sum(severity == "warning" for _, _, _, severity, _ in found.elements())
-        click.echo(
+        echo(
             f"\nAll {len(report.tables)} tables balance, and the {away} rejected or held rows and"
             f" {warnings} warnings are exactly the planted ones.\n"
             f"Every lot that waited in HAT has reached the operator once, and HAT shows what the operator says.\n"

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hat_etl.cli.main import print_json
+from hat_etl.cli.main import echo, print_json
 from hat_etl.cli.tables import print_table, printable
 from hat_etl.sync import explain as use_case
 from hat_etl.sync.explanation import TRIMMED, Explanation, Version
@@ -44,23 +44,23 @@ _STATES = {
 
 def print_explanation(told: Explanation) -> None:
     """The answer for reading: verdict, origin, columns, quarantine, history."""
-    click.echo(f"{told.table} {_text(told.key)} of {told.tenant}: {_STATES[told.state]}")
+    echo(f"{told.table} {_text(told.key)} of {told.tenant}: {_STATES[told.state]}")
     for line in told.why:
-        click.echo(f"  {_text(line)}")
+        echo(f"  {_text(line)}")
     if told.hat is not None:
         run, recno = told.hat["run"], told.hat["source_recno"]
         when = f" ({run['mode']} of {_moment(run['finished_at'])})" if run else ""
         stamp = _moment(told.hat["source_stamp"]) or "none"
-        click.echo(f"  Written by run {told.hat['loaded_run']}{when} from Recno {recno}, stamp {stamp}.")
-    click.echo(f"From the view {told.view} over {', '.join(told.erp_tables)}.")
+        echo(f"  Written by run {told.hat['loaded_run']}{when} from Recno {recno}, stamp {stamp}.")
+    echo(f"From the view {told.view} over {', '.join(told.erp_tables)}.")
     for seen in told.in_view:
         marks = [*(["deleted"] if seen.deleted else []), *(["another key"] if seen.key != told.key else [])]
-        click.echo(
+        echo(
             f"  Recno {seen.recno} is in the view, stamp {_moment(seen.stamp) or 'none'}"
             + (f" ({', '.join(marks)})" if marks else "")
         )
     for note in told.notes:
-        click.echo(f"Note: {note}")
+        echo(f"Note: {note}")
     print_table(
         "Columns",
         ("column", "source", "in the view", "becomes", "in HAT", "how, and rules"),

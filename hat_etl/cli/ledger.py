@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from hat_etl.cli.main import error_document, print_error, print_json
+from hat_etl.cli.main import error_document, print_error, print_json, say
 from hat_etl.cli.tables import print_table
 from hat_etl.entities import BY_TABLE
 from hat_etl.errors import HatEtlError
@@ -128,7 +128,7 @@ def rejects(tenant: str, table: str | None, xlsx: Path | None, as_json: bool) ->
             raise click.UsageError(
                 f"{xlsx} cannot be written ({error.strerror or error}). Name another file."
             ) from None
-        click.echo(f"{len(found)} entries written to {xlsx}", err=True)
+        say(f"{len(found)} entries written to {xlsx}")
     if as_json:
         print_json(found)
         return

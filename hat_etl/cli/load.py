@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hat_etl.cli.main import print_json
+from hat_etl.cli.main import echo, print_json, reporting
 from hat_etl.cli.options import OUTSIDE_WINDOWS, VIA
 from hat_etl.cli.progress import watching
 from hat_etl.cli.tables import print_table
@@ -68,10 +68,11 @@ def load(
     )
     with watching(quiet=as_json) as progress:
         report = use_case.load(settings, request, progress)
-    if as_json:
-        print_json(report.as_dict())
-        return
-    print_report(report)
+    with reporting(tenant, report.run, report.state):
+        if as_json:
+            print_json(report.as_dict())
+        else:
+            print_report(report)
 
 
 def print_report(report: RunReport) -> None:
@@ -87,11 +88,11 @@ def print_report(report: RunReport) -> None:
         f" peak memory {report.peak_mib:.0f} MiB.",
     )
     if report.rewritten:
-        click.echo(
+        echo(
             "Rewritten in place instead of swapped, because other objects depend on some: "
             + ", ".join(report.rewritten)
         )
     for remark in report.remarks:
-        click.echo(f"Note: {remark}")
+        echo(f"Note: {remark}")
     if any(t.rejected or t.held or t.warnings for t in report.tables):
-        click.echo(f"See what was rejected, and why: hat-etl rejects {report.tenant}")
+        echo(f"See what was rejected, and why: hat-etl rejects {report.tenant}")

@@ -10,8 +10,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
 
 import click
 
@@ -22,6 +22,13 @@ GRACE = 5.0
 """Seconds in which a command that is told to stop may still tidy up."""
 
 _BROKEN_OFF = "\nBroken off. HAT holds all old or all new rows (hat-etl status {tenant} says which){resume}.\n"
+
+
+class OutputError(HatEtlError):
+    """What a command has to tell cannot be written: the disk is full, or nobody reads it any more."""
+
+    exit_code = 11
+    kind = "output"
 
 
 class HatEtlGroup(click.Group):
@@ -40,6 +47,19 @@ class HatEtlGroup(click.Group):
             except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the last door
                 # What breaks while a command stops is not what anybody wants to read.
                 sys.exit(128 + signals[0] if signals else _report(error))
+            finally:
+                _let_go(sys.stdout)
+                _let_go(sys.stderr)
+
+
+def _let_go(stream: TextIO | None) -> None:
+    """Let Python not try once more, at its end, what cannot be written: it has words and an exit code of its own."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager
@@ -54,7 +74,8 @@ def _stoppable() -> Iterator[list[int]]:
         came.append(number)
         if len(came) > 1:
             os._exit(128 + number)
-        os.write(2, _broken_off(sys.argv[1:]).encode())
+        with suppress(OSError):
+            os.write(2, _broken_off(sys.argv[1:]).encode())
         end = threading.Timer(GRACE, os._exit, (128 + number,))
         end.daemon = True
         end.start()
@@ -78,22 +99,23 @@ def _broken_off(arguments: Sequence[str]) -> str:
 def _report(error: BaseException) -> int:
     """Print an error; gives the exit code."""
     if not isinstance(error, HatEtlError):
-        click.echo(f"Unexpected {type(error).__name__}. Please report these lines:", err=True)
+        say(f"Unexpected {type(error).__name__}. Please report these lines:")
         for frame in traceback.extract_tb(error.__traceback__):
-            click.echo(f"  {frame.filename}:{frame.lineno} {frame.name}", err=True)
+            say(f"  {frame.filename}:{frame.lineno} {frame.name}")
         return 1
     print_error(error)
     if "--json" in sys.argv:
-        print_json(error_document(error))
+        with suppress(OutputError):  # the error itself is what counts
+            print_json(error_document(error))
     return error.exit_code
 
 
 def print_error(error: HatEtlError) -> None:
     """An error for whoever watches."""
     where = " / ".join(part for part in (error.tenant, error.table) if part)
-    click.echo(f"Error ({error.kind}){': ' + where if where else ''}", err=True)
-    click.echo(f"  {error.cause}", err=True)
-    click.echo(f"  Next step: {error.next_step}", err=True)
+    say(f"Error ({error.kind}){': ' + where if where else ''}")
+    say(f"  {error.cause}")
+    say(f"  Next step: {error.next_step}")
 
 
 def error_document(error: HatEtlError) -> dict[str, Any]:
@@ -104,12 +126,37 @@ def error_document(error: HatEtlError) -> dict[str, Any]:
 
 def print_json(document: object) -> None:
     """One JSON document to stdout; dates in ISO form."""
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+    echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+
+
+def echo(text: str) -> None:
+    """Lines to stdout: what was asked. Raises OutputError where they cannot be written."""
+    try:
+        click.echo(text)
+    except OSError as error:
+        raise OutputError(
+            f"The output could not be written ({error.strerror or error}).",
+            "See that there is room where it goes and that its reader stays, then run the command again."
+            " What runs have done: hat-etl status",
+        ) from None
+
+
+@contextmanager
+def reporting(tenant: str, run: int, state: str) -> Iterator[None]:
+    """Around what is printed of a run that is over: where it cannot be written, the error says that the run is done."""
+    try:
+        yield
+    except OutputError as error:
+        error.tenant = tenant
+        error.cause = f"Run {run} is over ({state}). {error.cause}"
+        error.next_step = f"See that there is room where it goes. What the run did: hat-etl status {tenant}"
+        raise
 
 
 def say(text: str) -> None:
-    """A line for whoever watches, on stderr: stdout is for what was asked."""
-    click.echo(text, err=True)
+    """A line for whoever watches, on stderr. A full disk or a closed pipe there ends no work."""
+    with suppress(OSError):
+        click.echo(text, err=True)
 
 
 class LazyGroup(HatEtlGroup):
@@ -161,7 +208,7 @@ def main() -> None:
 
     Exit codes: 0 done, 1 unexpected, 2 usage, 3 configuration, 4 ERP (source), 5 tenant database (target),
     6 data or views not as the contract says, 7 a person has to decide, 8 another run is going on, 9 HAT's API,
-    10 the operator's service.
+    10 the operator's service, 11 what was to be told could not be written.
     """
 
 

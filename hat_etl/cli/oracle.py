@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hat_etl.cli.main import print_json
+from hat_etl.cli.main import echo, print_json
 from hat_etl.errors import ConfigurationError, DataError
 from hat_etl.tenants import oracle_address, store
 from hat_etl.tenants.secrets import SecretRef
@@ -54,8 +54,8 @@ def record(tenant: str, login: str | None, output: Path, settle: float, as_json:
         return
     for outcome in capture.outcomes:
         came = outcome.error or f"{outcome.rows:,} rows"
-        click.echo(f"{outcome.step}: {came}{', NOT what was put in' if outcome.surprises else ''}")
-    click.echo(
+        echo(f"{outcome.step}: {came}{', NOT what was put in' if outcome.surprises else ''}")
+    echo(
         f"{output}: Oracle {capture.server}, {len(capture.outcomes)} steps, {len(surprises)} with surprises."
         f" It has been replayed once. Again: hat-etl oracle replay {output}"
     )
@@ -80,4 +80,4 @@ def replay(file: Path, as_json: bool) -> None:
         print_json({"file": file, "server": capture.server, "made_on": capture.made_on, "same": len(capture.outcomes)})
     else:
         made = f"Oracle {capture.server}, recorded {capture.made_on}"
-        click.echo(f"{made}: all {len(capture.outcomes)} steps come the same.")
+        echo(f"{made}: all {len(capture.outcomes)} steps come the same.")

@@ -6,7 +6,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
@@ -17,6 +18,25 @@ from hat_etl.sync.run import Silent
 
 LINE_EVERY = 10.0
 """Seconds between plain progress lines."""
+
+
+class _Unfailing:
+    """A stream for whoever watches: what it cannot take is lost, for a full disk or a closed pipe ends no run."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
 
 
 class _Rate(ProgressColumn):
@@ -48,7 +68,8 @@ class _Bars:
 class _Lines:
     """A line for each phase, and one every ten seconds with what was read."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
         self._lock = threading.Lock()
         self._estimated = 0
         self._read: dict[str, int] = {}
@@ -73,20 +94,21 @@ class _Lines:
     def phase(self, name: str) -> None:
         self._say(name)
 
-    @staticmethod
-    def _say(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+    def _say(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
 
 
 @contextmanager
 def watching(*, quiet: bool) -> Iterator[LoadProgress]:
     """The progress that fits stderr: nothing, bars, or lines."""
-    console = Console(stderr=True)
-    if quiet:
+    if quiet or sys.stderr is None:
         yield Silent()
-    elif console.is_terminal:
+        return
+    stream = cast(TextIO, _Unfailing(sys.stderr))
+    console = Console(file=stream)
+    if console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f} rows"))
         with Progress(*columns, _Rate(), TimeRemainingColumn(), console=console, transient=True) as bars:
             yield _Bars(bars)
     else:
-        yield _Lines()
+        yield _Lines(stream)

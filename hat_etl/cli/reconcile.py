@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import click
 
-from hat_etl.cli.main import print_json
+from hat_etl.cli.main import echo, print_json, reporting
 from hat_etl.cli.options import OUTSIDE_WINDOWS
 from hat_etl.cli.progress import watching
 from hat_etl.cli.sync import print_sync
@@ -43,10 +43,11 @@ def reconcile(
     request = ReconcileRequest(tables, repair, accept, outside_windows)
     with watching(quiet=as_json) as progress:
         report = reconciliation.reconcile(settings, request, progress)
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        _print(report, replace(request, repair=True).command(tenant))
+    with reporting(tenant, report.run, report.state):
+        if as_json:
+            print_json(report.as_dict())
+        else:
+            _print(report, replace(request, repair=True).command(tenant))
     if not report.is_clean:
         sys.exit(DataError.exit_code)
 
@@ -57,12 +58,12 @@ def _print(report: ReconcileReport, repair: str) -> None:
         print_sync(report.repair)
         _print_tables("After the repair", report.after)
     for problem in report.problems:
-        click.echo(f"Left out: {problem.table}: {problem.message} Next step: {problem.next_step}")
+        echo(f"Left out: {problem.table}: {problem.message} Next step: {problem.next_step}")
     for remark in report.remarks:
-        click.echo(f"Note: {remark}")
+        echo(f"Note: {remark}")
     if report.repair is None and any(table.mismatches for table in report.tables):
-        click.echo(f"To read these rows again and merge them: {repair}")
-    click.echo(f"{report.seconds:.1f} s, peak memory {report.peak_mib:.0f} MiB.")
+        echo(f"To read these rows again and merge them: {repair}")
+    echo(f"{report.seconds:.1f} s, peak memory {report.peak_mib:.0f} MiB.")
 
 
 def _print_tables(title: str, tables: Sequence[Comparison]) -> None:
@@ -82,9 +83,9 @@ def _print_tables(title: str, tables: Sequence[Comparison]) -> None:
 def _print_mismatches(table: Comparison) -> None:
     if table.columns:
         columns = sorted(table.columns.items(), key=lambda item: -item[1])
-        click.echo(f"{table.table}, rows by column: " + ", ".join(f"{name} {rows:,}" for name, rows in columns))
+        echo(f"{table.table}, rows by column: " + ", ".join(f"{name} {rows:,}" for name, rows in columns))
     for bucket in table.differing_buckets[:_BUCKETS]:
-        click.echo(
+        echo(
             f"{table.table}, R_E_C_N_O_ {bucket.low} to {bucket.high}: {bucket.source_rows:,} rows in the ERP,"
             f" {bucket.hat_rows:,} in HAT; {bucket.missing:,} missing, {bucket.extra:,} extra,"
             f" {bucket.differing:,} differing"
@@ -92,10 +93,10 @@ def _print_mismatches(table: Comparison) -> None:
     for kind in KINDS:
         for entry in table.keys[kind]:
             columns_told = f": {', '.join(entry['columns'])}" if "columns" in entry else ""
-            click.echo(f"{table.table}, {kind}: {entry['key']} (R_E_C_N_O_ {entry['recno']}){columns_told}")
+            echo(f"{table.table}, {kind}: {entry['key']} (R_E_C_N_O_ {entry['recno']}){columns_told}")
         more = getattr(table, kind) - len(table.keys[kind])
         if more:
-            click.echo(f"{table.table}, {kind}: and {more:,} more")
+            echo(f"{table.table}, {kind}: and {more:,} more")
 
 
 _BUCKETS = 20

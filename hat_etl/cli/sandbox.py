@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hat_etl.cli.main import print_json, say
+from hat_etl.cli.main import echo, print_json, say
 from hat_etl.cli.tables import print_table
 from hat_etl.tenants.config import Dialect
 
@@ -56,7 +56,7 @@ def up(folder: Path, beneficiaries: int, dirt: bool, seed: int, billing: bool, e
         print_json(manifest.model_dump(mode="json"))
     else:
         then = "hat-etl views install demo" if erp == "postgresql" else "hat-etl load demo"
-        click.echo(f"The sandbox is up in {folder}. Tenant: demo. Next: {then}")
+        echo(f"The sandbox is up in {folder}. Tenant: demo. Next: {then}")
 
 
 @sandbox.command()
@@ -99,4 +99,4 @@ def down(folder: Path, as_json: bool) -> None:
     if as_json:
         print_json({"folder": str(folder), "state": "down"})
     else:
-        click.echo("The sandbox is down.")
+        echo("The sandbox is down.")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
-from hat_etl.cli.main import error_document, print_error, print_json, say
+from hat_etl.cli.main import OutputError, echo, error_document, print_error, print_json, reporting, say
 from hat_etl.cli.options import OUTSIDE_WINDOWS, VIA
 from hat_etl.cli.progress import watching
 from hat_etl.cli.tables import print_table
@@ -46,10 +48,11 @@ def sync(
     if tenant is None:
         sys.exit(_sync_all(request, as_json=as_json))
     report = _sync_one(tenant, request, quiet=as_json)
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        print_sync(report)
+    with reporting(tenant, report.run, report.state):
+        if as_json:
+            print_json(report.as_dict())
+        else:
+            print_sync(report)
     if report.problems:
         sys.exit(DataError.exit_code)
 
@@ -70,20 +73,33 @@ def _sync_all(request: SyncRequest, *, as_json: bool) -> int:
             f"Point {store.FOLDER_VARIABLE} to the folder that holds them, or create one: hat-etl tenant new NAME",
         )
     done: list[RunReport | HatEtlError] = []
+    unwritten: list[HatEtlError] = []
     for number, name in enumerate(names, 1):
         if not as_json:
             say(f"{name} ({number} of {len(names)})")
-        done.append(_outcome(name, request, quiet=as_json))
-        if not as_json and isinstance(done[-1], RunReport):
-            print_sync(done[-1])
+        outcome = _outcome(name, request, quiet=as_json)
+        done.append(outcome)
+        if not as_json and isinstance(outcome, RunReport):
+            with _put_off(unwritten), reporting(name, outcome.run, outcome.state):
+                print_sync(outcome)
     failures = [outcome for outcome in done if isinstance(outcome, HatEtlError)]
-    if as_json:
-        print_json([o.as_dict() if isinstance(o, RunReport) else error_document(o) for o in done])
-    else:
-        click.echo(f"{len(done) - len(failures)} of {len(done)} tenants are synchronised.")
-    for failure in failures:
+    with _put_off(unwritten):
+        if as_json:
+            print_json([o.as_dict() if isinstance(o, RunReport) else error_document(o) for o in done])
+        else:
+            echo(f"{len(done) - len(failures)} of {len(done)} tenants are synchronised.")
+    for failure in failures + unwritten:
         print_error(failure)
-    return next((code for outcome in done if (code := _exit_code(outcome))), 0)
+    return next((code for outcome in done + unwritten if (code := _exit_code(outcome))), 0)
+
+
+@contextmanager
+def _put_off(unwritten: list[HatEtlError]) -> Iterator[None]:
+    """Keep the error of what cannot be written until all tenants have had their turn."""
+    try:
+        yield
+    except OutputError as error:
+        unwritten.append(error)
 
 
 def _outcome(name: str, request: SyncRequest, *, quiet: bool) -> RunReport | HatEtlError:
@@ -119,8 +135,8 @@ def print_sync(report: RunReport) -> None:
         f" in {report.seconds:.1f} s, peak memory {report.peak_mib:.0f} MiB.",
     )
     for problem in report.problems:
-        click.echo(f"Left out: {problem.table}: {problem.message} Next step: {problem.next_step}")
+        echo(f"Left out: {problem.table}: {problem.message} Next step: {problem.next_step}")
     for remark in report.remarks:
-        click.echo(f"Note: {remark}")
+        echo(f"Note: {remark}")
     if any(t.rejected or t.held or t.warnings for t in report.tables):
-        click.echo(f"See what was rejected, and why: hat-etl rejects {report.tenant}")
+        echo(f"See what was rejected, and why: hat-etl rejects {report.tenant}")

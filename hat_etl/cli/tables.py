@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from io import StringIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from hat_etl.cli.main import echo
 
 NUMBERS = frozenset({"read", "loaded", "updated", "deleted", "rejected", "held", "warnings", "seconds", "rows", "run"})
 
@@ -18,12 +21,13 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         table.add_column(column, justify="right" if column in NUMBERS else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)
+    is_terminal, text = Console().is_terminal, StringIO()
+    # Rich does not write it itself: it would end the process where nobody reads any more.
+    console = Console(file=text, force_terminal=is_terminal, width=None if is_terminal else 160)
     console.print(table)
     if footer:
         console.print(footer, highlight=False, markup=False)
+    echo(text.getvalue().removesuffix("\n"))
 
 
 def _cell(value: object) -> Text:

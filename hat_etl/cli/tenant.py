@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hat_etl.cli.main import echo
 from hat_etl.errors import ConfigurationError
 from hat_etl.tenants import store
 from hat_etl.tenants.config import Dialect
@@ -38,9 +39,9 @@ def new(name: str, as_json: bool, **options: Any) -> None:
     created, file = store.create(name, **options)
     secrets = [str(created.erp.url), str(created.hat.url)]
     if as_json:
-        click.echo(json.dumps({"tenant": name, "file": str(file), "secrets": secrets}))
+        echo(json.dumps({"tenant": name, "file": str(file), "secrets": secrets}))
     else:
-        click.echo(f"Created {file}.\nNext: provide {' and '.join(secrets)}, then run: hat-etl doctor {name}")
+        echo(f"Created {file}.\nNext: provide {' and '.join(secrets)}, then run: hat-etl doctor {name}")
 
 
 @tenant.command("list")
@@ -49,9 +50,9 @@ def list_(as_json: bool) -> None:
     """List all tenants. A file that is wrong is listed with its error."""
     rows = [_row(name) for name in store.names()]
     if as_json:
-        click.echo(json.dumps(rows))
+        echo(json.dumps(rows))
     elif not rows:
-        click.echo(f"No tenant in {store.folder()}. Create one with: hat-etl tenant new NAME")
+        echo(f"No tenant in {store.folder()}. Create one with: hat-etl tenant new NAME")
     else:
         table = Table("tenant", "dialect", "company", "connections", "windows")
         for row in rows:

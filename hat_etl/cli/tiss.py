@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hat_etl.cli.main import print_json, say
+from hat_etl.cli.main import echo, print_json, say
 from hat_etl.errors import DataError
 
 _schemas = click.option(
@@ -46,9 +46,9 @@ def check(
     else:
         for file, report in reports:
             verdict = "accepted" if report.accepted else "NOT accepted"
-            click.echo(f"{file}: {verdict} (version {report.version or 'unknown'}, hash {report.hash})")
+            echo(f"{file}: {verdict} (version {report.version or 'unknown'}, hash {report.hash})")
             for finding in report.findings:
-                click.echo(f"  {finding.severity} {finding.code} {finding.where}: {finding.message}")
+                echo(f"  {finding.severity} {finding.code} {finding.where}: {finding.message}")
     if not all(report.accepted for _, report in reports):
         context.exit(DataError.exit_code)
 
@@ -89,4 +89,4 @@ def versions(schemas: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(installed)
     else:
-        click.echo("\n".join(installed))
+        echo("\n".join(installed))

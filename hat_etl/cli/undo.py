@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import click
 
-from hat_etl.cli.main import print_json
+from hat_etl.cli.main import echo, print_json, reporting
 from hat_etl.cli.tables import print_table
 from hat_etl.sync import undo as use_case
 from hat_etl.sync.undo import UndoReport
@@ -20,10 +22,11 @@ def undo(tenant: str, run: int, yes: bool, as_json: bool) -> None:
     """Take back what RUN changed in the HAT database of TENANT: rows, quarantine and watermarks, all or nothing."""
     settings = store.load(tenant)
     report = use_case.undo(settings, run) if yes else use_case.plan(settings, run)
-    if as_json:
-        print_json(report.as_dict())
-    else:
-        print_undo(report)
+    with nullcontext() if report.run is None else reporting(tenant, report.run, f"run {report.undoes} is undone"):
+        if as_json:
+            print_json(report.as_dict())
+        else:
+            print_undo(report)
 
 
 def print_undo(report: UndoReport) -> None:
@@ -41,6 +44,6 @@ def print_undo(report: UndoReport) -> None:
         f"{total}, in {report.seconds:.1f} s." if done else f"This would be: {total}.",
     )
     for remark in report.remarks:
-        click.echo(f"Note: {remark}")
+        echo(f"Note: {remark}")
     if not done:
-        click.echo(f"Nothing was changed. To do it: hat-etl undo {report.tenant} {report.undoes} --yes")
+        echo(f"Nothing was changed. To do it: hat-etl undo {report.tenant} {report.undoes} --yes")

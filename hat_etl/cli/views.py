@@ -9,6 +9,7 @@ from typing import get_args
 
 import click
 
+from hat_etl.cli.main import echo
 from hat_etl.errors import DataError
 from hat_etl.source import view_live
 from hat_etl.source import views as view_texts
@@ -80,9 +81,9 @@ def render(
             "tenant": tenant, "dialect": dialect, "reader": reader, "stampless": sorted(known.found.stampless),
             "memos": sorted(known.found.memos), "note": known.note, "script": script,
         }  # fmt: skip
-        click.echo(json.dumps(document))
+        echo(json.dumps(document))
     else:
-        click.echo(script, nl=False)
+        echo(script.removesuffix("\n"))
 
 
 @views.command()
@@ -93,15 +94,15 @@ def install(tenant: str, reader: str | None, as_json: bool) -> None:
     """Make or replace the views of TENANT in its ERP (PostgreSQL), all or none."""
     done = view_live.install(store.load(tenant), reader)
     if as_json:
-        click.echo(json.dumps({"tenant": tenant, **asdict(done)}))
+        echo(json.dumps({"tenant": tenant, **asdict(done)}))
         return
-    click.echo(f"{len(done.views)} views are installed for {tenant}.")
+    echo(f"{len(done.views)} views are installed for {tenant}.")
     if done.remade:
-        click.echo(f"Dropped and made anew, since their columns had changed: {', '.join(done.remade)}.")
+        echo(f"Dropped and made anew, since their columns had changed: {', '.join(done.remade)}.")
     if done.stampless:
-        click.echo(f"Tables without S_T_A_M_P_, whose views show no Carimbo: {', '.join(done.stampless)}.")
+        echo(f"Tables without S_T_A_M_P_, whose views show no Carimbo: {', '.join(done.stampless)}.")
     if done.emptied:
-        click.echo(f"Shown empty, for their fields are memos: {', '.join(done.emptied)}.")
+        echo(f"Shown empty, for their fields are memos: {', '.join(done.emptied)}.")
 
 
 @views.command()
@@ -117,12 +118,12 @@ def check(context: click.Context, tenant: str, dialect: Dialect | None, offline:
     result = view_live.check(loaded, dialect, offline)
     if as_json:
         findings = [asdict(finding) for finding in result.findings]
-        click.echo(json.dumps({"tenant": tenant, "dialect": dialect, "live": result.live, "findings": findings}))
+        echo(json.dumps({"tenant": tenant, "dialect": dialect, "live": result.live, "findings": findings}))
     else:
         for finding in result.findings:
-            click.echo(f"{finding.level}: {finding.view}: {finding.message} Next step: {finding.next_step}")
+            echo(f"{finding.level}: {finding.view}: {finding.message} Next step: {finding.next_step}")
         checked = "texts and live views" if result.live else "texts only"
         verdict = "wrong" if result.failed else "good"
-        click.echo(f"The views of {tenant} are {verdict} ({checked}).")
+        echo(f"The views of {tenant} are {verdict} ({checked}).")
     if result.failed:
         context.exit(DataError.exit_code)

@@ -78,6 +78,20 @@ class Command:
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
+def without_room(*descriptors: int) -> None:
+    """Give it to ``Command`` as ``prepare``: what it writes to these descriptors finds a full disk."""
+    for descriptor in descriptors:
+        os.dup2(os.open("/dev/full", os.O_WRONLY), descriptor)
+
+
+def without_reader(*descriptors: int) -> None:
+    """Give it to ``Command`` as ``prepare``: nobody reads the pipe that these descriptors lead to."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    for descriptor in descriptors:
+        os.dup2(writer, descriptor)
+
+
 def _run(
     arguments: tuple[str, ...], environment: dict[str, str], folder: str, prepare: Callable[[], None] | None
 ) -> None:

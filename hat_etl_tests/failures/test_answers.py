@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,9 +17,10 @@ from hat_etl.entities import BY_TABLE
 from hat_etl.sandbox.server import HAT, PLS
 
 from . import changes
+from .commands import without_reader, without_room
 from .ground import Ground, Server
 from .phases import Phase
-from .syncing import assert_told, synced
+from .syncing import assert_told, last_run, synced
 
 MAKE_GROUND = Callable[..., Ground]
 
@@ -69,6 +74,63 @@ def test_a_file_that_cannot_be_written(ground: Ground) -> None:
     result = ground.run("rejects", ground.name, "--xlsx", "/nowhere/rejects.xlsx")
     assert result.exit_code == 2, result.err
     assert_told(result.err, "/nowhere/rejects.xlsx cannot be written", "directory", "Name another file")
+
+
+@pytest.mark.parametrize("lost", [without_room, without_reader])
+@pytest.mark.parametrize("command", ["load", "sync"])
+def test_a_run_does_not_depend_on_whether_its_progress_can_be_told(
+    command: str, lost: Callable[..., None], ground: Ground
+) -> None:
+    """A full log disk, or the end of who read along, broke off loads and syncs of healthy databases."""
+    result = ground.start(command, ground.name, prepare=partial(lost, 2)).wait()
+    assert result.exit_code == 0
+    assert "succeeded" in result.out
+    number, mode, state, error = last_run(ground)
+    assert (number, mode.split()[0], state, error) == (2, "load" if command == "load" else mode, "succeeded", None)
+
+
+@pytest.mark.parametrize("lost", [without_room, without_reader])
+@pytest.mark.parametrize(
+    "question", ["load demo", "load demo --json", "sync demo", "sync demo --json", "reconcile demo"]
+)
+def test_a_run_whose_report_cannot_be_written_is_told_to_be_over(
+    question: str, lost: Callable[..., None], ground: Ground
+) -> None:
+    """After the commit one read that something unexpected had happened."""
+    result = ground.start(*question.split(), prepare=partial(lost, 1)).wait()
+    assert result.exit_code == 11, result.err
+    assert_told(result.err, "demo", "is over", "could not be written", "hat-etl status demo")
+    assert "Unexpected" not in result.err
+    assert last_run(ground)[2] in ("succeeded", "clean")
+
+
+def test_an_output_that_cannot_be_written_is_told_once_and_in_words(ground: Ground) -> None:
+    """What Python itself had to say about it at the end came on top, with an exit code of its own."""
+    ground.write()
+    environment = {**os.environ, "HAT_ETL_TENANTS": str(ground.folder), "PYTHONUNBUFFERED": ""}
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "hat_etl.cli.main", "status", ground.name],
+            env=environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert result.returncode == 11, result.stderr
+        assert_told(result.stderr, "Error (output)", "could not be written", "No space left")
+        assert "Exception ignored" not in result.stderr
+        silent = subprocess.run(
+            [sys.executable, "-m", "hat_etl.cli.main", "status", ground.name],
+            env=environment, stdout=full, stderr=full, timeout=60, check=False,
+        )  # fmt: skip
+        assert silent.returncode == 11
+
+
+def test_a_command_that_was_started_without_outputs_does_its_work(ground: Ground) -> None:
+    ground.write()
+    result = subprocess.run(
+        ["bash", "-c", 'exec "$0" -m hat_etl.cli.main sync demo >&- 2>&-', sys.executable],
+        env={**os.environ, "HAT_ETL_TENANTS": str(ground.folder)}, timeout=60, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0
+    assert last_run(ground)[2] == "succeeded"
 
 
 def test_keys_that_look_like_markup_are_shown_as_they_are(make_ground: MAKE_GROUND, server: Server) -> None:

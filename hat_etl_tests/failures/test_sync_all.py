@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -13,8 +14,9 @@ from hat_etl.protheus.dictionary import physical_name
 from hat_etl.sandbox.server import HAT, READER
 from hat_etl_tests.views import pls
 
+from .commands import without_room
 from .ground import Ground, Server
-from .syncing import assert_told
+from .syncing import assert_told, last_run
 
 TENANTS = 40
 DOWN, DRIFTED = "t17", "t05"
@@ -114,6 +116,33 @@ def test_the_failures_are_told_at_the_end(many: Many) -> None:
     assert_told(result.out, "of t16: succeeded", "of t18: succeeded", "2 of 4 tenants are synchronised")
     _, _, end = result.err.partition("Error (source)")
     assert_told(end, DOWN, "ERP database cannot be reached", "Error (configuration): t19")
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["plain", "json"])
+def test_a_report_that_cannot_be_written_keeps_no_tenant_waiting(
+    options: tuple[str, ...], many: Many, tmp_path: Path
+) -> None:
+    """With a full log disk the first tenant was synchronised, and none after it."""
+    few = tmp_path / "few"
+    few.mkdir()
+    names = ("t30", "t31", "t32")
+    for name in names:
+        for ending in ("toml", "erp", "hat"):
+            (few / f"{name}.{ending}").write_text((many.folder / f"{name}.{ending}").read_text())
+    before = {name: last_run(many.grounds[name])[0] for name in names}
+    ground = many.grounds["t30"]
+    ground.environment = {"HAT_ETL_TENANTS": str(few)}
+    result = ground.start("sync", "--all", *options, prepare=partial(without_room, 1)).wait()
+    assert result.exit_code == 11, result.err
+    assert {name: last_run(many.grounds[name])[0] for name in names} == {name: before[name] + 1 for name in names}
+    assert_told(result.err, "could not be written")
+    if not options:
+        assert_told(result.err, *(f"hat-etl status {name}" for name in names))
+    assert ground.start("sync", "--all", *options, prepare=partial(without_room, 1, 2)).wait().exit_code == 11
+    (few / "t33.toml").write_text("name = 1")
+    result = ground.start("sync", "--all", *options, prepare=partial(without_room, 1)).wait()
+    assert result.exit_code == 3, result.err
+    assert_told(result.err, "Error (configuration): t33")
 
 
 def test_the_status_of_the_others_is_shown_when_a_tenant_cannot_be_asked(many: Many) -> None:
