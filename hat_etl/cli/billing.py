@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hat_etl.cli.main import print_error, print_json
+from hat_etl.cli.main import error_document, print_error, print_json
 from hat_etl.cli.tables import print_table
 from hat_etl.errors import HatEtlError
 from hat_etl.tenants import store
@@ -79,12 +79,13 @@ def authorizations(tenant: str, as_json: bool) -> None:
 
 @billing.command()
 @click.argument("tenant", required=False)
-@click.option("--all", "everyone", is_flag=True, help="Every tenant whose file has [billing] deliver.")
+@click.option("--all", "everyone", is_flag=True, help="Every tenant that delivers lots or takes authorizations.")
 @_JSON
 def run(tenant: str | None, everyone: bool, as_json: bool) -> None:
     """Pull, send, poll, push and take authorizations once: of TENANT, or of all side by side."""
+    from hat_etl.billing.authorizations import take
+    from hat_etl.billing.loop import attempt, run_all
     from hat_etl.billing.loop import run as run_one
-    from hat_etl.billing.loop import run_all
 
     if (tenant is None) is not everyone:
         raise click.UsageError("Name a tenant, or say --all.")
@@ -92,15 +93,16 @@ def run(tenant: str | None, everyone: bool, as_json: bool) -> None:
         _print(run_one(store.load(tenant)), as_json=as_json)
         return
     tenants, broken = [], []
-    for name in store.names():
+    for name in store.all_names():
         try:
-            loaded = store.load(name)
+            tenants.append(store.load(name))
         except HatEtlError as error:
+            error.tenant = error.tenant or name
             broken.append(error)
-            continue
-        if loaded.billing.deliver is not None:
-            tenants.append(loaded)
-    _print(run_all(tenants), as_json=as_json, more=broken)
+    reports = run_all([one for one in tenants if one.billing.deliver is not None])
+    # As the sensors do: nobody has asked for the lots of such a tenant.
+    reports += [attempt(take, one) for one in tenants if one.billing.deliver is None and one.billing.authorizations]
+    _print(reports, as_json=as_json, more=broken)
 
 
 @billing.command()
@@ -160,7 +162,7 @@ def _print(reports: Sequence[StageReport], *, as_json: bool, more: Sequence[HatE
     """Print what stages did, and exit with the code of the first problem."""
     problems = [*more, *(problem for report in reports for problem in report.problems)]
     if as_json:
-        print_json([report.as_dict() for report in reports])
+        print_json([*(report.as_dict() for report in reports), *map(error_document, more)])
     else:
         print_table(
             "Billing",

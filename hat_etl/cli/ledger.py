@@ -52,7 +52,7 @@ def _status_of_all(*, as_json: bool) -> int:
     documents: list[dict[str, Any]] = []
     lines: list[tuple[Any, ...]] = []
     failures: list[HatEtlError] = []
-    for name in store.names():
+    for name in store.all_names():
         try:
             standing = _standing(name)
         except HatEtlError as error:

@@ -12,7 +12,7 @@ from hat_etl.cli.main import OutputError, echo, error_document, print_error, pri
 from hat_etl.cli.options import OUTSIDE_WINDOWS, VIA
 from hat_etl.cli.progress import watching
 from hat_etl.cli.tables import print_table
-from hat_etl.errors import ConfigurationError, DataError, HatEtlError
+from hat_etl.errors import DataError, HatEtlError
 from hat_etl.own_process import call_apart
 from hat_etl.sync import incremental
 from hat_etl.sync.plan import select
@@ -66,12 +66,7 @@ def _sync_one(tenant: str, request: SyncRequest, *, quiet: bool) -> RunReport:
 def _sync_all(request: SyncRequest, *, as_json: bool) -> int:
     """Synchronise every tenant; gives the exit code."""
     select(request.only)  # a table that nobody knows is no failure of each tenant
-    names = store.names()
-    if not names:
-        raise ConfigurationError(
-            f"There is no tenant file in {store.folder()}.",
-            f"Point {store.FOLDER_VARIABLE} to the folder that holds them, or create one: hat-etl tenant new NAME",
-        )
+    names = store.all_names()
     done: list[RunReport | HatEtlError] = []
     unwritten: list[HatEtlError] = []
     for number, name in enumerate(names, 1):

@@ -29,7 +29,9 @@ def path(name: str) -> Path:
     """The file of tenant ``name``, there or not."""
     if not re.fullmatch(TENANT_NAME, name):
         raise ConfigurationError(
-            "A tenant's name is made of small letters, digits, - and _.", "Give the tenant such a name."
+            "A tenant's name is made of small letters, digits, - and _.",
+            f"Give the tenant such a name; its file is then {folder()}/NAME.toml.",
+            tenant=name,
         )
     return folder() / f"{name}.toml"
 
@@ -37,6 +39,17 @@ def path(name: str) -> Path:
 def names() -> list[str]:
     """Every tenant that has a file, good or broken, in alphabetical order."""
     return sorted(file.stem for file in folder().glob("*.toml") if not file.name.startswith("."))
+
+
+def all_names() -> list[str]:
+    """As ``names``, for work on every tenant. Raises ConfigurationError when there is none."""
+    found = names()
+    if not found:
+        raise ConfigurationError(
+            f"There is no tenant file in {folder()}.",
+            f"Point {FOLDER_VARIABLE} to the folder that holds them, or create one: hat-etl tenant new NAME",
+        )
+    return found
 
 
 def load(name: str) -> Tenant:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,7 +45,38 @@ def test_run_does_all_of_them_for_one_tenant_or_for_all(world: World) -> None:
     result = hat_etl("billing", "run", "--all", "--json")
     assert result.exit_code == 3
     assert "billing.unknown: unknown key" in result.stderr
-    assert [report["tenant"] for report in json.loads(result.stdout)] == ["acme"] * 4
+    *reports, error = json.loads(result.stdout)
+    assert [report["tenant"] for report in reports] == ["acme"] * 4
+    assert (error["tenant"], error["error"]["kind"]) == ("broken", "configuration")
+
+
+def test_run_of_all_takes_the_authorizations_of_a_tenant_that_delivers_no_lots(world: World) -> None:
+    """Such a tenant was passed over in silence."""
+    world.add()
+    file = world.folder / "acme.toml"
+    file.write_text(file.read_text().replace('deliver = "soap"\n', "authorizations = true\n"))
+    assert [report["stage"] for report in document("billing", "run", "--all")] == ["authorizations"]
+    assert world.states() == {}
+
+
+@pytest.mark.parametrize("question", [("billing", "run", "--all"), ("status",)], ids=" ".join)
+def test_a_folder_without_tenants_is_no_success(
+    question: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where HAT_ETL_TENANTS was wrong, nothing was done, with exit code 0."""
+    monkeypatch.setenv("HAT_ETL_TENANTS", str(tmp_path / "nowhere"))
+    result = hat_etl(*question)
+    assert result.exit_code == 3
+    assert "There is no tenant file in" in result.stderr
+
+
+def test_a_file_whose_name_is_no_tenants_is_named(world: World) -> None:
+    """One read of small letters, and not of which file."""
+    (world.folder / "Acme.toml").write_text('name = "acme"\n')
+    result = hat_etl("billing", "run", "--all")
+    assert result.exit_code == 3
+    assert "Error (configuration): Acme" in result.stderr
+    assert f"{world.folder}/NAME.toml" in result.stderr
 
 
 def test_a_stage_that_cannot_be_done_keeps_no_other_from_going_on(world: World) -> None:
