@@ -38,6 +38,13 @@ def test_a_good_file_is_loaded(folder: Path) -> None:
     assert str(tenant.hat.url) == "env:ACME_HAT_URL"
 
 
+def test_a_file_that_windows_notepad_has_saved_is_loaded(folder: Path) -> None:
+    """Its byte order mark was told as TOML that is not valid, and was part of secrets."""
+    (folder / "acme.toml").write_text(GOOD.replace("env:ACME_HAT_URL", "file:hat.url"), encoding="utf-8-sig")
+    (folder / "hat.url").write_text("postgresql://hat/acme\n", encoding="utf-8-sig")
+    assert store.load("acme").hat.url.resolve() == "postgresql://hat/acme"
+
+
 def test_every_fixed_key_is_taken(folder: Path) -> None:
     write(
         folder,
