@@ -30,6 +30,10 @@ LEAST_FOR_DIRT = 2_000
 """Beneficiaries needed so that every kind of dirt finds rows of its own."""
 
 
+_MARK = "# Written by hat-etl sandbox up, which writes it anew whenever it is run.\n"
+"""How a tenant file of a sandbox begins."""
+
+
 class Manifest(BaseModel):
     """What a sandbox holds, as written beside it."""
 
@@ -71,6 +75,8 @@ def up(
             f"A sandbox {'with dirt ' if dirt else ''}cannot have {beneficiaries} beneficiaries.",
             f"Ask for at least {least}.",
         )
+    tenants = tenants or Path(os.environ.get("HAT_ETL_TENANTS", "tenants"))
+    _refuse_to_overwrite(tenants / f"{TENANT}.toml")
     folder = (folder or server.default_folder()).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
@@ -87,11 +93,21 @@ def up(
         url = sandbox.url(PLS, READER) if erp == "postgresql" else oracle.start(sandbox)
         wanted = with_billing or billing.is_there(folder)
         loop = BillingSandbox.up(folder, ANS_REGISTRY, TENANT) if wanted else None
-        tenants = tenants or Path(os.environ.get("HAT_ETL_TENANTS", "tenants"))
         _write_tenant(sandbox, erp, url, company, tenants, loop)
         if erp == "oracle":
             _run_script(sandbox, company)
     return sandbox, manifest
+
+
+def _refuse_to_overwrite(file: Path) -> None:
+    """Raises ConfigurationError where a tenant of that name has a file that no sandbox has written."""
+    if file.exists() and not file.read_text(encoding="utf-8", errors="replace").startswith(_MARK):
+        raise ConfigurationError(
+            f"{file} is there already, and no sandbox of this version has written it. Nothing was changed.",
+            "Point HAT_ETL_TENANTS to another folder, such as .sandbox/tenants; or move that file away, if nobody needs"
+            " it.",
+            tenant=TENANT,
+        )
 
 
 def _run_script(sandbox: Sandbox, company: str) -> None:
@@ -172,7 +188,7 @@ def _write_tenant(
         secret.write_text(url, encoding="utf-8")
     tenants.mkdir(parents=True, exist_ok=True)
     (tenants / f"{TENANT}.toml").write_text(
-        f'''name = "{TENANT}"
+        f'''{_MARK}name = "{TENANT}"
 ans_registry = "{ANS_REGISTRY}"
 
 [erp]

@@ -78,6 +78,19 @@ def test_up_writes_a_tenant_whose_secrets_only_the_owner_reads(folder: Path) -> 
             assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
+def test_a_tenant_file_that_no_sandbox_has_written_is_left_as_it_is(folder: Path, tmp_path: Path) -> None:
+    """A sandbox overwrote the file of a real tenant of that name."""
+    file = tmp_path / "real" / "demo.toml"
+    file.parent.mkdir()
+    file.write_text('name = "demo"\n', encoding="utf-8")
+    with pytest.raises(ConfigurationError) as raised:
+        command.up(folder, beneficiaries=100, tenants=file.parent)
+    assert str(file) in raised.value.cause
+    assert "HAT_ETL_TENANTS" in raised.value.next_step
+    assert file.read_text(encoding="utf-8") == 'name = "demo"\n'
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize(("size", "dirt"), [(0, False), (100, True)])
 def test_a_size_that_cannot_be_built_is_refused_before_anything_starts(folder: Path, size: int, dirt: bool) -> None:
     with pytest.raises(ConfigurationError):
