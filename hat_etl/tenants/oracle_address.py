@@ -45,7 +45,11 @@ def parse(text: str) -> OracleAddress | None:
     In the first, odd characters of user and password are percent-encoded; in the second they stand as they are.
     """
     if found := _URL.fullmatch(text):
-        return OracleAddress(unquote(found["user"]), unquote(found["password"]), found["connect"])
+        connect = found["connect"]
+        # An @ that was not encoded in the password would bring the rest of it here, which error messages show.
+        if "@" in connect.partition("=")[0] and not connect.startswith("("):
+            return None
+        return OracleAddress(unquote(found["user"]), unquote(found["password"]), connect)
     if "://" not in text.partition("@")[0] and (found := _OWN.fullmatch(text)):
         return OracleAddress(found["user"], found["password"], found["connect"])
     return None

@@ -62,7 +62,7 @@ class SecretRef:
     def _from_file(self) -> str:
         path = self.folder / Path(self.target).expanduser()
         try:
-            secret = path.read_text(encoding="utf-8").rstrip("\r\n")
+            secret = path.read_text(encoding="utf-8-sig").rstrip("\r\n")
         except OSError as error:
             raise self._missing(
                 f"cannot be read ({error.strerror})",

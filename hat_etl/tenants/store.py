@@ -56,7 +56,7 @@ def load(name: str) -> Tenant:
     """The tenant ``name``. Raises ConfigurationError when its file is missing or wrong."""
     file = path(name)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         known = ", ".join(names())
         raise ConfigurationError(

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hat_etl.errors import ConfigurationError
 from hat_etl.sandbox.oracle import codec
 from hat_etl.source import oracle_sql
 from hat_etl.source.oracle_session import EXACT
 from hat_etl.tenants import oracle_address
+from hat_etl.tenants.secrets import SecretRef
 
 digits = st.integers(min_value=-(10**38) + 1, max_value=10**38 - 1)
 
@@ -86,6 +88,10 @@ def test_exact_decimals_become_whole_numbers_or_text_of_the_same_value(
     [
         ("oracle://svc:s%40crt@h:1521/x", "svc", "s@crt", "h:1521/x"),
         ("oracle://proxy%5Bhat%5D:s3cr3t@tcps://h:2484/x?wallet_location=/w", "proxy[hat]", "s3cr3t", "tcps://h:2484/x?wallet_location=/w"),
+        (
+            "oracle://svc:s3cr3t@h/x?ssl_server_cert_dn=E=dba@h", "svc", "s3cr3t", "h/x?ssl_server_cert_dn=E=dba@h",
+        ),
+        ("oracle://svc:s3cr3t@(HOST=a@b)", "svc", "s3cr3t", "(HOST=a@b)"),
         ("svc/s@cr/t@h/x", "svc", "s@cr/t", "h/x"),
         ("svc/s3cr3t@ALIAS", "svc", "s3cr3t", "ALIAS"),
         ("svc/s3cr3t@(DESCRIPTION=(ADDRESS=(HOST=h)))", "svc", "s3cr3t", "(DESCRIPTION=(ADDRESS=(HOST=h)))"),
@@ -100,3 +106,18 @@ def test_addresses_are_read(text: str, user: str, password: str, connect: str) -
 @pytest.mark.parametrize("text", ["", "postgresql://u:p@h/d", "svc", "svc/p", "oracle://svc@h/x", "oracle://:p@h/x"])
 def test_other_addresses_are_refused(text: str) -> None:
     assert oracle_address.parse(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["oracle://u:p@s3cr3t@h:1521/x", "oracle://u:p@s3?cr3t@h:1521/x", "oracle://u:@s3cr3t@h/x?retry_count=3"],
+)
+def test_a_password_with_an_unencoded_at_sign_is_refused_and_not_shown(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stood behind its @ was taken for the host, which messages show."""
+    monkeypatch.setenv("SOME_URL", text)
+    with pytest.raises(ConfigurationError) as raised:
+        oracle_address.address("acme", "erp.url", SecretRef.parse("env:SOME_URL"))
+    assert "@ is %40" in raised.value.next_step
+    assert "cr3t" not in str(raised.value)
