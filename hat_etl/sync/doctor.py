@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import psycopg
+from psycopg import sql
 
 from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.entities.model import STAMP, Entity, Kind
@@ -22,6 +23,7 @@ from hat_etl.target import staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors, may_shorten_log
 from hat_etl.target.dependents import dependents
 from hat_etl.target.schema import STAGE_SCHEMA, TECHNICAL_SCHEMA
+from hat_etl.target.technical import VERSION_TABLE, latest
 from hat_etl.tenants.config import Tenant
 
 CLOCK_TOLERANCE = 60.0
@@ -196,6 +198,7 @@ def _target(database: TenantDatabase, connection: Connection, shapes: Sequence[V
             "Have the database made anew with ENCODING 'UTF8'.",
         )
     yield _identity(database, connection)
+    yield _version(connection)
     yield _rights(database, connection)
     yield _log(connection)
     yield _space(connection, shapes)
@@ -232,11 +235,32 @@ def _identity(database: TenantDatabase, connection: Connection) -> Check:
     )
 
 
+def _version(connection: Connection) -> Check:
+    subject, known, table = "tenant database: version", latest(), f"{TECHNICAL_SCHEMA}.{VERSION_TABLE}"
+    if connection.execute("SELECT to_regclass(%s)", (table,)).fetchone() == (None,):
+        return Check(subject, "ok", f"none yet; the first load makes schema {TECHNICAL_SCHEMA} {known}")
+    row = connection.execute(f"SELECT version_num FROM {table}").fetchone()
+    found = str(row[0]) if row else "none"
+    if row is None or found < known:
+        return Check(subject, "ok", f"schema {TECHNICAL_SCHEMA} {found}; the next run brings it to {known}")
+    if found == known:
+        return Check(subject, "ok", f"schema {TECHNICAL_SCHEMA} {known}")
+    return Check(
+        subject,
+        "failed",
+        f"A later version of hat_etl keeps this database (tables of schema {TECHNICAL_SCHEMA}: {found}; this one knows"
+        f" {known}).",
+        "Install the later version on this machine, too.",
+    )
+
+
 def _rights(database: TenantDatabase, connection: Connection) -> Check:
-    subject, user = "tenant database: rights", connection.info.user
+    subject, name = "tenant database: rights", database.tenant.name
     try:
         # Tried for real and rolled back: the only answer that counts grants, ownership and limits alike.
         with connection.transaction(force_rollback=True):
+            # Loads wait behind what this transaction makes.
+            connection.execute("SET LOCAL lock_timeout = '2s'")
             for schema in (TECHNICAL_SCHEMA, STAGE_SCHEMA, database.schema):
                 if connection.execute("SELECT to_regnamespace(%s)", (schema,)).fetchone() == (None,):
                     connection.execute(f"CREATE SCHEMA {schema}")
@@ -244,18 +268,31 @@ def _rights(database: TenantDatabase, connection: Connection) -> Check:
             for table in sorted(swap.existing(connection, database.schema)):
                 connection.execute(f"LOCK TABLE {database.schema}.{table} IN ROW EXCLUSIVE MODE NOWAIT")
                 connection.execute(f"COMMENT ON TABLE {database.schema}.{table} IS ''")
+    except psycopg.errors.LockNotAvailable:
+        return Check(
+            subject,
+            "warning",
+            "A table of HAT is in use by another session: not everything could be tried.",
+            f"Run it again later: hat-etl doctor {name}",
+        )
     except psycopg.errors.InsufficientPrivilege as error:
         return Check(
             subject,
             "failed",
             f"The login lacks a right ({error.diag.message_primary}).",
-            f"GRANT CREATE ON DATABASE {connection.info.dbname} TO {user}; existing HAT tables must belong to it.",
+            f"GRANT CREATE ON DATABASE {_quoted(connection.info.dbname)} TO {_quoted(connection.info.user)};"
+            " existing HAT tables must belong to it.",
         )
     except psycopg.Error as error:
         return Check(
             subject, "failed", f"A trial failed with SQLSTATE {error.sqlstate}.", "Ask the DBA of the database."
         )
     return Check(subject, "ok", "may make schemas, make tables and replace HAT's")
+
+
+def _quoted(name: str) -> str:
+    """The name of a database or a role in a statement for the DBA."""
+    return sql.Identifier(name).as_string(None)
 
 
 def _log(connection: Connection) -> Check:
@@ -265,8 +302,8 @@ def _log(connection: Connection) -> Check:
     ).fetchall()[0]
     if terse:
         return Check(subject, "ok", "the server writes no key of a row into it")
-    grant = f"GRANT SET ON PARAMETER log_error_verbosity TO {info.user};"
-    alter = f"ALTER DATABASE {info.dbname} SET log_error_verbosity = terse;"
+    grant = f"GRANT SET ON PARAMETER log_error_verbosity TO {_quoted(info.user)};"
+    alter = f"ALTER DATABASE {_quoted(info.dbname)} SET log_error_verbosity = terse;"
     return Check(
         subject,
         "warning",

@@ -1,0 +1,75 @@
+"""What the doctor says of a tenant database that others use, or that is not for this version; its mends can be run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from psycopg import sql
+
+from hat_etl.sandbox.server import HAT
+
+from .ground import Ground, Server
+from .syncing import assert_told
+
+MAKE_GROUND = Callable[..., Ground]
+
+
+def checks(ground: Ground, exit_code: int) -> dict[str, Any]:
+    """The doctor's checks by their subject."""
+    result = ground.run("doctor", ground.name, "--json")
+    assert result.exit_code == exit_code, result.err + result.out
+    return {check["subject"]: check for check in result.document}
+
+
+@pytest.mark.parametrize("mode", ["SHARE ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE"])
+def test_a_table_that_others_use_is_waited_for_shortly_and_is_no_failure(mode: str, ground: Ground) -> None:
+    """A vacuum was waited for without limit, and loads behind it; another lock was a failure for the DBA."""
+    with ground.in_hat() as connection, connection.transaction():
+        connection.execute(f"LOCK TABLE hat.persons IN {mode} MODE")
+        check = checks(ground, exit_code=0)["tenant database: rights"]
+    assert check["state"] == "warning"
+    assert_told(check["detail"], "in use by another session")
+    assert_told(check["mend"], "hat-etl doctor demo")
+    assert checks(ground, exit_code=0)["tenant database: rights"]["state"] == "ok"
+    assert not ground.has_stage()
+
+
+@pytest.mark.parametrize(("version", "state", "exit_code"), [("9999", "failed", 5), ("0001", "ok", 0)])
+def test_a_database_that_a_later_version_keeps_is_told(
+    version: str, state: str, exit_code: int, ground: Ground
+) -> None:
+    """The doctor was green where every load and sync refused."""
+    with ground.in_hat() as connection:
+        connection.execute("UPDATE hat_etl.schema_version SET version_num = %s", (version,))
+        check = checks(ground, exit_code)["tenant database: version"]
+        assert check["state"] == state
+        assert version in check["detail"]
+        assert ("Install the later version" in check["mend"]) is (state == "failed")
+        assert connection.execute("SELECT version_num FROM hat_etl.schema_version").fetchone() == (version,)
+
+
+def test_what_the_doctor_tells_to_run_can_be_run(make_ground: MAKE_GROUND, server: Server) -> None:
+    """Names with a hyphen were not quoted."""
+    ground = make_ground(hat=server.copy(HAT))
+    with server.admin() as admin:
+        admin.execute(
+            sql.SQL('ALTER DATABASE {} RENAME TO "acme-prod"; CREATE ROLE "hat-weak" LOGIN').format(
+                sql.Identifier(ground.hat)
+            )
+        )
+    ground.hat = "acme-prod"
+    ground.hat_url = server.url(ground.hat, "hat-weak")
+    found = checks(ground, exit_code=5)
+    grant, _, _ = found["tenant database: rights"]["mend"].partition(";")
+    _, _, parameter = found["tenant database: log"]["mend"].partition(": ")
+    with ground.in_hat() as connection:
+        connection.execute(grant)
+        connection.execute(parameter)
+    try:
+        found = checks(ground, exit_code=0)
+        assert found["tenant database: rights"]["state"] == found["tenant database: log"]["state"] == "ok"
+    finally:
+        with ground.in_hat() as connection:
+            connection.execute('DROP OWNED BY "hat-weak"; DROP ROLE "hat-weak"')
