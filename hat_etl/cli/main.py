@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
@@ -21,7 +22,8 @@ from hat_etl.errors import HatEtlError
 GRACE = 5.0
 """Seconds in which a command that is told to stop may still tidy up."""
 
-_BROKEN_OFF = "\nBroken off. HAT holds all old or all new rows (hat-etl status {tenant} says which){resume}.\n"
+_ALL_OR_NOTHING = ("load", "sync", "reconcile", "undo")
+"""Commands that change HAT's tables in one transaction."""
 
 
 class OutputError(HatEtlError):
@@ -75,7 +77,7 @@ def _stoppable() -> Iterator[list[int]]:
         if len(came) > 1:
             os._exit(128 + number)
         with suppress(OSError):
-            os.write(2, _broken_off(sys.argv[1:]).encode())
+            os.write(2, f"\nBroken off.{_what_then()}\n".encode())
         end = threading.Timer(GRACE, os._exit, (128 + number,))
         end.daemon = True
         end.start()
@@ -90,10 +92,29 @@ def _stoppable() -> Iterator[list[int]]:
                 signal.signal(number, handler)
 
 
-def _broken_off(arguments: Sequence[str]) -> str:
-    tenant = next((argument for argument in arguments[1:] if not argument.startswith("-")), "TENANT")
-    resume = "; an unfinished load goes on with --resume" if arguments[:1] == ["load"] else ""
-    return _BROKEN_OFF.format(tenant=tenant, resume=resume)
+def _what_then() -> str:
+    """What a command that is broken off leaves."""
+    context = click.get_current_context(silent=True)
+    if context is None or context.parent is None:
+        return ""
+    command = context
+    while command.parent is not None and command.parent.parent is not None:
+        command = command.parent
+    by_calls = command.info_name == "billing" or context.params.get("via") == "api"
+    if by_calls:
+        return f" What was begun goes on with the same command: hat-etl {shlex.join(sys.argv[1:])}"
+    if command.info_name not in _ALL_OR_NOTHING:
+        return ""
+    status = " ".join(filter(None, ("hat-etl status", context.params.get("tenant"))))
+    resume = "; an unfinished load goes on with --resume" if command.info_name == "load" else ""
+    return f" HAT holds all old or all new rows ({status} says which){resume}."
+
+
+def at_work(tenant: str, via: str) -> None:
+    """Let what is told after Ctrl-C be of this tenant, and of how its changes go."""
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.params.update(tenant=tenant, via=via)
 
 
 def _report(error: BaseException) -> int:

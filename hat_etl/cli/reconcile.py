@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import click
 
-from hat_etl.cli.main import echo, print_json, reporting
+from hat_etl.cli.main import at_work, echo, print_json, reporting
 from hat_etl.cli.options import OUTSIDE_WINDOWS
 from hat_etl.cli.progress import watching
 from hat_etl.cli.sync import print_sync
@@ -41,6 +41,7 @@ def reconcile(
         raise click.UsageError("--accept is of use with --repair only.")
     settings = store.load(tenant)
     request = ReconcileRequest(tables, repair, accept, outside_windows)
+    at_work(tenant, settings.sync.via if repair else "database")
     with watching(quiet=as_json) as progress:
         report = reconciliation.reconcile(settings, request, progress)
     with reporting(tenant, report.run, report.state):

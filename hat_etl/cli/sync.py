@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import click
 
-from hat_etl.cli.main import OutputError, echo, error_document, print_error, print_json, reporting, say
+from hat_etl.cli.main import OutputError, at_work, echo, error_document, print_error, print_json, reporting, say
 from hat_etl.cli.options import OUTSIDE_WINDOWS, VIA
 from hat_etl.cli.progress import watching
 from hat_etl.cli.tables import print_table
@@ -59,6 +59,7 @@ def sync(
 
 def _sync_one(tenant: str, request: SyncRequest, *, quiet: bool) -> RunReport:
     settings = store.load(tenant)
+    at_work(tenant, request.via or settings.sync.via)
     with watching(quiet=quiet) as progress:
         return incremental.sync(settings, request, progress)
 
@@ -99,7 +100,9 @@ def _put_off(unwritten: list[HatEtlError]) -> Iterator[None]:
 
 def _outcome(name: str, request: SyncRequest, *, quiet: bool) -> RunReport | HatEtlError:
     try:
-        if store.load(name).erp.needs_own_process:
+        settings = store.load(name)
+        if settings.erp.needs_own_process:
+            at_work(name, request.via or settings.sync.via)
             return call_apart(_sync_one, name, request, quiet=quiet)
         return _sync_one(name, request, quiet=quiet)
     except HatEtlError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -120,15 +121,17 @@ class World:
         assert answer.code == code, answer
         return answer.err
 
-    def killed_at(self, phase: str) -> None:
-        """A sync by API that is killed where it begins this phase."""
+    def killed_at(self, phase: str, number: int = signal.SIGKILL) -> str:
+        """A sync by API that is killed, or gets another signal, where it begins this phase; gives what it says."""
         self.clinic.site.fill_tables(self.clinic.pls)
         stop = Phase(phase)
         environment = {**os.environ, **self.clinic.site.environment}
         command = Command(("sync", TENANT, "--via", "api"), environment, stop)
         stop.await_reached()
-        command.signal(9)
-        assert command.wait().exit_code == -9
+        command.signal(number)
+        result = command.wait()
+        assert result.exit_code == (-number if number == signal.SIGKILL else 128 + number)
+        return result.err
 
     def table(self, report: dict[str, Any], name: str) -> dict[str, Any]:
         found: dict[str, Any] = next(table for table in report["tables"] if table["table"] == name)

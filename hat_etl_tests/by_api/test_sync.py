@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 from collections import Counter
 
 import pytest
@@ -228,6 +229,16 @@ def test_a_row_that_comes_back_after_its_exclusion_was_taken_is_included_anew(wo
     assert world.paths() == ["DELETE /professionals/000001", "/professionals"]
     assert world.is_shown()
     assert world.reasons() == {}
+
+
+def test_what_is_told_after_ctrl_c_is_that_the_calls_are_gone_on_with(world: World) -> None:
+    """HAT was said to hold all old or all new rows while calls were on their way."""
+    world.clinic.provider(2)
+    told = world.killed_at("sending", signal.SIGINT)
+    assert f"goes on with the same command: hat-etl sync {TENANT} --via api" in told
+    assert "all old or all new" not in told
+    world.sync()
+    assert world.is_shown()
 
 
 def test_a_kill_before_anything_is_sent_sends_it_once_later(world: World) -> None:

@@ -15,9 +15,10 @@ import pytest
 
 from hat_etl.entities import BY_TABLE
 from hat_etl.sandbox.server import HAT, PLS
+from hat_etl.tenants import store
 
 from . import changes
-from .commands import without_reader, without_room
+from .commands import Command, without_reader, without_room
 from .ground import Ground, Server
 from .phases import Phase
 from .syncing import assert_told, last_run, synced
@@ -102,6 +103,34 @@ def test_a_run_whose_report_cannot_be_written_is_told_to_be_over(
     assert_told(result.err, "demo", "is over", "could not be written", "hat-etl status demo")
     assert "Unexpected" not in result.err
     assert last_run(ground)[2] in ("succeeded", "clean")
+
+
+def ctrl_c() -> None:
+    """In the process of a command: Ctrl-C comes when it looks for the tenant's file."""
+    store.load = lambda name: signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("load --only companies acme", ("all old or all new rows (hat-etl status acme says which)", "--resume")),
+        ("undo --yes acme 3", ("all old or all new rows (hat-etl status acme says which)",)),
+        ("billing run acme", ("goes on with the same command: hat-etl billing run acme",)),
+        (
+            "billing release acme 3 --protocol 77",
+            ("goes on with the same command: hat-etl billing release acme 3 --protocol 77",),
+        ),
+        ("views install acme", ()),
+    ],
+)
+def test_what_is_told_after_ctrl_c_is_true_of_the_command(command: str, words: tuple[str, ...]) -> None:
+    """It spoke of HAT's rows whatever the command was, and took its second word for the tenant."""
+    result = Command(tuple(command.split()), os.environ, ctrl_c).wait()
+    assert result.exit_code == 130
+    assert_told(result.err, "Broken off.", *words)
+    assert ("all old or all new" in result.err) is ("all old or all new" in " ".join(words))
+    assert ("--resume" in result.err) is command.startswith("load")
+    assert ("hat-etl" in result.err) is bool(words)
 
 
 def test_an_output_that_cannot_be_written_is_told_once_and_in_words(ground: Ground) -> None:
