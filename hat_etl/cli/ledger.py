@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hat_etl.cli.main import error_document, print_error, print_json, say
+from hat_etl.cli.main import OutputError, error_document, print_error, print_json, say
 from hat_etl.cli.tables import print_table
 from hat_etl.entities import BY_TABLE
 from hat_etl.errors import HatEtlError
@@ -123,8 +125,14 @@ def rejects(tenant: str, table: str | None, xlsx: Path | None, as_json: bool) ->
         from hat_etl.reports.rejects import write_xlsx
 
         try:
-            write_xlsx(tenant, found, xlsx)
+            write_xlsx(found, xlsx)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise OutputError(
+                    f"{xlsx} could not be written ({error.strerror}). What was there before is as it was.",
+                    f"Free space there, then run: hat-etl rejects {tenant} --xlsx {shlex.quote(str(xlsx))}",
+                    tenant=tenant,
+                ) from None
             raise click.UsageError(
                 f"{xlsx} cannot be written ({error.strerror or error}). Name another file."
             ) from None

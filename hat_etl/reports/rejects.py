@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from openpyxl.worksheet.worksheet import Worksheet
 
 from hat_etl.entities import BY_TABLE
 
 _SEVERITIES = {"reject": "rejeitado", "held": "retido", "warning": "aviso"}
+
+
+LARGEST_SHEET = 1_048_575
+"""Rows that Excel takes in a sheet, below the headings."""
+
+_WIDTHS = (34, 30, 14, 34, 28, 22, 14, 110)
 
 
 def frame(entries: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -33,14 +43,46 @@ def frame(entries: Sequence[dict[str, Any]]) -> pd.DataFrame:
     )
 
 
-def write_xlsx(tenant: str, entries: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write a summary sheet (counts by table, rule and situation) and a sheet with every entry."""
+def write_xlsx(entries: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write a summary sheet (counts by table, rule and situation) and every entry, on as many sheets as that takes.
+
+    Raises OSError; a file that was there is then as it was.
+    """
     details = frame(entries)
     summary = details.groupby(["Tabela HAT", "Situação", "Regra"], sort=True).size().rename("Registros").reset_index()
-    with pd.ExcelWriter(path, engine="openpyxl") as writer:
+    content = BytesIO()
+    with pd.ExcelWriter(content, engine="openpyxl") as writer:
         summary.to_excel(writer, sheet_name="Resumo", index=False)
-        details.to_excel(writer, sheet_name="Registros", index=False)
+        for number, first in enumerate(range(0, max(1, len(details)), LARGEST_SHEET), 1):
+            name = "Registros" if number == 1 else f"Registros {number}"
+            details[first : first + LARGEST_SHEET].to_excel(writer, sheet_name=name, index=False)
         for name, sheet in writer.sheets.items():
-            sheet.freeze_panes = "A2"
-            for column, width in zip("ABCDEFGH", (34, 30, 14, 34, 28, 22, 14, 110), strict=True):
-                sheet.column_dimensions[column].width = width if name == "Registros" else 30
+            _finish(sheet, (30,) * len(_WIDTHS) if name == "Resumo" else _WIDTHS)
+    _replace(path, content.getvalue())
+
+
+def _finish(sheet: Worksheet, widths: Sequence[int]) -> None:
+    sheet.freeze_panes = "A2"
+    for column, width in zip("ABCDEFGH", widths, strict=True):
+        sheet.column_dimensions[column].width = width
+    for row in sheet.iter_rows():
+        for cell in row:
+            if cell.data_type == "f":
+                cell.data_type = "s"  # a text of the ERP that begins with = is no formula
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write the file beside its place first, so that a disk that gets full leaves the earlier one whole."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():  # a pipe or a terminal
+        path.write_bytes(content)
+        return
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(content)
+        if path.exists():
+            shutil.copymode(path, draft)
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
