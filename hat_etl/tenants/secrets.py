@@ -60,7 +60,12 @@ class SecretRef:
         return secret
 
     def _from_file(self) -> str:
-        path = self.folder / Path(self.target).expanduser()
+        try:
+            path = self.folder / Path(self.target).expanduser()
+        except RuntimeError:  # of a user whom this machine does not know
+            raise self._missing(
+                "lies in a home that there is not on this machine", "Write the whole path in the tenant's file."
+            ) from None
         try:
             secret = path.read_text(encoding="utf-8-sig").rstrip("\r\n")
         except OSError as error:

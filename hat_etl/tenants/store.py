@@ -118,7 +118,12 @@ def create(
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("x", encoding="utf-8") as stream:
-            stream.write(text)
+            try:
+                stream.write(text)
+                stream.flush()
+            except OSError:
+                file.unlink()
+                raise
     except FileExistsError:
         raise ConfigurationError(
             f"The tenant file {file} is already there and is left as it is.",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lxml import etree
 
+from hat_etl.errors import ConfigurationError
 from hat_etl.tiss.document import local
 from hat_etl.tiss.transactions import FILE_ROOT
 
@@ -23,11 +24,20 @@ _XS = "{http://www.w3.org/2001/XMLSchema}"
 
 
 def default_folder() -> Path:
-    """Where schemas lie that a user added: ``HAT_ETL_TISS_SCHEMAS``, else below the user's data folder (XDG)."""
+    """Where schemas lie that a user added: ``HAT_ETL_TISS_SCHEMAS``, else below the user's data folder (XDG).
+
+    Raises ConfigurationError where the user has no home.
+    """
     named = os.environ.get(FOLDER_VARIABLE)
     if named:
         return Path(named)
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    try:
+        data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    except RuntimeError:
+        raise ConfigurationError(
+            "The user who runs hat-etl has no home, in which schemas that were added would lie.",
+            f"Set {FOLDER_VARIABLE} to the folder that holds them, or is to hold them.",
+        ) from None
     return Path(data) / "hat_etl" / "tiss"
 
 

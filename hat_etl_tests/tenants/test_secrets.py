@@ -70,6 +70,15 @@ def test_a_file_that_is_missing_empty_or_no_text_is_named_with_the_next_step(
     assert "c4n4ry" not in str(raised.value)
 
 
+def test_a_home_that_there_is_not_is_named_with_the_next_step() -> None:
+    """An error that nobody foresaw hid the status of all other tenants."""
+    with pytest.raises(ConfigurationError) as raised:
+        SecretRef.parse("file:~nobody-here/url", tenant="acme").resolve()
+    assert "file:~nobody-here/url" in raised.value.cause
+    assert "whole path" in raised.value.next_step
+    assert raised.value.tenant == "acme"
+
+
 @pytest.mark.parametrize(
     "text",
     [CANARY, f"env:{CANARY}", f"file:{CANARY}", "env:", "file:", "file: ", "env:1A", "ENV:A", "file:a\nb", "", 7],

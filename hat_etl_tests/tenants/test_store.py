@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import traceback
 from pathlib import Path
 
@@ -43,6 +44,20 @@ def test_a_file_that_windows_notepad_has_saved_is_loaded(folder: Path) -> None:
     (folder / "acme.toml").write_text(GOOD.replace("env:ACME_HAT_URL", "file:hat.url"), encoding="utf-8-sig")
     (folder / "hat.url").write_text("postgresql://hat/acme\n", encoding="utf-8-sig")
     assert store.load("acme").hat.url.resolve() == "postgresql://hat/acme"
+
+
+def test_a_file_that_could_not_be_written_whole_is_not_left_behind(folder: Path) -> None:
+    """The empty file of a full disk was "already there" the next time."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(ConfigurationError) as raised:
+            store.create("acme", ans_registry="412345")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "cannot be written (File too large)" in raised.value.cause
+    assert list(folder.iterdir()) == []
+    store.create("acme", ans_registry="412345")
 
 
 def test_every_fixed_key_is_taken(folder: Path) -> None:

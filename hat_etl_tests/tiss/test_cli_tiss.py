@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import pwd
 import zipfile
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from click.testing import CliRunner, Result
@@ -74,6 +76,20 @@ def test_a_zip_that_reaches_beyond_itself_ends_with_the_code_for_data(folder: Pa
     result = run("add", folder / "a.zip")
     assert result.exit_code == 6
     assert "points outside" in result.stderr
+
+
+def test_a_user_without_a_home_is_told_how_to_name_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container without HOME, for a user whom it does not know, nobody had foreseen it."""
+
+    def unknown(uid: int) -> NoReturn:
+        raise KeyError(uid)
+
+    for name in ("HOME", "XDG_DATA_HOME", "HAT_ETL_TISS_SCHEMAS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    result = run("versions")
+    assert result.exit_code == 3
+    assert "HAT_ETL_TISS_SCHEMAS" in result.stderr
 
 
 def test_a_folder_of_schemas_can_be_named(folder: Path) -> None:
