@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from hat_etl.cli.main import OutputError, error_document, print_error, print_json, say
-from hat_etl.cli.tables import print_table
+from hat_etl.cli.main import OutputError, echo, error_document, print_error, print_json, say
+from hat_etl.cli.tables import print_table, printable
 from hat_etl.entities import BY_TABLE
 from hat_etl.errors import HatEtlError
 from hat_etl.sync.plan import refuse_unloaded, select
@@ -103,12 +103,18 @@ def runs(tenant: str, limit: int, as_json: bool) -> None:
         return
     print_table(
         f"Runs of {tenant}",
-        ("run", "mode", "state", "started", "finished", *_COUNTS, "error"),
-        [
-            (*_summary(run)[:5], *(sum(t[count] for t in run["tables"]) for count in _COUNTS), run["error"])
-            for run in found
-        ],
+        ("run", "mode", "state", "started", "finished", "rows"),
+        [(*_summary(run)[:5], _counted(run)) for run in found],
     )
+    for run in found:
+        if run["error"]:
+            echo(f"Run {run['run']}: {printable(run['error'])}")
+
+
+def _counted(run: dict[str, Any]) -> str:
+    """What a run did to rows, in few words: that fits into a narrow terminal."""
+    counts = {name: sum(table[name] for table in run["tables"]) for name in _COUNTS}
+    return ", ".join(f"{number:,} {name}" for name, number in counts.items() if number)
 
 
 @click.command()

@@ -119,6 +119,9 @@ def at_work(tenant: str, via: str) -> None:
 
 def _report(error: BaseException) -> int:
     """Print an error; gives the exit code."""
+    if isinstance(error, UnicodeEncodeError) and any("\udc80" <= letter <= "\udcff" for letter in "".join(sys.argv)):
+        say("An argument is not UTF-8 text. Set the terminal to UTF-8, then write it again.")
+        return click.UsageError.exit_code
     if not isinstance(error, HatEtlError):
         say(f"Unexpected {type(error).__name__}. Please report these lines:")
         for frame in traceback.extract_tb(error.__traceback__):

@@ -234,6 +234,29 @@ def test_a_lost_load_of_one_table_is_not_gone_on_with_as_one_of_all(make_ground:
     assert set(ground.state()) == {"persons"}
 
 
+@pytest.mark.parametrize("question", ["explain demo companies 0001|\udce9", "billing show demo \udce9"])
+def test_an_argument_that_is_no_text_is_told(question: str, ground: Ground) -> None:
+    """A terminal that sends Latin-1 met with an error that nobody foresaw."""
+    result = ground.run(*question.split())
+    assert result.exit_code == 2, result.err
+    assert_told(result.err, "not UTF-8")
+    assert "Unexpected" not in result.err
+
+
+def test_runs_can_be_read_on_a_narrow_terminal(ground: Ground) -> None:
+    """Thirteen columns were cut into strips of a letter or two."""
+    with ground.in_hat() as connection:
+        connection.execute(
+            "INSERT INTO hat_etl.runs (mode, state, finished_at, version, error, reference_day)"
+            " SELECT 'sync', 'failed', now(), version, 'The disk is full.', reference_day FROM hat_etl.runs"
+        )
+    ground.environment = {"COLUMNS": "80", "FORCE_COLOR": "1", "TERM": "dumb", "NO_COLOR": "1"}
+    result = ground.run("runs", ground.name)
+    assert result.exit_code == 0, result.err
+    assert max(map(len, result.out.splitlines())) <= 80
+    assert_told(result.out, "succeeded", "failed", "loaded", "rejected", "Run 2: The disk is full.")
+
+
 @pytest.mark.parametrize("question", ["status", "runs", "rejects", "plan --sync"])
 def test_a_question_that_breaks_is_the_one_to_ask_again(question: str, ground: Ground) -> None:
     """The list of rejects asked for a plan, and before that all of them for a load."""
