@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from hat_etl_tests.conformance.model import DELETED, RECNO, Pls
-from hat_etl_tests.conformance.site import TENANT, Site
+from hat_etl_tests.conformance.model import DELETED, RECNO, STAMP, Pls
+from hat_etl_tests.conformance.site import TENANT, Answer, Site
 from hat_etl_tests.conformance.world import widths
+from hat_etl_tests.undo.small import Small
 
 ONLY = ("--only", "persons", "--only", "user_types")
 
@@ -21,6 +22,17 @@ def site(plain_site: Site) -> Site:
     report = plain_site.load(*ONLY)
     assert {table["table"]: table["read"] for table in report["tables"]} == {"user_types": 0, "persons": 10}
     return plain_site
+
+
+@pytest.fixture
+def small(plain_site: Site) -> Small:
+    return Small(plain_site)
+
+
+def load(small: Small, *options: str) -> Answer:
+    """Of the ERP as it is now."""
+    small.site.fill_tables(small.pls)
+    return small.site.run("load", TENANT, "--json", *options)
 
 
 def people(site: Site, number: int, *, deleted: int = 0) -> None:
@@ -85,3 +97,50 @@ def test_the_stop_is_told_as_json_too(site: Site) -> None:
     answer = site.run_apart("load", TENANT, "--json", *ONLY)
     told = json.loads(answer.out)
     assert (answer.code, told["state"], told["tenant"]) == (7, "stopped", TENANT)
+
+
+def test_what_a_sync_brought_is_no_measure(site: Site) -> None:
+    """A sync counts what has come since, which is less than half of any table."""
+    people(site, 11)
+    assert site.run("sync", TENANT).code == 0
+    people(site, 4)
+    assert site.run("load", TENANT, *ONLY).code == 7
+
+
+def test_what_a_load_of_the_parents_held_is_no_measure(small: Small) -> None:
+    """That load tells of the few rows that lost their parents, not of the table."""
+    for recno in range(100, 110):
+        small.company(recno, "0001")
+    assert load(small, "--only", "companies").code == 0
+    small.delete("BA0", 2)
+    report = load(small, "--only", "health_insurers").json
+    assert {table["table"]: table["held"] for table in report["tables"]}["companies"] == 1
+    small.pls.tables["BG9"] = small.pls.rows("BG9")[:1]
+    assert load(small, "--only", "companies").code == 7
+
+
+# -- what changes in the ERP before a person has decided ---------------------------------------------------------------
+
+
+def test_a_row_staged_as_bad_that_is_deleted_since_leaves_hat(small: Small) -> None:
+    """Its last good version would have stayed, for a row that is no longer there."""
+    for recno in (1, 3, 4):
+        small.delete("BTS", recno)
+    small.change("BTS", 2, BTS_NOMUSR="")
+    assert load(small, "--only", "persons").code == 7
+    small.delete("BTS", 2)
+    assert load(small, "--resume", "--accept-shrink").code == 0
+    assert small.site.rows()["persons"] == {}
+    assert small.site.rejects() == []
+
+
+def test_rows_without_a_stamp_are_read_again(small: Small) -> None:
+    """Nothing tells whether they have changed: what was staged of them may be old."""
+    small.pls.tables["BTS"] = small.pls.rows("BTS")[1:2]
+    for row in small.pls.rows("BTS"):
+        row[STAMP] = None
+    assert load(small, "--only", "persons").code == 7
+    small.pls.rows("BTS")[0]["BTS_NOMUSR"] = "NOVO"
+    assert load(small, "--resume", "--accept-shrink").code == 0
+    (person,) = small.site.rows()["persons"].values()
+    assert person.values["name"] == "NOVO"
