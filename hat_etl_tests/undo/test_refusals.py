@@ -96,6 +96,19 @@ def test_a_run_whose_images_are_gone(small: Small, unchanged: Callable[..., str]
     assert "--full" in said
 
 
+def test_images_of_younger_runs_stay_when_those_of_an_old_one_go(small: Small) -> None:
+    """With the old run's images, all would have gone, and no run could have been undone any more."""
+    small.change("BTS", 1, BTS_NOMUSR="OUTRA")
+    small.sync()
+    with small.site.server.connect(small.site.hat) as connection:
+        connection.execute("UPDATE hat_etl.runs SET finished_at = finished_at - interval '15 days'")
+    before = state(small.site, runs=False)
+    small.change("BTS", 2, BTS_NOMUSR="OUTRA")
+    young = small.sync()
+    small.undo(young)
+    assert state(small.site, runs=False) == before
+
+
 def test_a_run_whose_images_went_early(small: Small, unchanged: Callable[..., str]) -> None:
     """As when undo_days was shorter for a time: what the run counted tells that there were some."""
     small.change("BTS", 1, BTS_NOMUSR="OUTRA")
@@ -197,6 +210,16 @@ def test_later_runs_that_changed_other_rows_are_no_matter(small: Small) -> None:
     small.undo(first)
     names = {row[0]: row[2] for row in state(small.site).rows["persons"]}
     assert (names["00000001"], names["00000002"]) == ("PESSOA 1", "OUTRA")
+
+
+def test_the_brake_measures_by_the_rows_before_the_run_though_later_ones_stay(small: Small) -> None:
+    before = watermarks(small.site)["persons"]
+    small.person(8)
+    first = small.sync()
+    small.person(9)
+    small.sync()
+    small.undo(first)
+    assert watermarks(small.site)["persons"] == (*before[:2], None)
 
 
 def test_a_row_put_back_whose_parent_has_left_since(small: Small, unchanged: Callable[..., str]) -> None:
