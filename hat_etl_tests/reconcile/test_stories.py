@@ -297,6 +297,15 @@ def test_a_reconciliation_does_not_unsettle_the_quarantine(story: Story) -> None
         assert ledger.last_writer(connection) == before
 
 
+def test_a_reconciliation_leaves_a_run_that_waits_for_a_decision(story: Story) -> None:
+    """Every night one comes between the evening's stop and the person who answers it."""
+    story.spoil("UPDATE hat_etl.watermarks SET horizon = horizon + interval '2 hours'")
+    assert story.site.run("sync", TENANT).code == 7
+    story.reconcile()
+    states = [(run["mode"], run["state"]) for run in story.site.run("runs", TENANT, "--json").json]
+    assert states[:2] == [("reconcile", "succeeded"), ("sync", "stopped")]
+
+
 # -- what is no mismatch -----------------------------------------------------------------------------------------------
 
 
@@ -566,6 +575,17 @@ def test_a_server_that_hashes_otherwise_is_read_row_by_row(story: Story) -> None
         {"differing": 1, "quarantined": 1, "kept": 1},
         [(2, "00000002", "name")],
     )
+
+
+def test_what_a_repair_has_changed_besides_is_compared_afterwards_too(story: Story) -> None:
+    """A row that comes without a stamp frees those that were held for it, which are no mismatches themselves."""
+    story.company(13, "0003")
+    story.sync()
+    story.insurer(3)[STAMP] = LONG_AGO
+    said = story.reconcile("--repair")
+    assert [table["table"] for table in said.report["tables"] if table["missing"]] == ["health_insurers"]
+    assert [table["table"] for table in said.report["after"]] == ["health_insurers", "companies"]
+    assert (said.code, len(story.site.rows()["companies"])) == (0, 3)
 
 
 def test_after_a_repair_what_could_not_be_compared_is_still_told(story: Story) -> None:
