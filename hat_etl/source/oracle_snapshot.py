@@ -24,7 +24,7 @@ from hat_etl.source.reader import BUCKET, WORD, Fingerprint, Range, Recnos, View
 from hat_etl.tenants.config import Tenant
 
 RECONNECTS = 3
-"""How often in a row a lost connection is made anew before the run gives up."""
+"""How often a lost connection is made anew without one new row in between, before the run gives up."""
 
 LISTED = (1, 10, 100, 1_000)
 """Recnos asked for in one query, 1,000 being what Oracle takes in a list; few lengths, so that statements repeat."""
@@ -169,8 +169,8 @@ class OracleSnapshot:
                                 new = ~np.isin(recnos, known)
                                 raw, recnos = raw.filter(pa.array(new)), recnos[new]
                             handed_on.append(recnos)
-                            lost = 0
                             if raw.num_rows:
+                                lost = 0
                                 yield raw
                     return
                 except (oracledb.Error, OSError) as error:

@@ -15,7 +15,7 @@ from hat_etl.sandbox.oracle.errors import OracleError
 from hat_etl.sandbox.oracle.faults import CutOff, EndEarly, Fault, HangUp, Hold, Overwrite, Reset, Silence
 from hat_etl.sandbox.oracle.server import OracleServer
 from hat_etl.sandbox.server import PLS
-from hat_etl.source import oracle_session, oracle_sql
+from hat_etl.source import oracle_session, oracle_snapshot, oracle_sql
 from hat_etl.source.erp import open_source
 from hat_etl.source.oracle import OracleSource
 from hat_etl.source.reader import Range
@@ -66,10 +66,25 @@ def test_a_connection_lost_in_the_middle_of_a_range_goes_on_where_it_was(
     ground.assert_clean()
 
 
-def test_a_connection_that_is_lost_again_and_again_ends_the_run(oracle: OracleServer, ground: Ground) -> None:
+def test_a_connection_that_is_lost_often_and_brings_new_rows_each_time_is_enough(
+    oracle: OracleServer, ground: Ground
+) -> None:
+    before, rows = ground.contents(), range(400, 2_400, 500)
+    for row in rows:
+        oracle.faults.plant(Fault(BENEFICIARIES, row, Reset()))
+    assert len(rows) > oracle_snapshot.RECONNECTS
+    result = load(ground, "--only", "beneficiaries")
+    assert result.exit_code == 0, result.err
+    assert len([sql for sql, _ in oracle.statements if BENEFICIARIES in sql]) == len(rows) + 1
+    assert ground.contents() == before
+
+
+@pytest.mark.parametrize("row", [0, SECOND_BATCH])
+def test_a_connection_that_is_lost_again_and_again_ends_the_run(row: int, oracle: OracleServer, ground: Ground) -> None:
+    """Rows that had been handed on before counted as progress: it was made anew for ever, without a pause."""
     before = ground.state()
-    oracle.faults.plant(Fault(BENEFICIARIES, 0, Reset(), times=50))
-    result = ground.run("load", ground.name, "--only", "beneficiaries")
+    oracle.faults.plant(Fault(BENEFICIARIES, row, Reset(), times=50))
+    result = load(ground, "--only", "beneficiaries")
     assert result.exit_code == 4
     assert_told(result.err, "demo / beneficiaries", "Reading the ERP failed (DPY-4011)", "hat-etl load demo --resume")
     assert ground.state() == before
