@@ -128,6 +128,24 @@ def test_the_loser_of_a_duplicate_comes_back_when_the_winner_goes(
         assert Shown.by(ground).reported == other.reported
 
 
+def test_a_held_row_comes_in_though_its_parent_came_with_a_sync_of_other_tables(
+    ground: Ground, make_ground: MAKE_GROUND
+) -> None:
+    """That sync judged the quarantine of its own tables alone: the next one must not take all of it for settled."""
+    before = ground.contents()["companies"]
+    with ground.in_erp() as connection:
+        rng = random.Random(2)
+        changes.insert(connection, "BG9", changes.live(connection, rng, "BG9", 1), codint="7777")
+    synced(ground)
+    assert ground.contents()["companies"] == before
+    with ground.in_erp() as connection:
+        changes.insert(connection, "BA0", changes.live(connection, rng, "BA0", 1), codide="7", codint="777")
+    synced(ground, "--only", "health_insurers")
+    synced(ground)
+    assert ground.contents()["companies"] != before
+    assert Shown.by(ground) == loaded(ground, make_ground)
+
+
 @pytest.mark.parametrize("options", [(), ("--full",)], ids=["by window", "read whole"])
 @pytest.mark.parametrize("parent", ["never was", "leaves"])
 def test_a_row_that_loses_to_one_that_is_held_leaves_hat_and_is_told_of_once(

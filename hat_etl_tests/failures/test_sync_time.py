@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
@@ -177,6 +178,39 @@ def test_one_old_stamp_for_all_rows_is_no_reason_to_read_them_again(ground: Grou
     for _ in range(2):
         (outcome,) = synced(ground, "--only", "persons")["tables"]
         assert outcome["read"] < 100  # quarantine
+
+
+def test_a_stamp_from_shortly_before_the_last_sync_is_read_all_the_same(ground: Ground) -> None:
+    """Application servers stamp by clocks of their own, which may be behind that of the database."""
+    synced(ground)
+    with ground.in_erp() as connection, without_stamps(connection, "BTS"):
+        (recno,) = persons(connection, 1)
+        changes.update(connection, "BTS", [recno], nomusr="TARDE")
+        connection.execute(
+            f"UPDATE {table('BTS')} SET s_t_a_m_p_ = now() AT TIME ZONE 'utc' - interval '3 minutes'"
+            " WHERE r_e_c_n_o_ = %s",
+            (recno,),
+        )
+    synced(ground)
+    assert name_of(ground, recno) == "TARDE"
+
+
+def test_a_date_of_tomorrow_is_taken_when_its_day_has_come(ground: Ground) -> None:
+    """The quarantine is settled for the day on which it was judged, and no longer."""
+    ground.extra, ground.erp_extra = STRICT, 'timezone = "Pacific/Pago_Pago"'
+    tomorrow = datetime.now(ZoneInfo("Pacific/Kiritimati"))  # is never the same day there
+    with ground.in_erp() as connection:
+        (recno,) = persons(connection, 1)
+        changes.update(connection, "BTS", [recno], datnas=f"{tomorrow:%Y%m%d}")
+
+    def told() -> list[str]:
+        return [entry[4] for entry in ground.reported() if entry[:2] == ("persons", recno)]
+
+    synced(ground)
+    assert "not_future" in told()
+    ground.erp_extra = 'timezone = "Pacific/Kiritimati"'
+    synced(ground)
+    assert "not_future" not in told()
 
 
 def test_rows_without_a_stamp(ground: Ground, make_ground: MAKE_GROUND) -> None:
