@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hat_etl.sandbox.server import PLS
+import pytest
+
+from hat_etl.errors import Busy
+from hat_etl.sandbox.server import LOADER, PLS, READER
+from hat_etl.target.database import TenantDatabase
+from hat_etl.tenants import store
 
 from .conftest import behind
 from .ground import Ground, Server
@@ -20,9 +25,10 @@ def test_servers_that_end_idle_sessions_and_long_transactions_do_not_end_it(
     """It was idle while rows were read: the server ended it, and a second load came beside the first."""
     ground = make_ground(pls=server.copy(PLS))
     with ground.server.admin() as admin:
-        admin.execute(f"ALTER DATABASE {ground.hat} SET idle_session_timeout = '20ms'")
-        admin.execute(f"ALTER DATABASE {ground.hat} SET transaction_timeout = '200ms'")
-        admin.execute(f"ALTER DATABASE {ground.pls} SET transaction_timeout = '200ms'")
+        # For the logins of hat_etl alone: what the test itself asks may take long.
+        admin.execute(f"ALTER ROLE {LOADER} IN DATABASE {ground.hat} SET idle_session_timeout = '20ms'")
+        admin.execute(f"ALTER ROLE {LOADER} IN DATABASE {ground.hat} SET transaction_timeout = '200ms'")
+        admin.execute(f"ALTER ROLE {READER} IN DATABASE {ground.pls} SET transaction_timeout = '200ms'")
     before = ground.contents()
     ground.load()
     assert ground.contents() == before
@@ -53,3 +59,20 @@ def test_what_is_staged_after_its_end_is_not_committed(ground: Ground, proxies: 
     ground.load("--resume")
     assert last_run(ground)[:3] == (2, "load", "succeeded")
     ground.assert_clean()
+
+
+def test_nobody_else_begins_while_what_was_asked_for_last_is_being_committed(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The holder may lose its session between the question whether it has it and the commit that rests on the answer."""
+    ground.write()
+    monkeypatch.setenv("HAT_ETL_TENANTS", str(ground.folder))
+    database = TenantDatabase(store.load(ground.name))
+    with database.connect() as staging:
+        with staging.transaction():
+            with database.claim("again") as control:
+                database.assert_claimed(staging, control.info.backend_pid, "again")
+            with pytest.raises(Busy), database.claim("again"):
+                pass
+        with database.claim("again"):
+            pass
