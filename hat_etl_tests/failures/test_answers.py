@@ -15,6 +15,7 @@ import pytest
 
 from hat_etl.entities import BY_TABLE
 from hat_etl.sandbox.server import HAT, PLS
+from hat_etl.source import view_live
 from hat_etl.tenants import store
 
 from . import changes
@@ -214,6 +215,25 @@ def test_the_brake_names_the_command_that_was_given(
     result = ground.run("sync", ground.name, *options)
     assert result.exit_code == 7, result.err
     assert_told(result.err, " ".join(("hat-etl sync demo", *options, "--accept.")))
+
+
+def impatient() -> None:
+    """Called in the process of a command."""
+    view_live._LOCK_TIMEOUT = "50ms"
+
+
+def test_views_that_somebody_reads_are_not_waited_for_long(make_ground: MAKE_GROUND, server: Server) -> None:
+    """All who come later would queue behind the install, and wait for that one reader, too."""
+    ground = make_ground(pls=server.copy(PLS))
+    install = ("views", "install", ground.name)
+    with ground.in_erp() as reader:
+        reader.execute("SET idle_in_transaction_session_timeout = '60s'")
+        with reader.transaction():
+            reader.execute(f"SELECT count(*) FROM hat.{BY_TABLE['persons'].view}".encode())
+            result = ground.start(*install, prepare=impatient).wait()
+    assert result.exit_code == 4, result.err
+    assert_told(result.err, "demo / persons", "Somebody is reading the views")
+    assert ground.run(*install).exit_code == 0
 
 
 def test_a_lost_load_of_one_table_is_not_gone_on_with_as_one_of_all(make_ground: MAKE_GROUND, server: Server) -> None:

@@ -64,7 +64,7 @@ def test_what_is_staged_after_its_end_is_not_committed(ground: Ground, proxies: 
 def test_nobody_else_begins_while_what_was_asked_for_last_is_being_committed(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The holder may lose its session between the question whether it has it and the commit that rests on the answer."""
+    """The holder may lose its session after it was asked for, before the commit that rests on the answer."""
     ground.write()
     monkeypatch.setenv("HAT_ETL_TENANTS", str(ground.folder))
     database = TenantDatabase(store.load(ground.name))

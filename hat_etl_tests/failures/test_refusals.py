@@ -284,6 +284,24 @@ def test_a_right_that_was_lacking_is_granted_and_the_load_goes_on(ground: Ground
     ground.assert_clean()
 
 
+def test_a_load_that_failed_before_anything_was_staged_is_made_by_resume(
+    make_ground: MAKE_GROUND, server: Server
+) -> None:
+    """The load before it has succeeded, and was not the one that was asked for."""
+    ground = make_ground(pls=server.copy(PLS))
+    with ground.in_erp() as connection:
+        connection.execute(f"ALTER VIEW hat.{view_of('persons')} RENAME TO gone")
+    assert ground.run("load", ground.name, "--only", "persons").exit_code == 4
+    with ground.in_erp() as connection:
+        connection.execute(f"ALTER VIEW hat.gone RENAME TO {view_of('persons')}")
+        (recno,) = changes.live(connection, random.Random(3), "BTS", 1, "bts_nomusr <> ''")
+        changes.update(connection, "BTS", [recno], nomusr="NOVO")
+    assert ground.load("--resume", "--only", "persons")["run"] == 3
+    with ground.in_hat() as connection:
+        names = connection.execute("SELECT name FROM hat.persons WHERE source_recno = %s", (recno,)).fetchall()
+    assert names == [("NOVO",)]
+
+
 def test_rows_that_were_purged_after_all_was_staged_do_not_come_back(make_ground: MAKE_GROUND, server: Server) -> None:
     """A range that had become empty left no gap, so that it stayed; and no sync found what the watermark knew of."""
     ground = make_ground(pls=server.copy(PLS))
