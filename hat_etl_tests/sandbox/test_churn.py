@@ -304,7 +304,9 @@ def test_a_key_change_keeps_the_recno_and_takes_a_free_key(used: Pls, alias: str
 
 
 def test_a_card_under_another_key_has_the_digit_that_belongs_to_it(used: Pls) -> None:
-    for recno in used.do(Kind.KEY_CHANGE, "BA1", 10):
+    changed = used.do(Kind.KEY_CHANGE, "BA1", 10)
+    assert changed
+    for recno in changed:
         row = used.rows("BA1")[recno]
         assert row["ba1_digito"] == model.card_digit("".join(key_of("BA1", row))[:16])
 
