@@ -94,9 +94,9 @@ class Store:
                 return
 
     def is_there(self) -> bool:
-        """Whether hat_etl has ever been here. Raises TargetError when the database is another tenant's."""
+        """Whether hat_etl has ever been here."""
         with self.connection() as connection:
-            return self._database.check_identity(connection)
+            return self._database.owner(connection) is not None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -124,18 +124,30 @@ class Store:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A connection of our own for the block, in autocommit mode. Raises TargetError."""
+        """A connection of our own for the block, in autocommit mode.
+
+        Raises TargetError, also when the database is another tenant's.
+        """
         with errors(self.tenant.name, again=f"hat-etl billing run {self.tenant.name}"):
             try:
                 connection = self._idle.get_nowait()
             except Empty:
-                connection = self._database.connect()
+                connection = self._open()
             try:
                 yield connection
             except BaseException:
                 connection.close()
                 raise
             self._idle.put(connection)
+
+    def _open(self) -> Connection:
+        connection = self._database.connect()
+        try:
+            self._database.check_identity(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

@@ -6,13 +6,19 @@ from dataclasses import fields
 from itertools import pairwise
 from operator import itemgetter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hat_etl.billing import store as rows
+from hat_etl.billing.decisions import arrived, release, retry
+from hat_etl.billing.due import is_due
+from hat_etl.billing.loop import held
 from hat_etl.billing.poll import GUIDES_AT_ONCE, asked_together
 from hat_etl.billing.states import State
 from hat_etl.billing.store import Lot, store_of
+from hat_etl.billing.story import overview, story
+from hat_etl.errors import TargetError
 
 from .conftest import World
 
@@ -88,3 +94,27 @@ def test_one_question_is_about_few_lots_of_one_sender_and_as_many_guides_as_can_
 def lot_of(number: int, provider: str, guides: int | None) -> Lot:
     nothing = dict.fromkeys(field.name for field in fields(Lot))
     return Lot(**{**nothing, "lot": number, "provider": provider, "guides": guides, "state": "protocolled"})
+
+
+def test_lots_in_another_tenants_database_are_neither_shown_nor_decided_about(world: World) -> None:
+    """Only their list was refused: the story of one lot was told, and decisions were taken about the other's lots."""
+    number = world.add(kind="wrong_hash")
+    world.pull()
+    world.rows("UPDATE hat_etl.identity SET tenant = 'another' RETURNING 1")
+    for act in (
+        lambda: retry(world.tenant, number),
+        lambda: release(world.tenant, number, accept=True),
+        lambda: arrived(world.tenant, number, "1"),
+        lambda: story(world.tenant, number),
+        lambda: overview(world.tenant),
+        lambda: held(world.tenant),
+        lambda: is_due(world.tenant, "send"),
+    ):
+        with pytest.raises(TargetError, match="belongs to tenant another"):
+            act()
+    assert world.states() == {number: "refused"}
+
+
+def test_a_decision_where_billing_has_not_begun_is_told_so(world: World) -> None:
+    with pytest.raises(TargetError, match="lacks what this version"):
+        retry(world.tenant, "1")
