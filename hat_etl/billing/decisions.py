@@ -7,7 +7,7 @@ from hat_etl.billing.deliver import schedule
 from hat_etl.billing.operators.base import cause
 from hat_etl.billing.pull import CONTENT_CHANGED, DELETED_LATE, enqueue_deletion
 from hat_etl.billing.push import enqueue_status
-from hat_etl.billing.states import UNSENT, WITH_OPERATOR, State
+from hat_etl.billing.states import CHECKED, UNSENT, WITH_OPERATOR, State
 from hat_etl.billing.store import Lot, Store, store_of
 from hat_etl.billing.validate import NUMBER_REUSED
 from hat_etl.errors import DataError
@@ -46,6 +46,7 @@ def release(tenant: Tenant, batch_number: str, *, accept: bool, provider: str | 
 def arrived(tenant: Tenant, batch_number: str, protocol: str, *, provider: str | None = None) -> Lot:
     """The operator has a lot in doubt, under this protocol; or this is the right protocol of a lot that it has.
 
+    So has it one that was checked and waits to be sent, where a restored database has forgotten that it was.
     Raises DataError for other lots, and for a protocol that is empty.
     """
     protocol = protocol.strip()
@@ -59,14 +60,16 @@ def arrived(tenant: Tenant, batch_number: str, protocol: str, *, provider: str |
                 connection, lot.lot, "protocol, as a person says", {"protocol": protocol, "before": lot.protocol},
                 protocol=protocol, stated_status=None,
             )  # fmt: skip
-        elif lot.state is State.UNKNOWN:
+        elif lot.state in CHECKED and lot.hold is not None:
+            raise _cannot(tenant, lot, f"waits for a decision: {lot.hold}")
+        elif lot.state in CHECKED | {State.UNKNOWN}:
             rows.drop(connection, lot.lot, "deliver")
             rows.move(
                 connection, lot.lot, State.PROTOCOLLED, "arrived, as a person says", {"protocol": protocol},
                 protocol=protocol, first_protocol=protocol, tiss_status=1,
             )  # fmt: skip
         else:
-            raise _cannot(tenant, lot, f"is not in doubt, but {lot.state}")
+            raise _cannot(tenant, lot, f"is neither in doubt nor about to be sent, but {lot.state}")
         schedule(connection, lot.lot, 0)
         enqueue_status(store, connection, lot.lot)
         return store.get(connection, lot.lot)

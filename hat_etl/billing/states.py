@@ -33,8 +33,8 @@ _S = State
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     _S.PULLED: frozenset({_S.VALIDATED, _S.REFUSED, _S.WITHDRAWN}),
-    _S.VALIDATED: frozenset({_S.QUEUED, _S.PULLED, _S.WITHDRAWN}),
-    _S.QUEUED: frozenset({_S.SENT, _S.PULLED, _S.WITHDRAWN}),
+    _S.VALIDATED: frozenset({_S.QUEUED, _S.PULLED, _S.WITHDRAWN, _S.PROTOCOLLED}),
+    _S.QUEUED: frozenset({_S.SENT, _S.PULLED, _S.WITHDRAWN, _S.PROTOCOLLED}),
     _S.SENT: frozenset({_S.PROTOCOLLED, _S.REFUSED, _S.QUEUED, _S.UNKNOWN}),
     _S.UNKNOWN: frozenset({_S.PROTOCOLLED, _S.REFUSED, _S.QUEUED, _S.WITHDRAWN}),
     _S.PROTOCOLLED: frozenset({_S.PROTOCOLLED, _S.UNDER_ANALYSIS, _S.FINAL, _S.REFUSED}),
@@ -45,8 +45,10 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 }
 """From each state, the states that may follow."""
 
-UNSENT = frozenset({_S.PULLED, _S.VALIDATED, _S.QUEUED})
-"""The operator has not seen the lot."""
+CHECKED = frozenset({_S.VALIDATED, _S.QUEUED})
+"""The lot is about to be sent."""
+UNSENT = CHECKED | {_S.PULLED}
+"""The operator has not seen the lot, as far as the tenant database knows."""
 OPEN = frozenset({_S.PROTOCOLLED, _S.UNDER_ANALYSIS})
 """The operator is at work on it."""
 WITH_OPERATOR = OPEN | {_S.FINAL}

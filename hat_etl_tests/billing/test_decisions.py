@@ -302,6 +302,37 @@ def test_a_lot_in_doubt_has_arrived_when_a_person_says_so(world: World) -> None:
     assert world.at_operator() == {number: 1}
 
 
+@pytest.mark.parametrize("queued", [True, False])
+def test_a_lot_that_was_delivered_before_a_restore_has_arrived_when_a_person_says_so(
+    queued: bool, world: World
+) -> None:
+    """It was told to be not in doubt, and there was no other way than to deliver it once more."""
+    number = world.add()
+    world.pull()
+    if queued:
+        # Queued, and then the operator cannot be reached.
+        world.write_tenant(operator="http://127.0.0.1:1")
+        world.send()
+        world.write_tenant()
+    assert world.states()[number] == ("queued" if queued else "validated")
+    content = make(Recipe(registry=REGISTRY, provider=PROVIDER, number=number, guides=1))
+    world.operator.service.upload(PROVIDER, number, content)
+    arrived(world.tenant, number, world.operator.lots()[0].protocol)
+    assert world.rows("SELECT FROM hat_etl.billing_outbox WHERE kind = 'deliver' AND state = 'waiting'") == []
+    world.loop(rounds=4)
+    assert (world.states()[number], world.in_hat(number).status) == ("final", 6)
+    assert world.at_operator() == {number: 1}
+
+
+def test_a_lot_that_waits_for_a_person_has_not_arrived_by_the_way(world: World) -> None:
+    number = world.add()
+    world.pull()
+    replaced(world, number, 2)
+    with pytest.raises(DataError, match="waits for a decision: content_changed"):
+        arrived(world.tenant, number, "1")
+    assert (world.states()[number], world.column(number, "hold")) == ("validated", "content_changed")
+
+
 def test_which_of_several_accounts_in_pls_is_the_lots_is_for_a_person_to_say(world: World) -> None:
     number = world.add()
     world.pull()
@@ -349,14 +380,14 @@ def test_a_refused_lot_is_checked_anew_when_it_is_retried(world: World) -> None:
 
 
 def test_what_cannot_be_decided_is_said(world: World) -> None:
-    number = world.add()
+    number, refused = world.add(), world.add(kind="wrong_hash")
     world.pull()
     for decide in (
         lambda: release(world.tenant, number, accept=True),
         lambda: retry(world.tenant, number),
-        lambda: arrived(world.tenant, number, "1"),
+        lambda: arrived(world.tenant, refused, "1"),
     ):
-        with pytest.raises(DataError, match=f"Lot {number} of provider {PROVIDER}"):
+        with pytest.raises(DataError, match=f"Lot [{number}{refused}] of provider {PROVIDER}"):
             decide()
     with pytest.raises(DataError, match="no such lot"):
         retry(world.tenant, "none")
