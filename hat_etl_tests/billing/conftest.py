@@ -102,8 +102,8 @@ class World:
         recipe = Recipe(**{"registry": REGISTRY, "provider": provider, "number": number, "guides": 1, **changes})
         return self.state.add(recipe, batch_number=batch, file_fault=fault)
 
-    def in_hat(self, batch_number: str) -> Lot:
-        lot = self.state.lot(batch_number)
+    def in_hat(self, batch_number: str, provider: str | None = None) -> Lot:
+        lot = self.state.lot(batch_number, provider)
         assert lot is not None
         return lot
 

@@ -90,6 +90,7 @@ class HatServer:
 
     def _item(self, request: Request, lot: Lot, fault: str | None) -> dict[str, Any]:
         host = "http://169.254.169.254" if fault == "elsewhere" else str(request.base_url).rstrip("/")
+        name = f"{lot.provider}-{lot.batch_number}.xml"
         return {
             "batchNumber": lot.batch_number,
             "batchDate": lot.batch_date,
@@ -99,8 +100,8 @@ class HatServer:
             "trackingStatus": lot.tracking,
             "protocol": lot.protocol,
             "isDeleted": lot.is_deleted,
-            "azureStorageFilePath": f"{host}/{FOLDER}/{lot.batch_number}.xml",
-            "azureStorageSasToken": f"sp=r&sig={self._signature(f'{lot.batch_number}.xml')}",
+            "azureStorageFilePath": f"{host}/{FOLDER}/{name}",
+            "azureStorageSasToken": f"sp=r&sig={self._signature(name)}",
         }
 
     def _signature(self, name: str) -> str:
@@ -113,7 +114,8 @@ class HatServer:
             return Response(status_code=400)
         if not hmac.compare_digest(request.query_params.get("sig", ""), self._signature(name)):
             return Response(status_code=403)
-        found = self.state.file(name.removesuffix(".xml"))
+        provider, _, number = name.removesuffix(".xml").partition("-")
+        found = self.state.file(number, provider)
         if found is None:
             return Response(status_code=404)
         content, fault = found
@@ -141,7 +143,7 @@ class HatServer:
         return JSONResponse({"batchNumber": number})
 
     async def _delete_lot(self, request: Request) -> Response:
-        done = self.state.delete(request.path_params["number"])
+        done = self.state.delete(request.path_params["number"], request.query_params.get("healthProviderId"))
         return Response(status_code=204 if done else 404)
 
     async def _list_authorizations(self, request: Request) -> Response:

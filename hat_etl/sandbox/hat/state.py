@@ -18,9 +18,9 @@ FileFault = Literal["parent_not_found", "missing", "redirect", "large", "empty",
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS lots (
-    batch_number TEXT PRIMARY KEY, provider TEXT, batch_date TEXT, auth_type TEXT, recipe TEXT, content BLOB,
+    batch_number TEXT, provider TEXT, batch_date TEXT, auth_type TEXT, recipe TEXT, content BLOB,
     file_fault TEXT, status INTEGER, protocol TEXT, tracking INTEGER DEFAULT 0, is_deleted INTEGER DEFAULT 0,
-    causes TEXT DEFAULT '[]', is_gone INTEGER DEFAULT 0
+    causes TEXT DEFAULT '[]', is_gone INTEGER DEFAULT 0, PRIMARY KEY (provider, batch_number)
 );
 CREATE INDEX IF NOT EXISTS lots_waiting ON lots (tracking, batch_number);
 CREATE TABLE IF NOT EXISTS puts (id INTEGER PRIMARY KEY, batch_number TEXT, body TEXT);
@@ -51,6 +51,8 @@ class Lot:
 
 
 _COLUMNS = "batch_number, provider, batch_date, auth_type, status, protocol, tracking, is_deleted, causes, is_gone"
+_NAMED = "batch_number = ? AND provider = coalesce(?, provider)"
+"""Providers may use one number: who means one of their lots names the provider, too."""
 
 
 class State:
@@ -81,32 +83,32 @@ class State:
         """The lot has another file from now on, and waits again."""
         self._do("UPDATE lots SET content = ?, tracking = 0 WHERE batch_number = ?", (content, batch_number))
 
-    def mend_file(self, batch_number: str) -> None:
-        self._do("UPDATE lots SET file_fault = NULL WHERE batch_number = ?", (batch_number,))
+    def mend_file(self, batch_number: str, provider: str | None = None) -> None:
+        self._do(f"UPDATE lots SET file_fault = NULL WHERE {_NAMED}", (batch_number, provider))
 
-    def mark_deleted(self, batch_number: str) -> None:
+    def mark_deleted(self, batch_number: str, provider: str | None = None) -> None:
         """The provider takes the lot back: it waits to be seen as deleted."""
-        self._do("UPDATE lots SET is_deleted = 1, tracking = 0 WHERE batch_number = ?", (batch_number,))
+        self._do(f"UPDATE lots SET is_deleted = 1, tracking = 0 WHERE {_NAMED}", (batch_number, provider))
 
-    def lot(self, batch_number: str) -> Lot | None:
-        rows = self._ask(f"SELECT {_COLUMNS} FROM lots WHERE batch_number = ?", (batch_number,))
+    def lot(self, batch_number: str, provider: str | None = None) -> Lot | None:
+        rows = self._ask(f"SELECT {_COLUMNS} FROM lots WHERE {_NAMED}", (batch_number, provider))
         return _lot(rows[0]) if rows else None
 
     def lots(self) -> list[Lot]:
-        return [_lot(row) for row in self._ask(f"SELECT {_COLUMNS} FROM lots ORDER BY batch_number")]
+        return [_lot(row) for row in self._ask(f"SELECT {_COLUMNS} FROM lots ORDER BY batch_number, provider")]
 
     def waiting(self, tracking: int, offset: int, limit: int) -> tuple[list[tuple[Lot, str | None]], bool]:
         """Lots with this trackingStatus and the fault of the file of each; whether there are more."""
         rows = self._ask(
-            f"SELECT {_COLUMNS}, file_fault FROM lots WHERE tracking = ? AND NOT is_gone ORDER BY batch_number"
-            " LIMIT ? OFFSET ?",
+            f"SELECT {_COLUMNS}, file_fault FROM lots WHERE tracking = ? AND NOT is_gone"
+            " ORDER BY batch_number, provider LIMIT ? OFFSET ?",
             (tracking, limit + 1, offset),
         )
         return [(_lot(row[:-1]), row[-1]) for row in rows[:limit]], len(rows) > limit
 
-    def file(self, batch_number: str) -> tuple[bytes, str | None] | None:
+    def file(self, batch_number: str, provider: str) -> tuple[bytes, str | None] | None:
         """The bytes of a lot's file, and what is wrong with it."""
-        rows = self._ask("SELECT recipe, content, file_fault FROM lots WHERE batch_number = ?", (batch_number,))
+        rows = self._ask(f"SELECT recipe, content, file_fault FROM lots WHERE {_NAMED}", (batch_number, provider))
         if not rows:
             return None
         recipe, content, fault = rows[0]
@@ -114,15 +116,16 @@ class State:
 
     def put(self, batch_number: str, body: dict[str, Any]) -> bool:
         """Take an update; False when there is no such lot."""
+        provider = body.get("healthProviderId")
         with self._lock:
-            if self.lot(batch_number) is None:
+            if self.lot(batch_number, provider) is None:
                 return False
             self._do(
                 "UPDATE lots SET status = coalesce(?, status), protocol = coalesce(?, protocol), tracking = ?,"
-                " causes = ? WHERE batch_number = ?",
+                f" causes = ? WHERE {_NAMED}",
                 (
                     body.get("status"), body.get("protocol"), body.get("trackingStatus", 0),
-                    json.dumps(body.get("rejectionCauses", [])), batch_number,
+                    json.dumps(body.get("rejectionCauses", [])), batch_number, provider,
                 ),
             )  # fmt: skip
             self._do("INSERT INTO puts (batch_number, body) VALUES (?, ?)", (batch_number, json.dumps(body)))
@@ -133,11 +136,11 @@ class State:
         rows = self._ask("SELECT body FROM puts WHERE batch_number = ? ORDER BY id", (batch_number,))
         return [json.loads(body) for (body,) in rows]
 
-    def delete(self, batch_number: str) -> bool:
+    def delete(self, batch_number: str, provider: str | None) -> bool:
         with self._lock:
-            if self.lot(batch_number) is None:
+            if self.lot(batch_number, provider) is None:
                 return False
-            self._do("UPDATE lots SET is_gone = 1 WHERE batch_number = ?", (batch_number,))
+            self._do(f"UPDATE lots SET is_gone = 1 WHERE {_NAMED}", (batch_number, provider))
         return True
 
     def write(self, token: str, path: str, body: Any, looks: int, answer: dict[str, Any]) -> None:

@@ -1,0 +1,56 @@
+"""Two providers may use one number: neither's lot is taken for the other's, here or in HAT."""
+
+from __future__ import annotations
+
+from .conftest import World
+
+ONE, OTHER = "000123", "000456"
+
+
+def states(world: World) -> dict[str, str]:
+    """State of each lot by its provider."""
+    return dict(world.rows("SELECT provider, state FROM hat_etl.billing_lots"))  # type: ignore[arg-type]
+
+
+def test_each_goes_its_own_way(world: World) -> None:
+    world.add(ONE, number="7", guides=1)
+    world.add(OTHER, number="7", guides=2)
+    world.loop()
+    assert states(world) == {ONE: "protocolled", OTHER: "protocolled"}
+    arrived = {lot.provider: (len(lot.guides), lot.arrivals, lot.protocol) for lot in world.operator.lots()}
+    assert arrived == {
+        ONE: (1, 1, world.in_hat("7", ONE).protocol), OTHER: (2, 1, world.in_hat("7", OTHER).protocol),
+    }  # fmt: skip
+    assert None not in {protocol for _, _, protocol in arrived.values()}
+
+
+def test_a_deletion_is_of_one_of_them(world: World) -> None:
+    for provider in (ONE, OTHER):
+        world.add(provider, number="7")
+    world.pull()
+    world.state.mark_deleted("7", ONE)
+    world.loop()
+    assert states(world) == {ONE: "withdrawn", OTHER: "protocolled"}
+    assert [world.in_hat("7", provider).is_gone for provider in (ONE, OTHER)] == [True, False]
+
+
+def test_the_deletion_of_a_lot_that_was_never_seen_is_of_one_of_them(world: World) -> None:
+    for provider in (ONE, OTHER):
+        world.add(provider, number="7")
+    world.state.mark_deleted("7", ONE)
+    world.pull()
+    assert states(world) == {OTHER: "validated"}
+    assert [world.in_hat("7", provider).is_gone for provider in (ONE, OTHER)] == [True, False]
+
+
+def test_a_file_that_is_missing_is_of_one_of_them(world: World) -> None:
+    world.add(ONE, number="7", file_fault="missing")
+    world.add(OTHER, number="7", file_fault="missing")
+    for _ in range(4):
+        world.pull()
+    world.state.mend_file("7", OTHER)
+    world.pull()
+    assert world.rows("SELECT provider, attempts, told FROM hat_etl.billing_missing_files") == [(ONE, 5, True)]
+    assert states(world) == {OTHER: "validated"}
+    assert [cause["code"] for cause in world.in_hat("7", ONE).causes] == ["5012"]
+    assert world.in_hat("7", OTHER).causes == []
