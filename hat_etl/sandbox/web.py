@@ -1,6 +1,6 @@
 """Web servers of the sandbox: real ones on loopback, in a thread of a test or as a process that stays.
 
-Each takes faults by parameter: calls that fail before they act, replies that are lost after it, slow ones.
+Each takes faults by parameter: calls that fail before they act, replies that are lost or spoilt after it, slow ones.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Faults(BaseModel):
     """Answered with HTTP 503 before anything is done."""
     lose: float = Field(default=0, ge=0, le=1)
     """Done, and then the connection is cut instead of an answer."""
+    late: float = Field(default=0, ge=0, le=1)
+    """Done, and answered with the HTTP 504 of a gateway that did not wait for it."""
     slow: float = Field(default=0, ge=0, le=1)
     """Answered only after ``slow_seconds``."""
     slow_seconds: float = 0.5
@@ -67,6 +69,8 @@ class Faulty:
 
     async def _act(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         lost, slow = self._dice.random() < self.faults.lose, self._dice.random() < self.faults.slow
+        # No draw where none is late: the other faults of a seed stay as they are.
+        late = self.faults.late > 0 and self._dice.random() < self.faults.late
         scope["shuffle"] = self._dice if self.faults.shuffle else None
         messages: list[_Message] = []
 
@@ -79,6 +83,9 @@ class Faulty:
         if lost:
             # A body that was promised and does not come: the server cuts the connection.
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
+            return
+        if late:
+            await _answer(send, 504, b"{}")
             return
         for message in messages:
             await send(message)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
 
 from hat_etl.errors import ConfigurationError
+from hat_etl.hat_api import transport
 from hat_etl.hat_api.bodies import LotItem, LotUpdate, page_of
 from hat_etl.hat_api.client import HatApi
 from hat_etl.hat_api.transport import LONGEST_PAUSE, Refused, Unreachable, _asked_pause
@@ -60,8 +63,11 @@ def test_calls_that_may_be_repeated_get_through_failures_and_lost_replies(
     assert len(hat.state.puts("5")) > 6, "some of them were done and asked for again"
 
 
-def test_a_write_is_not_made_again_when_its_reply_is_lost(hat: Hat, connect: Callable[..., HatApi]) -> None:
-    hat.faults(lose=1)
+@pytest.mark.parametrize("fault", ["lose", "late"])
+def test_a_write_is_not_made_again_when_it_may_have_been_done(
+    fault: str, hat: Hat, connect: Callable[..., HatApi]
+) -> None:
+    hat.faults(**{fault: 1})
     with pytest.raises(Unreachable):
         connect().write("POST", "/healthProviders", {"ansRegistry": REGISTRY})
     assert len(hat.state.writes()) == 1
@@ -149,6 +155,23 @@ def test_a_list_goes_on_however_hat_says_so(told: object) -> None:
 def test_the_pause_that_hat_asks_for_is_a_number_of_seconds(told: str, pause: float) -> None:
     """NaN reached the clock, and the call ended as an unexpected error."""
     assert min(_asked_pause(httpx.Response(429, headers={"Retry-After": told}), 1), LONGEST_PAUSE) == pause
+
+
+def test_a_pause_that_hat_asks_for_ends_soon(
+    hat: Hat, connect: Callable[..., HatApi], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one answer of a gateway could keep a run for a day."""
+
+    async def busy(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 503, "headers": [(b"retry-after", b"86400")]})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    hat.faulty._app = busy
+    pauses: list[float] = []
+    monkeypatch.setattr(transport, "time", SimpleNamespace(sleep=pauses.append))
+    with pytest.raises(Unreachable):
+        connect().waiting_lots(1)
+    assert pauses == [LONGEST_PAUSE] * 2
 
 
 def test_no_log_holds_an_address_or_a_token(
