@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hat_etl.billing.story import overview
-from hat_etl.billing.work import StageReport, waiting
+from hat_etl.billing.work import Breaker, StageReport, waiting
 from hat_etl.errors import ConfigurationError, DecisionNeeded, HatApiError, OperatorError
 from hat_etl.hat_api.bodies import LotItem, Page
 from hat_etl.hat_api.transport import Unreachable
@@ -55,6 +55,15 @@ def test_a_list_of_hat_that_promises_more_and_brings_nothing_is_at_its_end() -> 
         return Page((), has_next=True)
 
     assert list(waiting(listed, lambda item: item.batch_number, StageReport("acme", "pull"), "lots")) == []
+
+
+def test_a_server_that_answers_in_between_is_not_left_alone() -> None:
+    breaker = Breaker()
+    for down in (True, True, False, True, True):
+        breaker.note(down=down)
+    assert not breaker.is_open
+    breaker.note(down=True)
+    assert breaker.is_open
 
 
 @pytest.mark.parametrize(

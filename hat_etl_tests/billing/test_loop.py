@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from hat_etl.billing import loop
-from hat_etl.billing.decisions import retry
+from hat_etl.billing.decisions import release, retry
+from hat_etl.billing.due import is_due
 from hat_etl.billing.loop import run_all
 from hat_etl.billing.operators.soap import SoapOperator
 from hat_etl.billing.push import enqueue_status
@@ -177,6 +179,19 @@ def test_a_payment_that_is_taken_back_is_seen_and_told(world: World) -> None:
     world.poll()
     world.push()
     assert world.in_hat(number).status == 6
+
+
+def test_a_final_lot_is_asked_about_again_after_a_day(world: World) -> None:
+    world.order(33)
+    number = world.add()
+    world.loop(rounds=4)
+    world.poll()
+    assert world.states()[number] == "final"
+    assert not is_due(world.tenant, "poll")
+    world.rows("UPDATE hat_etl.billing_lots SET next_poll = next_poll - interval '1 day' RETURNING 1")
+    assert is_due(world.tenant, "poll")
+    world.poll()
+    assert world.states()[number] == "under analysis", "the payment was taken back"
 
 
 def test_a_lot_that_hat_lists_again_is_taken_once(world: World) -> None:
@@ -417,6 +432,20 @@ def test_a_file_that_pls_has_refused_and_then_calls_a_double_is_refused(world: W
         retry(world.tenant, number)
 
 
+def test_a_doubt_about_one_file_proves_nothing_of_another(world: World) -> None:
+    """The operator has the old file: what it calls a double then is no arrival of the new one."""
+    number = world.add()
+    world.pull()
+    world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+    world.send()
+    retry(world.tenant, number)
+    world.state.replace_file(number, make(Recipe(registry=REGISTRY, provider=PROVIDER, number=number, guides=2)))
+    world.pull()
+    release(world.tenant, number, accept=True)
+    world.loop()
+    assert (world.states()[number], world.column(number, "protocol")) == ("refused", None)
+
+
 def test_a_doubt_lasts_until_the_operator_has_said_something(world: World) -> None:
     number = world.add()
     world.pull()
@@ -430,15 +459,30 @@ def test_a_doubt_lasts_until_the_operator_has_said_something(world: World) -> No
     assert world.column(number, "protocol") == world.operator.lots()[0].protocol
 
 
-def test_a_doubt_is_not_asked_about_at_once(world: World) -> None:
+def test_a_doubt_is_not_asked_about_at_once_however_long_ago_the_lot_was_pulled(world: World) -> None:
     number = world.add()
     world.pull()
+    world.rows("UPDATE hat_etl.billing_lots SET state_since = now() - interval '2 hours' RETURNING 1")
     world.operator.behaviour.plan(Mishap.LOSE_REPLY)
     world.send()
     file = world.folder / "acme.toml"
     file.write_text(file.read_text().replace("unknown_wait_seconds = 0", "unknown_wait_seconds = 3600"))
     assert world.send().counts == {"waiting": 1}
     assert world.states()[number] == "unknown"
+
+
+def test_what_could_never_be_sent_is_tried_again_within_the_hour(world: World) -> None:
+    """Pauses double: those of a lot that failed through a long outage would come to months."""
+    world.add()
+    world.pull()
+    world.write_tenant(operator="http://127.0.0.1:1")
+    file = world.folder / "acme.toml"
+    file.write_text(file.read_text().replace("retry_seconds = 0", "retry_seconds = 60"))
+    world.send()
+    world.rows("UPDATE hat_etl.billing_outbox SET attempts = 50, not_before = now() WHERE kind = 'deliver' RETURNING 1")
+    assert world.send().counts["not sent"] == 1
+    pause = "SELECT not_before - now() FROM hat_etl.billing_outbox WHERE kind = 'deliver'"
+    assert timedelta(minutes=50) < world.rows(pause)[0][0] <= timedelta(hours=1)
 
 
 def test_an_operator_that_is_down_is_left_in_peace_and_nothing_is_lost(world: World) -> None:

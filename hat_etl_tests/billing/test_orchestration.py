@@ -89,6 +89,18 @@ def test_each_stage_is_launched_when_it_has_work_and_only_then(world: World, ins
     assert world.in_hat(number).status == 2
 
 
+def test_what_was_interrupted_or_is_in_doubt_is_work(world: World, instance: dg.DagsterInstance) -> None:
+    number = world.add()
+    world.pull()
+    world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+    world.send()
+    assert world.states()[number] == "unknown"
+    assert launched(instance, "send")[0] == ["acme"]
+    # As a process that is killed leaves it.
+    world.rows("UPDATE hat_etl.billing_lots SET state = 'sent' RETURNING 1")
+    assert launched(instance, "send")[0] == ["acme"]
+
+
 def test_a_tenant_whose_database_is_silent_is_asked_last_and_keeps_no_other_from_being_launched(
     world: World, instance: dg.DagsterInstance
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from itertools import pairwise
 from operator import itemgetter
@@ -18,7 +19,9 @@ from hat_etl.billing.poll import GUIDES_AT_ONCE, asked_together
 from hat_etl.billing.states import State
 from hat_etl.billing.store import Lot, store_of
 from hat_etl.billing.story import overview, story
-from hat_etl.errors import TargetError
+from hat_etl.errors import DataError, TargetError
+from hat_etl.target.database import Connection
+from hat_etl_tests.failures.ground import eventually
 
 from .conftest import World
 
@@ -94,6 +97,59 @@ def test_one_question_is_about_few_lots_of_one_sender_and_as_many_guides_as_can_
 def lot_of(number: int, provider: str, guides: int | None) -> Lot:
     nothing = dict.fromkeys(field.name for field in fields(Lot))
     return Lot(**{**nothing, "lot": number, "provider": provider, "guides": guides, "state": "protocolled"})
+
+
+def test_of_two_changes_of_state_at_a_time_the_second_sees_the_first(world: World) -> None:
+    """A lot in doubt may be found at the operator while a person says that it has not arrived."""
+    with store_of(world.tenant) as store, store.stage("pull"), ThreadPoolExecutor(1) as pool:
+        with store.transaction() as connection:
+            lot = added(connection)
+            for state in (State.VALIDATED, State.QUEUED, State.SENT, State.UNKNOWN):
+                rows.move(connection, lot, state, "on its way")
+
+        def retried() -> None:
+            with store.transaction() as connection:
+                rows.move(connection, lot, State.QUEUED, "retried")
+
+        with store.transaction() as connection:
+            rows.move(connection, lot, State.PROTOCOLLED, "found")
+            going = pool.submit(retried)
+            eventually(lambda: somebody_waits(world), "the second one waits")
+        with pytest.raises(DataError, match="cannot become queued"):
+            going.result(60)
+    assert world.rows("SELECT state FROM hat_etl.billing_lots") == [("protocolled",)]
+
+
+def test_a_message_is_not_replaced_while_it_leaves(world: World) -> None:
+    """Else HAT would be told the older status last."""
+    with store_of(world.tenant) as store, store.stage("pull"), ThreadPoolExecutor(1) as pool:
+        with store.transaction() as connection:
+            lot = added(connection)
+            rows.enqueue(connection, lot, "status", {"status": 1})
+
+        def enqueued() -> None:
+            with store.transaction() as connection:
+                rows.enqueue(connection, lot, "status", {"status": 2})
+
+        with store.transaction() as connection:
+            leaving = rows.waiting(connection, lot, "status")
+            assert leaving is not None
+            going = pool.submit(enqueued)
+            eventually(lambda: going.done() or somebody_waits(world), "the next one waits")
+            assert not going.done()
+            rows.done(connection, leaving.id)
+        going.result(60)
+    sent = world.rows("SELECT body ->> 'status', state FROM hat_etl.billing_outbox ORDER BY id")
+    assert sent == [("1", "done"), ("2", "waiting")]
+
+
+def added(connection: Connection) -> int:
+    return rows.add(connection, batch_number="1", provider="a", batch_date=None, auth_type=None, content=b"x")
+
+
+def somebody_waits(world: World) -> bool:
+    waits = "SELECT FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+    return bool(world.rows(waits, (world.database,)))
 
 
 def test_lots_in_another_tenants_database_are_neither_shown_nor_decided_about(world: World) -> None:
