@@ -98,3 +98,14 @@ class OperatorError(HatEtlError):
 
     exit_code = 10
     kind = "operator"
+
+
+class OutputError(HatEtlError):
+    """What a command has to tell cannot be written: the disk is full, or nobody reads it any more."""
+
+    exit_code = 11
+    kind = "output"
+
+
+class ReaderGone(OutputError):
+    """Nobody reads any more what a command has to tell, as behind ``| head``: of a question there is no more to say."""

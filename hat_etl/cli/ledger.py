@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from hat_etl.cli.main import OutputError, echo, error_document, print_error, print_json, say
+from hat_etl.cli.main import echo, error_document, print_error, print_json, say
 from hat_etl.cli.tables import print_table, printable
 from hat_etl.entities import BY_TABLE
-from hat_etl.errors import HatEtlError
+from hat_etl.errors import HatEtlError, OutputError
 from hat_etl.sync.plan import refuse_unloaded, select
 from hat_etl.target.database import TenantDatabase
 from hat_etl.target.ledger import LedgerReader

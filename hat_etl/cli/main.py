@@ -17,20 +17,13 @@ from typing import Any, TextIO
 import click
 
 from hat_etl import __version__
-from hat_etl.errors import HatEtlError
+from hat_etl.errors import HatEtlError, OutputError, ReaderGone
 
 GRACE = 5.0
 """Seconds in which a command that is told to stop may still tidy up."""
 
 _ALL_OR_NOTHING = ("load", "sync", "reconcile", "undo")
 """Commands that change HAT's tables in one transaction."""
-
-
-class OutputError(HatEtlError):
-    """What a command has to tell cannot be written: the disk is full, or nobody reads it any more."""
-
-    exit_code = 11
-    kind = "output"
 
 
 class HatEtlGroup(click.Group):
@@ -122,6 +115,8 @@ def _report(error: BaseException) -> int:
     if isinstance(error, UnicodeEncodeError) and any("\udc80" <= letter <= "\udcff" for letter in "".join(sys.argv)):
         say("An argument is not UTF-8 text. Set the terminal to UTF-8, then write it again.")
         return click.UsageError.exit_code
+    if isinstance(error, ReaderGone) and error.tenant is None:
+        return 128 + signal.SIGPIPE
     if not isinstance(error, HatEtlError):
         say(f"Unexpected {type(error).__name__}. Please report these lines:")
         for frame in traceback.extract_tb(error.__traceback__):
@@ -158,7 +153,8 @@ def echo(text: str) -> None:
     try:
         click.echo(text)
     except OSError as error:
-        raise OutputError(
+        kind = ReaderGone if isinstance(error, BrokenPipeError) else OutputError
+        raise kind(
             f"The output could not be written ({error.strerror or error}).",
             "See that there is room where it goes and that its reader stays, then run the command again."
             " What runs have done: hat-etl status",

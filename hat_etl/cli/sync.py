@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 import click
 
-from hat_etl.cli.main import OutputError, at_work, echo, error_document, print_error, print_json, reporting, say
+from hat_etl.cli.main import at_work, echo, error_document, print_error, print_json, reporting, say
 from hat_etl.cli.options import OUTSIDE_WINDOWS, VIA
 from hat_etl.cli.progress import watching
 from hat_etl.cli.tables import print_table
-from hat_etl.errors import DataError, HatEtlError
+from hat_etl.errors import DataError, HatEtlError, OutputError
 from hat_etl.own_process import call_apart
 from hat_etl.sync import incremental
 from hat_etl.sync.plan import select

@@ -157,6 +157,19 @@ def test_an_output_that_cannot_be_written_is_told_once_and_in_words(ground: Grou
         assert silent.returncode == 11
 
 
+def test_a_question_whose_reader_has_seen_enough_ends_without_a_word(ground: Ground) -> None:
+    ground.write()
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        [sys.executable, "-m", "hat_etl.cli.main", "status", ground.name],
+        env={**os.environ, "HAT_ETL_TENANTS": str(ground.folder)},
+        stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (128 + signal.SIGPIPE, b"")
+
+
 def test_a_command_that_was_started_without_outputs_does_its_work(ground: Ground) -> None:
     ground.write()
     result = subprocess.run(
