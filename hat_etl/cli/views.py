@@ -42,6 +42,14 @@ def _memos(_: click.Context, __: click.Parameter, given: Sequence[str]) -> list[
     return fields
 
 
+def _wide(_: click.Context, __: click.Parameter, given: Sequence[str]) -> list[str]:
+    fields = [field.upper() for field in given]
+    for field in fields:
+        if field not in view_live.side_by_side():
+            raise click.BadParameter(f"no view puts {field} side by side with others.")
+    return fields
+
+
 @click.group()
 def views() -> None:
     """Extraction views: one for each HAT table, made in the ERP."""
@@ -66,20 +74,33 @@ def views() -> None:
     callback=_memos,
     help="Field that is a memo, which the database tells where it shows the tables: its column is shown empty.",
 )
+@click.option(
+    "--wide",
+    multiple=True,
+    metavar="FIELD",
+    callback=_wide,
+    help="Field that is longer than PLS publishes it, likewise: rows with a longer value are rejected, none is cut.",
+)
 @_json
 def render(
-    tenant: str, dialect: Dialect | None, reader: str | None, stamps: str, memos: Sequence[str], as_json: bool
+    tenant: str,
+    dialect: Dialect | None,
+    reader: str | None,
+    stamps: str,
+    memos: Sequence[str],
+    wide: Sequence[str],
+    as_json: bool,
 ) -> None:
     """Print the script with which a DBA makes the views of TENANT."""
     loaded = store.load(tenant)
     dialect = dialect or loaded.erp.dialect
     reader = view_texts.reading_user(loaded, dialect, reader)
-    known = view_live.known(loaded, dialect, stamps, memos)
+    known = view_live.known(loaded, dialect, stamps, memos, wide)
     script = view_texts.script(loaded, dialect, reader=reader, found=known.found, note=known.note)
     if as_json:
         document = {
             "tenant": tenant, "dialect": dialect, "reader": reader, "stampless": sorted(known.found.stampless),
-            "memos": sorted(known.found.memos), "note": known.note, "script": script,
+            "memos": sorted(known.found.memos), "wide": sorted(known.found.wide), "note": known.note, "script": script,
         }  # fmt: skip
         echo(json.dumps(document))
     else:

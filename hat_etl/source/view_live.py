@@ -15,7 +15,7 @@ from hat_etl.errors import ConfigurationError, DecisionNeeded, SourceError
 from hat_etl.source import views
 from hat_etl.source.erp import open_source
 from hat_etl.source.postgresql import PostgresSource, tables, tables_read
-from hat_etl.source.reader import EVERY_ALIAS, Tables, quote
+from hat_etl.source.reader import EVERY_ALIAS, EVERY_VIEW, Tables, quote
 from hat_etl.source.view_check import Finding, compare_tables, concatenated, inspect
 from hat_etl.source.view_text import check_text
 from hat_etl.tenants.config import Dialect, Tenant
@@ -87,18 +87,26 @@ def memos(tenant: Tenant, found: Tables) -> frozenset[str]:
     return frozenset(name for fields in found.values() for name in read & fields.keys() if fields[name].is_memo)
 
 
-def wide(tenant: Tenant, found: Tables) -> frozenset[str]:
+def wide(found: Tables) -> frozenset[str]:
     """Fields that stand side by side with others in a column of a view, and are longer than that leaves room for."""
-    columns = (column for entity in views.wanted(tenant) for column in entity.columns if column.source.is_concatenation)
-    sizes = {field: size for column in columns for field, size in concatenated(column).items()}
     fields = {name: live for table in found.values() for name, live in table.items()}
-    return frozenset(name for name, size in sizes.items() if name in fields and (fields[name].width or 0) > size)
+    return frozenset(
+        name for name, size in side_by_side().items() if name in fields and (fields[name].width or 0) > size
+    )
 
 
-def known(tenant: Tenant, dialect: Dialect, stamps: str, more_memos: Iterable[str] = ()) -> Known:
+def side_by_side() -> dict[str, int]:
+    """The fields that make up a number together with others, with their published sizes."""
+    columns = (column for entity in EVERY_VIEW for column in entity.columns if column.source.is_concatenation)
+    return {field: size for column in columns for field, size in concatenated(column).items()}
+
+
+def known(
+    tenant: Tenant, dialect: Dialect, stamps: str, more_memos: Iterable[str] = (), more_wide: Iterable[str] = ()
+) -> Known:
     """For rendering: ``all`` or ``none`` have the stamp; ``auto`` asks the database, if it can be reached.
 
-    Memos are those that it tells of, and ``more_memos``.
+    Memos and fields that are longer than published are those that it tells of, and the ``more_`` ones.
     """
     tables = _tables(tenant, dialect)
     without = stampless(tables)
@@ -115,11 +123,17 @@ def known(tenant: Tenant, dialect: Dialect, stamps: str, more_memos: Iterable[st
             "The database was not asked: every table is taken to have the column S_T_A_M_P_. "
             "Where some have not, render with --stamps none."
         )
-    found = views.Found(without, memos(tenant, tables).union(more_memos), wide(tenant, tables))
+    found = views.Found(without, memos(tenant, tables).union(more_memos), wide(tables).union(more_wide))
     if found.memos:
         note += f" Memos, which are shown empty where HAT allows it: {', '.join(sorted(found.memos))}."
     if found.wide:
         note += f" Longer than published; rows with a longer value are rejected: {', '.join(sorted(found.wide))}."
+    elif not tables:
+        listed = ", ".join(f"{field} {size}" for field, size in side_by_side().items())
+        note += (
+            f" Of these fields the database has not told the length: {listed}. Where one is longer than that, render"
+            " with --wide FIELD, for the view would cut it off."
+        )
     return Known(found, note)
 
 
@@ -146,7 +160,7 @@ def install(tenant: Tenant, reader: str | None = None) -> Installation:
         fields = tables(connection, tenant)
         _require_tables(tenant, fields)
         _refuse_others(tenant, connection)
-        found = views.Found(stampless(fields), memos(tenant, fields), wide(tenant, fields))
+        found = views.Found(stampless(fields), memos(tenant, fields), wide(fields))
         user = views.reading_user(tenant, "postgresql", reader)
         remade = []
         with connection.transaction():

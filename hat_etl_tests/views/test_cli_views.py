@@ -56,6 +56,21 @@ def test_a_memo_is_named_where_the_database_is_not_asked() -> None:
     assert "may be empty" in refused.output
 
 
+def test_a_field_that_is_longer_than_published_is_named_where_the_database_is_not_asked() -> None:
+    """The reading user is not shown the tables, as a rule on Oracle: the view cut the number, and nothing noticed."""
+    store.create("acme", ans_registry="412345")
+    plain = run("render", "acme", "--dialect", "oracle").stdout
+    assert "BEA_NUMAUT 8" in plain.splitlines()[2]
+    assert "--wide FIELD" in plain.splitlines()[2]
+    script = run("render", "acme", "--dialect", "oracle", "--wide", "bea_numaut").stdout
+    assert "RPAD(a.BEA_NUMAUT, 8) || TRIM(SUBSTR(a.BEA_NUMAUT, 9)) AS NumeroAutorizacao" in script
+    assert "BEA_NUMAUT" in script.splitlines()[2]
+    assert "--wide FIELD" not in script
+    refused = run("render", "acme", "--wide", "BTS_NOMUSR")
+    assert refused.exit_code == 2
+    assert "side by side" in refused.output
+
+
 @pytest.mark.parametrize("given", ["public", "PUBLIC", "current_user", "Session_User", "current_role", "none"])
 @pytest.mark.parametrize("command", ["render", "install"])
 def test_a_reader_whom_a_grant_takes_for_others_is_a_wrong_usage(command: str, given: str) -> None:
