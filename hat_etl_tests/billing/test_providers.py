@@ -13,8 +13,9 @@ def states(world: World) -> dict[str, str]:
 
 
 def test_each_goes_its_own_way(world: World) -> None:
-    world.add(ONE, number="7", guides=1)
-    world.add(OTHER, number="7", guides=2)
+    for provider, guides in ((ONE, 1), (OTHER, 2)):
+        world.add(provider, number="7", guides=guides)
+        assert world.pull().counts["pulled"] == 1
     world.loop()
     assert states(world) == {ONE: "protocolled", OTHER: "protocolled"}
     arrived = {lot.provider: (len(lot.guides), lot.arrivals, lot.protocol) for lot in world.operator.lots()}
@@ -44,13 +45,15 @@ def test_the_deletion_of_a_lot_that_was_never_seen_is_of_one_of_them(world: Worl
 
 
 def test_a_file_that_is_missing_is_of_one_of_them(world: World) -> None:
+    missing = "SELECT provider, attempts, told FROM hat_etl.billing_missing_files ORDER BY provider"
     world.add(ONE, number="7", file_fault="missing")
+    world.pull()
     world.add(OTHER, number="7", file_fault="missing")
     for _ in range(4):
         world.pull()
+    assert world.rows(missing) == [(ONE, 5, True), (OTHER, 4, False)]
+    assert [len(world.in_hat("7", provider).causes) for provider in (ONE, OTHER)] == [1, 0]
     world.state.mend_file("7", OTHER)
     world.pull()
-    assert world.rows("SELECT provider, attempts, told FROM hat_etl.billing_missing_files") == [(ONE, 5, True)]
+    assert world.rows(missing) == [(ONE, 6, True)]
     assert states(world) == {OTHER: "validated"}
-    assert [cause["code"] for cause in world.in_hat("7", ONE).causes] == ["5012"]
-    assert world.in_hat("7", OTHER).causes == []
