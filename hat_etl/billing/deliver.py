@@ -60,9 +60,12 @@ def _queue(store: Store) -> None:
     """Write the deliveries into the outbox."""
     for lots in store.portions(f"state = 'validated' AND hold IS NULL AND NOT EXISTS ({_UNCHECKED_BEFORE})"):
         with store.transaction() as connection:
-            for lot in lots:
-                rows.move(connection, lot.lot, State.QUEUED, "queued")
-                rows.enqueue(connection, lot.lot, "deliver", {"sha256": lot.sha256})
+            for number in (lot.lot for lot in lots):
+                lot = store.get(connection, number, lock=True)
+                # A person may have decided about it meanwhile.
+                if lot.state is State.VALIDATED and lot.hold is None:
+                    rows.move(connection, number, State.QUEUED, "queued")
+                    rows.enqueue(connection, number, "deliver", {"sha256": lot.sha256})
 
 
 def _by_provider(store: Store) -> Iterator[list[int]]:

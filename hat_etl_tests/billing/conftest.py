@@ -183,6 +183,12 @@ class World:
         return [row[0] for row in self.rows(query, (batch_number,))]
 
 
+def somebody_waits(world: World) -> bool:
+    """Whether a session waits for another one's lock."""
+    waits = "SELECT FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+    return bool(world.rows(waits, (world.database,)))
+
+
 @pytest.fixture(scope="session")
 def schemas() -> Schemas:
     return Schemas()

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from hat_etl.billing import loop
+from hat_etl.billing import store as rows
 from hat_etl.billing.decisions import release, retry
 from hat_etl.billing.due import is_due
 from hat_etl.billing.loop import run_all
 from hat_etl.billing.operators.soap import SoapOperator
 from hat_etl.billing.push import enqueue_status
+from hat_etl.billing.states import State
 from hat_etl.billing.store import store_of
 from hat_etl.billing.work import StageReport
 from hat_etl.errors import DataError, DecisionNeeded, HatApiError, OperatorError
@@ -24,9 +26,10 @@ from hat_etl.sandbox.hat.lots import Recipe, make
 from hat_etl.sandbox.operator.behaviour import Behaviour, Mishap
 from hat_etl.tenants.config import Tenant
 from hat_etl.tiss.schemas import Schemas
+from hat_etl_tests.failures.ground import eventually
 from hat_etl_tests.servers import Server
 
-from .conftest import PROVIDER, REGISTRY, World, new_world
+from .conftest import PROVIDER, REGISTRY, World, new_world, somebody_waits
 
 
 @pytest.mark.parametrize("deliver", ["soap", "pls"])
@@ -149,8 +152,8 @@ def test_each_change_of_status_is_told_once_and_kept(world: World) -> None:
         world.push()
     told = [body["status"] for body in world.state.puts(number)]
     assert told == [1, 1, 2, 3, 6], "taken, protocolled, and then only what changed"
-    rows = world.rows("SELECT detail ->> 'status' FROM hat_etl.billing_history WHERE event = 'status' ORDER BY id")
-    assert [row[0] for row in rows] == ["2", "3", "6"]
+    kept = world.rows("SELECT detail ->> 'status' FROM hat_etl.billing_history WHERE event = 'status' ORDER BY id")
+    assert [row[0] for row in kept] == ["2", "3", "6"]
 
 
 def test_what_hat_shows_already_is_not_told_again(world: World) -> None:
@@ -430,6 +433,22 @@ def test_a_file_that_pls_has_refused_and_then_calls_a_double_is_refused(world: W
         world.loop()
         assert world.states()[number] == "refused"
         retry(world.tenant, number)
+
+
+def test_a_lot_that_is_decided_about_while_it_is_queued_keeps_no_other_from_being_sent(world: World) -> None:
+    """It had been read as validated, and the whole stage ended with an error."""
+    decided, other = world.add("000123"), world.add("000456")
+    world.pull()
+    with ThreadPoolExecutor(1) as pool, store_of(world.tenant) as store:
+        with store.transaction() as connection:
+            lot = store.find(connection, "000123", decided)
+            assert lot is not None
+            rows.move(connection, lot.lot, State.PROTOCOLLED, "arrived, as a person says")
+            going = pool.submit(world.send)
+            eventually(lambda: somebody_waits(world), "send waits for the lot")
+        assert going.result(60).counts == {"protocolled": 1}
+    assert world.states() == {decided: "protocolled", other: "protocolled"}
+    assert world.at_operator() == {other: 1}
 
 
 def test_a_doubt_about_one_file_proves_nothing_of_another(world: World) -> None:

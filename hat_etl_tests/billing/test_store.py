@@ -23,7 +23,7 @@ from hat_etl.errors import DataError, TargetError
 from hat_etl.target.database import Connection
 from hat_etl_tests.failures.ground import eventually
 
-from .conftest import World
+from .conftest import World, somebody_waits
 
 # Numbers of a provider as HAT gives them: of any length, some with the day that they came, some without.
 _LOTS = (
@@ -145,11 +145,6 @@ def test_a_message_is_not_replaced_while_it_leaves(world: World) -> None:
 
 def added(connection: Connection) -> int:
     return rows.add(connection, batch_number="1", provider="a", batch_date=None, auth_type=None, content=b"x")
-
-
-def somebody_waits(world: World) -> bool:
-    waits = "SELECT FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
-    return bool(world.rows(waits, (world.database,)))
 
 
 def test_lots_in_another_tenants_database_are_neither_shown_nor_decided_about(world: World) -> None:
