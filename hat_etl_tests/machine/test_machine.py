@@ -1,6 +1,6 @@
 """Anything may happen in the ERP and to a sync, in any order: in the end HAT is what the model says.
 
-In every test run, a history of each rule that matters and one that chance makes; ``HAT_ETL_EXAMPLES=500`` asks for
+In every test run, a history of each rule that matters and a few that chance makes; ``HAT_ETL_EXAMPLES=500`` asks for
 more of chance.
 """
 
@@ -38,7 +38,7 @@ from hat_etl_tests.machine.subject import Ground, Subject, joined_aliases
 from hat_etl_tests.sandbox.activity import endings, operations
 from hat_etl_tests.servers import Server
 
-EXAMPLES, STEPS = int(os.environ.get("HAT_ETL_EXAMPLES", "1")), 12
+EXAMPLES, STEPS = int(os.environ.get("HAT_ETL_EXAMPLES", "2")), 12
 SHARE: dict[Dialect, float] = {"postgresql": 1.0, "oracle": 0.5}
 """Of the examples: what is read of Oracle goes the same ways afterwards, and takes longer."""
 JOINED = joined_aliases(ENTITIES)
