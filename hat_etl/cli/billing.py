@@ -139,7 +139,11 @@ def retry(tenant: str, lot: str, provider: str | None, as_json: bool) -> None:
 @click.argument("lot")
 @click.option("--accept", is_flag=True, help="Take the new file; send the reused number; confirm the deletion in HAT.")
 @click.option("--keep", is_flag=True, help="Keep the old file; refuse the reused number; keep the lot in HAT.")
-@click.option("--protocol", help="A lot in doubt has arrived, under this protocol; or it is the right one.")
+@click.option(
+    "--protocol",
+    help="A lot in doubt, or one that a restored database has forgotten, has arrived, under this protocol; or it is the"
+    " right one.",
+)
 @_PROVIDER
 @_JSON
 def release(
