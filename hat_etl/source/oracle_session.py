@@ -23,6 +23,9 @@ Binds = Mapping[str, BindValue]
 CALL_MILLISECONDS = 30 * 60_000
 """How long one round trip may take; the first of a query includes whatever the server sorts and joins before."""
 
+ROWS_AT_ONCE = 2_000
+"""Rows of one round trip where a query has few columns: the catalogue tells of some 10,000 fields of the PLS tables."""
+
 _SETTINGS = ("ALTER SESSION SET TIME_ZONE = 'UTC'", "ALTER SESSION SET NLS_NUMERIC_CHARACTERS = '.,'")
 
 EXACT = pa.decimal256(76, 38)
@@ -69,6 +72,7 @@ class OracleSession:
     def rows(self, query: str, binds: Binds | None = None) -> list[tuple[Any, ...]]:
         """All rows of a query that has few."""
         with self.connection.cursor() as cursor:
+            cursor.arraysize = ROWS_AT_ONCE
             cursor.execute(query, self._bound(cursor, binds))
             return list(cursor.fetchall())
 
