@@ -103,32 +103,28 @@ def test_resuming_everything_says_which_tables_the_broken_load_was_not_of(door: 
     assert any("is not of these tables" in line and "families" in line for line in said)
 
 
-def staged_run(demo: Demo) -> int:
-    with psycopg.connect(demo.sandbox.url(HAT, LOADER)) as connection:
-        return int(connection.execute("SELECT run FROM hat_etl_stage.load").fetchall()[0][0])
-
-
-def test_a_retry_goes_on_with_what_its_own_run_has_staged_and_with_nothing_else(
-    door: Door, loaded_demo: Demo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who asked for a restart, and was killed before it began, was given what an older load had staged."""
+def broken_off(door: Door, demo: Demo) -> int:
+    """A load that has staged something; its run."""
 
     def break_off(*_: object) -> None:
         raise SourceError("The network is gone.", "Wait.")
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LogProgress, "advanced", break_off)
         assert not door.launch(mode="restart").success
-    earlier = staged_run(loaded_demo)
+    with psycopg.connect(demo.sandbox.url(HAT, LOADER)) as connection:
+        return int(connection.execute("SELECT run FROM hat_etl_stage.load").fetchall()[0][0])
+
+
+def test_a_retry_goes_on_with_what_its_own_run_has_staged_and_with_nothing_else(door: Door, loaded_demo: Demo) -> None:
+    """Who asked for a restart, and was killed before it began, was given what an older load had staged."""
+    earlier = broken_off(door, loaded_demo)
     killed_at_once = {RETRY_NUMBER_TAG: "1", LEDGER_TAG: f"{earlier - 1}/{earlier}"}
     restarted = door.launch(mode="restart", tags=killed_at_once)
     assert restarted.success
     assert {metadata["run"] for metadata in materialized(restarted).values()} == {earlier + 1}
 
-    with monkeypatch.context() as patch:
-        patch.setattr(LogProgress, "advanced", break_off)
-        assert not door.launch(mode="restart").success
-    earlier = staged_run(loaded_demo)
+    earlier = broken_off(door, loaded_demo)
     killed_amid = {RETRY_NUMBER_TAG: "1", LEDGER_TAG: f"{earlier - 1}/0"}
     resumed = door.launch(mode="restart", tags=killed_amid)
     assert resumed.success
