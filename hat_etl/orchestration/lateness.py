@@ -12,12 +12,12 @@ import dagster as dg
 from dagster import DagsterInstance
 
 from hat_etl.errors import HatEtlError
+from hat_etl.orchestration import partitions
 from hat_etl.orchestration.asking import AT_ONCE, ask_all
 from hat_etl.orchestration.assets import TENANT
 from hat_etl.orchestration.checks import freshness, last_told, tell_without_a_run, unusable_file
 from hat_etl.orchestration.due import late
 from hat_etl.orchestration.notifications import REFUSED, send
-from hat_etl.orchestration.partitions import with_partition
 from hat_etl.orchestration.reporting import FRESH_UNTIL
 from hat_etl.orchestration.schedules import tenant_files
 
@@ -132,8 +132,9 @@ def newly_broken(now: datetime, broken: Iterable[str], memory: Memory) -> list[s
 def late_tenants(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     now, memory, instance = datetime.now(UTC), Memory.read(context.cursor), context.instance
     usable, unusable = tenant_files().all()
-    tenants = {tenant.name: tenant for tenant in with_partition(instance, usable)}
-    errors = {error.tenant: error for error in unusable if error.tenant in instance.get_dynamic_partitions("tenant")}
+    tenants = {tenant.name: tenant for tenant in partitions.with_partition(instance, usable)}
+    there = partitions.names(instance)
+    errors = {error.tenant: error for error in unusable if error.tenant in there}
     _look_through_runs(instance, memory, now)
     found = newly_broken(now, filter(None, errors), memory) + newly_late(now, tenants, memory, _shown)
     for name in dict.fromkeys([*found, *memory.refused]):

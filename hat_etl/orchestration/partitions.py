@@ -23,8 +23,13 @@ def for_one_tenant(
 
 def with_partition(instance: dg.DagsterInstance, found: Iterable[Tenant]) -> list[Tenant]:
     """Those of the tenants that Dagster knows already."""
-    known = set(instance.get_dynamic_partitions(_NAME))
-    return [tenant for tenant in found if tenant.name in known]
+    there = names(instance)
+    return [tenant for tenant in found if tenant.name in there]
+
+
+def names(instance: dg.DagsterInstance) -> set[str]:
+    """The tenants that Dagster knows."""
+    return set(instance.get_dynamic_partitions(_NAME))
 
 
 def missing(known: list[str], files: list[str]) -> list[str]:
