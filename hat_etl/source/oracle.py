@@ -179,9 +179,9 @@ class OracleSource:
                 self._fields = self._catalogue(session).fields()
         return self._fields
 
-    def definition(self, shape: ViewShape) -> str:
-        with self._asking(shape.entity.table) as session:
-            return self._catalogue(session).definition(shape)
+    def definitions(self, shapes: Sequence[ViewShape]) -> dict[str, str]:
+        with self._asking() as session:
+            return self._catalogue(session).definitions(shapes)
 
     def _catalogue(self, session: OracleSession) -> Catalogue:
         return Catalogue(session, self._tenant, self._address.schema)

@@ -65,7 +65,7 @@ class Catalogue:
         """
         erp = self.tenant.erp
         binds: Binds = {f"t{place}": physical_name(alias, erp.company).upper() for place, alias in enumerate(aliases)}
-        among = f"TABLE_NAME IN ({', '.join(f':{bind}' for bind in binds)})"
+        among = f"TABLE_NAME IN ({_listed(binds)})"
         if erp.schema_name:
             among, binds = f"{among} AND OWNER = :owner", {**binds, "owner": erp.schema_name.upper()}
         found = self.session.rows(f"SELECT OWNER, {asked} {among}", binds)
@@ -81,15 +81,23 @@ class Catalogue:
         for owner, view, schema, table in self.session.rows(
             "SELECT OWNER, NAME, REFERENCED_OWNER, REFERENCED_NAME FROM ALL_DEPENDENCIES WHERE TYPE = 'VIEW'"
             " AND REFERENCED_TYPE IN ('TABLE', 'VIEW') AND REFERENCED_LINK_NAME IS NULL"
-            f" AND NAME IN ({', '.join(f':{bind}' for bind in binds)})",
+            f" AND NAME IN ({_listed(binds)})",
             binds,
         ):
             found.setdefault((owner, view), set()).add((schema, table))
         return found
 
-    def definition(self, shape: ViewShape) -> str:
-        owner, name = shape.relation
+    def definitions(self, shapes: Sequence[ViewShape]) -> dict[str, str]:
+        by_view = {shape.relation: shape.entity.table for shape in shapes}
+        owners = {f"o{place}": owner for place, owner in enumerate(sorted({owner for owner, _ in by_view}))}
+        views = {f"v{place}": view for place, (_, view) in enumerate(by_view)}
         found = self.session.rows(
-            "SELECT TEXT FROM ALL_VIEWS WHERE OWNER = :owner AND VIEW_NAME = :name", {"owner": owner, "name": name}
+            "SELECT OWNER, VIEW_NAME, TEXT FROM ALL_VIEWS"
+            f" WHERE OWNER IN ({_listed(owners)}) AND VIEW_NAME IN ({_listed(views)})",
+            {**owners, **views},
         )
-        return str(found[0][0]) if found else ""
+        return {by_view[owner, view]: str(text) for owner, view, text in found if (owner, view) in by_view and text}
+
+
+def _listed(binds: Binds) -> str:
+    return ", ".join(f":{bind}" for bind in binds)

@@ -37,9 +37,15 @@ from hat_etl.source.view_check import LiveColumn
 from hat_etl.tenants.address import SERVER_NETWORK, connection_string, refusal
 from hat_etl.tenants.config import Tenant
 
+LOCK_WAIT_MINUTES = 5
+"""How long a read waits for who changes a view or a table of the ERP. A change that comes while a run reads waits for
+the session of ours that has read the view, and another one that is to read it would wait behind the change, for ever.
+"""
+
 _SESSION = (
     "timezone=UTC",
     "statement_timeout=0",
+    f"lock_timeout={LOCK_WAIT_MINUTES}min",
     "idle_in_transaction_session_timeout=0",
     # The tenant's cap counts connections: none of them may multiply on the server by parallel workers.
     "max_parallel_workers_per_gather=0",
@@ -168,7 +174,7 @@ class PostgresSource:
 
     def describe(self, entity: Entity) -> ViewShape:
         schema = self._tenant.erp.views_schema or self._tenant.erp.schema_name
-        with self._told():
+        with self._told(entity.table):
             rows = self.control().execute(_DESCRIBE, (entity.view, schema, schema)).fetchall()
         if not rows:
             where = f"schema {schema}" if schema else "in no schema of the login's search path"
@@ -177,7 +183,7 @@ class PostgresSource:
         columns = tuple(LiveColumn(str(r[2]), str(r[3]), r[4]) for r in rows if (r[0], r[1]) == relation)
         name = ".".join(quote(part) for part in relation)
         try:
-            with self._told():
+            with self._told(entity.table):
                 plan = self.control().execute(f"EXPLAIN (FORMAT JSON) SELECT * FROM {name}").fetchone()
         except psycopg.errors.InsufficientPrivilege:
             raise refusals.view_forbidden(self._tenant, entity) from None
@@ -262,10 +268,16 @@ class PostgresSource:
                 self._fields = tables(self.control(), self._tenant)
         return self._fields
 
-    def definition(self, shape: ViewShape) -> str:
-        with self._told(shape.entity.table):
-            row = self.control().execute("SELECT pg_get_viewdef(to_regclass(%s))", (relation(shape),)).fetchone()
-        return str(row[0] or "") if row else ""
+    def definitions(self, shapes: Sequence[ViewShape]) -> dict[str, str]:
+        views = {shape.entity.table: relation(shape) for shape in shapes}
+        with self._told(), self.control().transaction():
+            # Names outside the search path are told with their schema: so they are the same for every login.
+            self.control().execute("SET LOCAL search_path = ''")
+            found = self.control().execute(
+                "SELECT t, pg_get_viewdef(to_regclass(v)) FROM unnest(%s::text[], %s::text[]) AS u (t, v)",
+                (list(views), list(views.values())),
+            )
+            return {str(table): str(text) for table, text in found if text}
 
     @property
     def unseen_transactions(self) -> str:

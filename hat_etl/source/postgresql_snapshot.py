@@ -25,6 +25,8 @@ RECNOS_AT_ONCE = 10_000
 _UNTRUSTED_ENCODINGS = frozenset({"SQL_ASCII", "LATIN1", "WIN1252"})
 """Read as bytes: the server would not convert, would get CP1252 wrong, or would refuse its undefined bytes."""
 
+_LOCK_NOT_AVAILABLE = "55P03"
+
 _CONTROLS, _MORE_CONTROLS = (*range(1, 0x20), 0x7F), tuple(range(0x80, 0xA0))
 """Numbers of the characters that the transform takes for blanks: of ASCII, and of Unicode beside."""
 
@@ -35,6 +37,8 @@ def read_failed(tenant: str, table: str | None, error: AdbcError | psycopg.Error
     ``again`` is the command that goes on.
     """
     state = getattr(error, "sqlstate", None)
+    if state == _LOCK_NOT_AVAILABLE:
+        return refusals.locked(tenant, table, again)
     what = f"{type(error).__name__}{f', SQLSTATE {state}' if state else ''}"
     return refusals.read_failed(tenant, table, what, again)
 

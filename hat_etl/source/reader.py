@@ -114,6 +114,8 @@ class ViewShape:
     estimated_rows: int
     relation: tuple[str, str]
     """Schema and name as the database spells them."""
+    definition: str = ""
+    """Digest of the view's text; empty where the database does not tell it, or was not asked."""
 
     def named(self, alias: str) -> LiveColumn | None:
         """The live column of an alias, whatever its case."""
@@ -247,8 +249,8 @@ class Source(Protocol):
     def fields(self) -> Tables:
         """The PLS tables that the login is shown, with their fields; asked once."""
 
-    def definition(self, shape: ViewShape) -> str:
-        """The view's text as the database keeps it; empty where it tells none."""
+    def definitions(self, shapes: Sequence[ViewShape]) -> dict[str, str]:
+        """HAT table to the text of its view as the database keeps it now; without those that it does not tell."""
 
     def close(self) -> None:
         """Give back what the questions above used."""

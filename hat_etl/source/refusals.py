@@ -54,6 +54,17 @@ def read_failed(tenant: str, table: str | None, what: str, again: str) -> Source
     )
 
 
+def locked(tenant: str, table: str | None, again: str) -> SourceError:
+    """Somebody changes what is to be read, or waits to, for longer than a read waits."""
+    return SourceError(
+        "Another session of the ERP's database holds or wants a lock on the view or on a table that it reads: its"
+        " structure is being changed, perhaps by an update of Protheus or by views made anew.",
+        f"When that is over (the DBA sees the session in pg_locks), go on with: {again}",
+        tenant=tenant,
+        table=table,
+    )
+
+
 def _created_by(tenant: Tenant) -> str:
     render = f"hat-etl views render {tenant.name}"
     if tenant.erp.dialect == "postgresql":

@@ -76,7 +76,9 @@ def inspect(source: Source, tenant: Tenant, shape: ViewShape) -> list[Finding]:
     entity = shape.entity
     return [
         *compare_tables(entity, tenant, source.tables_read(shape)),
-        *compare_fields(entity, source.fields(), tenant.name, lambda: source.definition(shape)),
+        *compare_fields(
+            entity, source.fields(), tenant.name, lambda: source.definitions([shape]).get(entity.table, "")
+        ),
         *compare(entity, shape.columns, tenant.name),
     ]
 

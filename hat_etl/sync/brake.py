@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from hat_etl.errors import DecisionNeeded
@@ -42,16 +42,23 @@ def check_share(
     changed: Mapping[str, Merged],
     marks: Mapping[str, Watermark],
     settings: Sync,
+    made_anew: Collection[str],
     *,
     tenant: str,
     command: str,
 ) -> None:
-    """Raise DecisionNeeded where more of a table changes or leaves than the tenant's settings allow."""
+    """Raise DecisionNeeded where more of a table changes or leaves than the tenant's settings allow.
+
+    ``made_anew``: tables whose views have another text than before, which may be why.
+    """
     too_much = []
     for table, merged in changed.items():
         rows = marks[table].live_rows if table in marks else None
         if rows is not None and merged.updated + merged.left > max(settings.brake_rows, settings.brake_share * rows):
-            too_much.append(f"{table}: {merged.updated:,} of {rows:,} rows change and {merged.left:,} leave HAT")
+            too_much.append(
+                f"{table}: {merged.updated:,} of {rows:,} rows change and {merged.left:,} leave HAT"
+                f"{' (its view was made anew with another text)' if table in made_anew else ''}"
+            )
     if too_much:
         raise DecisionNeeded(
             f"This run would change an unusual part of HAT: {'; '.join(too_much)}.",

@@ -1,5 +1,6 @@
 """Drift: views that have changed since the last run. A new column is reported; a column that is gone, narrower or of
-another type stops its table and the tables that depend on it, and nothing else."""
+another type stops its table and the tables that depend on it, and nothing else. A view with another text is read whole.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +13,11 @@ from hat_etl.errors import DataError, SourceError
 from hat_etl.source.reader import Source, ViewShape
 from hat_etl.source.view_check import inspect
 from hat_etl.sync.run import Problem
+from hat_etl.sync.view_texts import made_anew, with_digests
+from hat_etl.target.ledger import KnownView
 from hat_etl.tenants.config import Tenant
 
-Columns = Sequence[Sequence[Any]]
-"""Name, type and width of each column of a view."""
+_UNKNOWN = KnownView(columns=())
 
 
 @dataclass
@@ -25,10 +27,18 @@ class Survey:
     shapes: list[ViewShape] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    made_anew: set[str] = field(default_factory=set)
+    """HAT tables whose views have another text than when they were last read whole."""
 
 
 def survey(
-    source: Source, tenant: Tenant, entities: Sequence[Entity], known: Mapping[str, Columns], *, accept: bool, sync: str
+    source: Source,
+    tenant: Tenant,
+    entities: Sequence[Entity],
+    known: Mapping[str, KnownView],
+    *,
+    accept: bool,
+    sync: str,
 ) -> Survey:
     """Look at the views of ``entities``, parents first. Raises SourceError when the ERP cannot be asked.
 
@@ -37,7 +47,8 @@ def survey(
     """
     found, stopped = Survey(), dict[str, str]()
     for entity in entities:
-        problem, remarks, shape = _look(source, tenant, entity, known.get(entity.table), accept=accept, sync=sync)
+        before = known.get(entity.table, _UNKNOWN)
+        problem, remarks, shape = _look(source, tenant, entity, before, accept=accept, sync=sync)
         parents = [parent.table for parent in entity.hard_parents if parent.table in stopped]
         if problem is None and parents:
             problem = Problem(
@@ -52,11 +63,16 @@ def survey(
         assert shape is not None
         found.shapes.append(shape)
         found.remarks += remarks
+    found.shapes = with_digests(source, found.shapes)
+    for shape in found.shapes:
+        if made_anew(shape, known.get(shape.entity.table, _UNKNOWN).definition):
+            found.made_anew.add(shape.entity.table)
+            found.remarks.append(f"{shape.entity.view}: Made anew with another text since it was last read whole.")
     return found
 
 
 def _look(
-    source: Source, tenant: Tenant, entity: Entity, known: Columns | None, *, accept: bool, sync: str
+    source: Source, tenant: Tenant, entity: Entity, known: KnownView, *, accept: bool, sync: str
 ) -> tuple[Problem | None, list[str], ViewShape | None]:
     try:
         shape = source.describe(entity)
@@ -68,7 +84,7 @@ def _look(
     if faults:
         message = f"{entity.view}: " + " ".join(finding.message for finding in faults)
         return Problem(entity.table, message, faults[0].next_step), [], None
-    narrower, new = _changes(entity, shape, known)
+    narrower, new = _changes(entity, shape, known.columns)
     if narrower and not accept:
         step = (
             f"If the operator meant it: {sync} --accept. If not, have the view made anew"
@@ -78,9 +94,9 @@ def _look(
     return None, [f"{entity.view}: " + " ".join(new)] if new else [], shape
 
 
-def _changes(entity: Entity, shape: ViewShape, known: Columns | None) -> tuple[list[str], list[str]]:
+def _changes(entity: Entity, shape: ViewShape, known: Sequence[Sequence[Any]]) -> tuple[list[str], list[str]]:
     """What is narrower than before or of another type, and what is new."""
-    if known is None:
+    if not known:
         return [], []
     before = {str(name).lower(): (str(kind), width) for name, kind, width in known}
     worse, new = [], []
@@ -104,9 +120,10 @@ def _changes(entity: Entity, shape: ViewShape, known: Columns | None) -> tuple[l
     return worse, new
 
 
-def columns_of(shape: ViewShape) -> list[list[Any]]:
-    """The columns of a view in the form that is kept for the next run."""
-    return [[column.name, column.type_name, column.width] for column in shape.columns]
+def to_be_known(shape: ViewShape, *, whole: bool) -> KnownView:
+    """What is kept of a view for the next run; ``whole``: all that HAT shows is by its text."""
+    columns = [[column.name, column.type_name, column.width] for column in shape.columns]
+    return KnownView(columns, shape.definition if whole else "")
 
 
 def stop(tenant: str, problems: Sequence[Problem]) -> DataError:

@@ -25,13 +25,14 @@ from hat_etl.source.erp import open_source
 from hat_etl.source.reader import Source
 from hat_etl.sync.brake import check_share
 from hat_etl.sync.by_api import ByApi, by_api, refuse_open_calls, strategy_of
-from hat_etl.sync.drift import columns_of, stop, survey
+from hat_etl.sync.drift import stop, survey, to_be_known
 from hat_etl.sync.inflow import Inflow
 from hat_etl.sync.lost_commit import settled_by_ledger
 from hat_etl.sync.moment import at_one_moment
 from hat_etl.sync.plan import refuse_unloaded, select
 from hat_etl.sync.request import SyncRequest
 from hat_etl.sync.run import Problem, Progress, RunReport, Silent, close_ledger
+from hat_etl.sync.view_texts import refuse_made_anew
 from hat_etl.sync.window import keep_to
 from hat_etl.target import ledger, staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors
@@ -138,14 +139,16 @@ class _Sync:
         entities = [entity for entity in select(self.request.only) if entity.table in self.inflow.marks]
         self.progress.phase("looking at the views")
         command = self.request.command(self.tenant.name)
-        known = ledger.shapes(self.control)
+        known = ledger.known_views(self.control)
         found = survey(self.source, self.tenant, entities, known, accept=self.request.accept, sync=command)
         self.problems, self.remarks = found.problems, found.remarks
         if self.inflow.api is not None:
             self.remarks += self.inflow.api.remarks
         if found.problems and (self.tenant.sync.drift == "stop-run" or not found.shapes):
             raise stop(self.tenant.name, found.problems)
+        self.inflow.made_anew = found.made_anew
         at_one_moment(self.source, self.progress, lambda moment: self.inflow.bring(moment, found.shapes))
+        refuse_made_anew(self.source, found.shapes, self.tenant.name, command)
         self._commit()
 
     def _commit(self) -> None:
@@ -173,7 +176,8 @@ class _Sync:
         with control.pipeline():
             ledger.commit_sync(control, self.run, marks, self.outcomes, self.state, told)
             for table, reading in readings.items():
-                ledger.note_shape(control, self.run, table, columns_of(reading.shape))
+                whole = self.request.recnos is None  # a window is of the text that is known
+                ledger.note_view(control, self.run, table, to_be_known(reading.shape, whole=whole))
             ledger.forget_changes(control, self.tenant.sync.undo_days)
 
     def _merge_and_send(self, api: ByApi) -> None:
@@ -234,4 +238,5 @@ class _Sync:
 
     def _check_share(self, changed: Mapping[str, Merged]) -> None:
         command = self.request.command(self.tenant.name)
-        check_share(changed, self.inflow.marks, self.tenant.sync, tenant=self.tenant.name, command=command)
+        marks, anew = self.inflow.marks, self.inflow.made_anew
+        check_share(changed, marks, self.tenant.sync, anew, tenant=self.tenant.name, command=command)

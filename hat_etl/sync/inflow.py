@@ -57,6 +57,8 @@ class Inflow:
     horizon: datetime = _NEVER
     rewound: bool = False
     """Whether the ERP has gone back in time and HAT shall follow."""
+    made_anew: set[str] = field(default_factory=set)
+    """Tables to be read whole, for their views have another text than before."""
 
     def bring(self, snapshot: Snapshot, shapes: Sequence[ViewShape]) -> None:
         """Bring what changed up to the snapshot's moment; what an earlier one brought is forgotten."""
@@ -151,7 +153,8 @@ class Inflow:
     def _strategy(self, shape: ViewShape, *, full: bool) -> str:
         if self.request.recnos is not None:
             return REPAIR
-        whole = full or self.marks[shape.entity.table].wants_all or shape.named(STAMP) is None
+        table = shape.entity.table
+        whole = full or table in self.made_anew or self.marks[table].wants_all or shape.named(STAMP) is None
         return FULL if whole else WINDOW
 
     def _again(self, shape: ViewShape) -> Recnos:

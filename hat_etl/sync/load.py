@@ -23,12 +23,13 @@ from hat_etl.errors import ConfigurationError, DecisionNeeded
 from hat_etl.parallel import in_parallel
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import WORD, Range, Snapshot, Source, ViewShape
-from hat_etl.sync.drift import columns_of
+from hat_etl.sync.drift import to_be_known
 from hat_etl.sync.lost_commit import settled_by_ledger
 from hat_etl.sync.moment import at_one_moment
 from hat_etl.sync.plan import INITIAL, describe, select
 from hat_etl.sync.prefetch import prefetch
 from hat_etl.sync.run import Progress, RunReport, Silent, close_ledger
+from hat_etl.sync.view_texts import made_anew, refuse_made_anew
 from hat_etl.sync.window import keep_to
 from hat_etl.target import indexing, integrity, ledger, staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors
@@ -135,8 +136,7 @@ def _take_up(control: Connection, tenant: Tenant, request: LoadRequest) -> Stage
     if not request.resume:
         raise DecisionNeeded(
             f"Load {stage.run} of this tenant was broken off; what it staged is still there.",
-            f"Go on with it: hat-etl load {tenant.name} --resume. Or, as after a change of the views, begin anew:"
-            f" hat-etl load {tenant.name} --restart",
+            f"Go on with it: hat-etl load {tenant.name} --resume. Or begin anew: hat-etl load {tenant.name} --restart",
             tenant=tenant.name,
         )
     if stage.version != __version__:
@@ -205,6 +205,7 @@ class _Load:
             lambda moment: self._read(moment, stage, shapes),
             expected_rows=sum(shape.estimated_rows for shape in shapes),
         )
+        refuse_made_anew(self.source, shapes, self.tenant.name, self.again)
         with errors(self.tenant.name, again=self.again):
             self._check_shrink(accept=accept_shrink)
             outcomes = self._settle(stage)
@@ -238,8 +239,10 @@ class _Load:
         self.progress.phase("checking what is staged")
         by_table, stale = {shape.entity.table: shape for shape in shapes}, False
         for checkpoint in list(staging.checkpoints(self.control, self.run)):
-            now = snapshot.fingerprint(by_table[checkpoint.table], checkpoint.range)
-            if checkpoint.counts.fingerprint.proves_unchanged(now):
+            shape = by_table[checkpoint.table]
+            if not made_anew(shape, checkpoint.definition) and checkpoint.counts.fingerprint.proves_unchanged(
+                snapshot.fingerprint(shape, checkpoint.range)
+            ):
                 self.done.append(checkpoint)
             elif stage.complete:
                 stale = True  # all of its rows may have been purged, which leaves no gap
@@ -302,7 +305,7 @@ class _Load:
                                 raise _Stopped
                             writer.write(raw, transform(raw))
                             self.progress.advanced(entity.table, raw.num_rows)
-                    checkpoint = writer.close(self.run, range_, time.monotonic() - started)
+                    checkpoint = writer.close(self.run, range_, time.monotonic() - started, shape.definition)
                     self.database.assert_claimed(connection, holder, self.again)
                 except BaseException:
                     writer.abandon()
@@ -409,7 +412,7 @@ class _Load:
             swap.lock(self.control, schema, sorted(live), self.tenant.name)
             ledger.commit_load(self.control, self.run, self._watermarks(horizon), outcomes)
             for shape in shapes:
-                ledger.note_shape(self.control, self.run, shape.entity.table, columns_of(shape))
+                ledger.note_view(self.control, self.run, shape.entity.table, to_be_known(shape, whole=True))
             rewritten = swap.replace(self.control, self.entities, schema, live)
             held = swap.reconnect(self.control, loaded, schema, self.run, self.suspects)
             swap.warn_anew(self.control, loaded, set(held), schema, self.run)

@@ -13,6 +13,7 @@ from hat_etl.hat_api.resources import route
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import OneMoment, Source, ViewShape
 from hat_etl.source.view_check import inspect
+from hat_etl.sync.view_texts import made_anew, with_digests
 from hat_etl.target.database import TenantDatabase
 from hat_etl.target.ledger import LedgerReader
 from hat_etl.tenants.config import Tenant, Via
@@ -89,7 +90,7 @@ def describe(source: Source, tenant: Tenant, entities: Sequence[Entity]) -> list
     if faults:
         tables = [s.entity.table for s in shapes if any(f.startswith(f"{s.entity.view}:") for f in faults)]
         raise DataError(" ".join(faults), steps[0], tenant=tenant.name, table=", ".join(tables))
-    return shapes
+    return with_digests(source, shapes)
 
 
 def plan(tenant: Tenant, only: Sequence[str] = ()) -> list[PlannedTable]:
@@ -113,7 +114,7 @@ def plan_sync(tenant: Tenant, only: Sequence[str] = (), via: Via | None = None) 
     """
     by_api = (via or tenant.sync.via) == "api"
     ledger = LedgerReader(TenantDatabase(tenant), f"hat-etl plan {tenant.name} --sync")
-    marks, undone = ledger.watermarks(), ledger.to_be_read_whole()
+    marks, undone, digests = ledger.watermarks(), ledger.to_be_read_whole(), ledger.view_digests()
     refuse_unloaded(tenant.name, only, marks)
     source = open_source(tenant, f"hat-etl plan {tenant.name} --sync")
     try:
@@ -124,18 +125,20 @@ def plan_sync(tenant: Tenant, only: Sequence[str] = (), via: Via | None = None) 
     planned = []
     for shape in shapes:
         table = shape.entity.table
-        by_window = shape.named(STAMP) is not None and table not in undone
+        whole = [
+            *["every row, for a run was undone that had changed this table"] * (table in undone),
+            *["every row, for its view was made anew with another text"] * made_anew(shape, digests.get(table, "")),
+        ]
+        by_window = shape.named(STAMP) is not None and not whole
         since = marks[table] - timedelta(minutes=tenant.sync.lookback_minutes)
         remarks = [f"rows stamped since {since:%Y-%m-%d %H:%M:%S} UTC, and those without a stamp"] if by_window else []
-        if table in undone:
-            remarks = ["every row, for a run was undone that had changed this table"]
         planned.append(
             PlannedTable(
                 table,
                 shape.entity.view,
                 WINDOW if by_window else FULL,
                 shape.estimated_rows,
-                (*remarks, *([route(table)] if by_api else []), *_remarks(shape), *moment),
+                (*remarks, *whole, *([route(table)] if by_api else []), *_remarks(shape), *moment),
             )
         )
     return planned

@@ -210,7 +210,7 @@ class _Reconciliation:
 
     def carry_out(self, entities: Sequence[Entity], left_out: Sequence[Problem]) -> None:
         self.progress.phase("looking at the views")
-        known, sync = ledger.shapes(self.control), f"hat-etl sync {self.tenant.name}"
+        known, sync = ledger.known_views(self.control), f"hat-etl sync {self.tenant.name}"
         found = survey(self.source, self.tenant, entities, known, accept=False, sync=sync)
         self.problems, self.remarks = [*left_out, *found.problems], found.remarks
         if found.problems and not found.shapes:

@@ -16,7 +16,7 @@ from hat_etl import __version__
 from hat_etl.entities import BY_TABLE
 from hat_etl.target.database import Connection, TenantDatabase, errors, target_failed
 from hat_etl.target.integrity import key_array
-from hat_etl.target.schema import STAGE_SCHEMA, rejects, run_tables, runs, watermarks
+from hat_etl.target.schema import STAGE_SCHEMA, rejects, run_tables, runs, shapes, watermarks
 
 PARENT_RELOADED = "parent reloaded"
 """Strategy of a table that was not read: rows of it are held because their parents have gone."""
@@ -230,18 +230,30 @@ def state_of(connection: Connection, run: int) -> str | None:
     return None if row is None else str(row[0])
 
 
-def shapes(connection: Connection) -> dict[str, list[list[Any]]]:
-    """Name, type and width of the columns of each view as the last run found them."""
-    rows = connection.execute('SELECT "table", columns FROM hat_etl.shapes').fetchall()
-    return {str(table): columns for table, columns in rows}
+@dataclass(frozen=True)
+class KnownView:
+    """What is known of a view: name, type and width of each column as the last run found them, and its digest.
+
+    ``definition``: of the view's text when the table was last read whole; empty when that is not known.
+    """
+
+    columns: Sequence[Sequence[Any]]
+    definition: str = ""
 
 
-def note_shape(connection: Connection, run: int, table: str, columns: Sequence[Sequence[Any]]) -> None:
-    """Keep the columns of a view for comparison with those that the next run finds."""
+def known_views(connection: Connection) -> dict[str, KnownView]:
+    """What is known of the view of each HAT table."""
+    rows = connection.execute('SELECT "table", columns, definition FROM hat_etl.shapes').fetchall()
+    return {str(table): KnownView(columns, str(definition)) for table, columns, definition in rows}
+
+
+def note_view(connection: Connection, run: int, table: str, view: KnownView) -> None:
+    """Keep what a view is for comparison with what the next run finds; a digest that is known stays without another."""
     connection.execute(
-        'INSERT INTO hat_etl.shapes VALUES (%s, %s, %s) ON CONFLICT ("table")'
-        " DO UPDATE SET columns = excluded.columns, run = excluded.run",
-        (table, json.dumps([list(column) for column in columns]), run),
+        'INSERT INTO hat_etl.shapes AS s VALUES (%s, %s, %s, %s) ON CONFLICT ("table")'
+        " DO UPDATE SET columns = excluded.columns, run = excluded.run,"
+        " definition = coalesce(nullif(excluded.definition, ''), s.definition)",
+        (table, json.dumps([list(column) for column in view.columns]), run, view.definition),
     )
 
 
@@ -348,6 +360,13 @@ class LedgerReader:
                 return set()
             unknown = watermarks.c.live_rows.is_(None) | watermarks.c.live_recnos.is_(None)
             return set(connection.scalars(sa.select(watermarks.c.table).where(unknown)))
+
+    def view_digests(self) -> dict[str, str]:
+        """HAT table to the digest of the text of its view when it was last read whole."""
+        with self._asking() as connection:
+            if connection is None:
+                return {}
+            return {row.table: row.definition for row in connection.execute(sa.select(shapes))}
 
     def rejects(self, table: str | None = None) -> list[dict[str, Any]]:
         """The quarantine without the values: table, recno, key, column, rule, severity, reason."""

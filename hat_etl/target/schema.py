@@ -260,7 +260,9 @@ checkpoints = sa.Table(
     *(sa.Column(name, sa.Numeric(20), nullable=False) for name in ("recnos", "stamps", "live_recnos")),
     sa.Column("unstamped", sa.BigInteger, nullable=False),
     sa.Column("seconds", sa.Double, nullable=False),
-    comment="Ranges of Recno that an unfinished load has staged, with their fingerprint; empty once it is done.",
+    sa.Column("definition", sa.Text, nullable=False, server_default=""),
+    comment="Ranges of Recno that an unfinished load has staged, with their fingerprint; empty once it is done."
+    " definition = digest of the text of the view that they were read through; empty when the ERP did not tell it.",
 )
 
 watermarks = sa.Table(
@@ -339,7 +341,9 @@ shapes = sa.Table(
     sa.Column("table", sa.Text, primary_key=True),
     sa.Column("columns", postgresql.JSONB, nullable=False),
     sa.Column("run", sa.BigInteger, nullable=False),
-    comment="Columns of each view, with type and width, as the last run that read it found them.",
+    sa.Column("definition", sa.Text, nullable=False, server_default=""),
+    comment="Columns of each view, with type and width, as the last run that read it found them."
+    " definition = digest of the text of the view when the table was last read whole; empty when it is not known.",
 )
 
 

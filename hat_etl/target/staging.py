@@ -73,6 +73,8 @@ class Checkpoint:
     range: Range
     counts: RangeCounts
     seconds: float
+    definition: str
+    """Digest of the text of the view that it was read through; empty when the ERP did not tell it."""
 
 
 def create(connection: Connection, run: int, entities: Sequence[Entity]) -> None:
@@ -121,14 +123,14 @@ def find(connection: Connection) -> Stage | None:
 def checkpoints(connection: Connection, run: int) -> Iterator[Checkpoint]:
     """The ranges that are already staged."""
     rows = connection.execute(
-        'SELECT "table", low, high, read, good, rejected, deleted, recnos, stamps, unstamped, live_recnos, seconds'
-        ' FROM hat_etl.checkpoints WHERE run = %s ORDER BY "table", low',
+        'SELECT "table", low, high, read, good, rejected, deleted, recnos, stamps, unstamped, live_recnos, seconds,'
+        ' definition FROM hat_etl.checkpoints WHERE run = %s ORDER BY "table", low',
         (run,),
     ).fetchall()
-    for table, low, high, read, good, rejected, deleted, recnos, stamps, unstamped, live, seconds in rows:
+    for table, low, high, read, good, rejected, deleted, recnos, stamps, unstamped, live, seconds, definition in rows:
         fingerprint = Fingerprint(int(read), int(recnos), int(stamps), int(unstamped))
         counts = RangeCounts(read, good, rejected, deleted, fingerprint, int(live))
-        yield Checkpoint(str(table), Range(int(low), int(high)), counts, float(seconds))
+        yield Checkpoint(str(table), Range(int(low), int(high)), counts, float(seconds), str(definition))
 
 
 def forget(connection: Connection, run: int, checkpoint: Checkpoint) -> None:
@@ -197,17 +199,17 @@ class RangeWriter:
         if self._waiting > SPILL_ROWS:
             self._spill()
 
-    def close(self, run: int, range_: Range, seconds: float) -> Checkpoint:
+    def close(self, run: int, range_: Range, seconds: float, definition: str) -> Checkpoint:
         """Write what waits and the checkpoint; the caller commits."""
         self._spill()
         counts, print_ = self.counts, self.counts.fingerprint
         self._connection.execute(
-            "INSERT INTO hat_etl.checkpoints VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            "INSERT INTO hat_etl.checkpoints VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             (run, self._entity.table, range_.low, range_.high,
              counts.read, counts.good, counts.rejected, counts.deleted,
-             print_.recnos, print_.stamps, counts.live_recnos, print_.unstamped, seconds),
+             print_.recnos, print_.stamps, counts.live_recnos, print_.unstamped, seconds, definition),
         )  # fmt: skip
-        return Checkpoint(self._entity.table, range_, counts, seconds)
+        return Checkpoint(self._entity.table, range_, counts, seconds, definition)
 
     def abandon(self) -> None:
         """Leave an open COPY so that the connection can roll back."""

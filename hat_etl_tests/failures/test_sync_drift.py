@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -14,6 +16,7 @@ from hat_etl.sandbox.server import PLS, READER
 
 from . import changes
 from .ground import Ground, Server
+from .phases import Phase
 from .syncing import Shown, Untouched, assert_told, last_run, synced
 from .test_refusals import remade, view_of
 
@@ -139,4 +142,59 @@ def test_what_the_operator_meant_is_accepted_once(ground: Ground, make_ground: M
     assert Shown.by(ground) == expected
     assert synced(ground)["problems"] == []
     assert Shown.by(ground) == expected
+    ground.assert_clean()
+
+
+@pytest.mark.parametrize("command", ["sync", "load"])
+def test_a_view_made_anew_while_a_run_reads_ends_it(command: str, ground: Ground, make_ground: MAKE_GROUND) -> None:
+    """Ranges read before and after stood side by side."""
+    untouched, phase = Untouched(ground), Phase("reading", command)
+    run = ground.start(command, ground.name, prepare=phase)
+    phase.await_reached()
+    with as_owner(ground) as connection:
+        remade("specialties", descricao="upper(descricao)::character(60)")(connection)
+    phase.go_on()
+    result = run.wait()
+    assert result.exit_code == 4, result.err
+    assert_told(result.err, "demo / specialties", "Made anew", "HAT_BAQ_Especialidade", f"hat-etl {command} demo")
+    assert last_run(ground)[1:3] == (command, "failed")
+    if command == "sync":
+        untouched.check()
+        assert {t["table"]: t["strategy"] for t in synced(ground)["tables"]}["specialties"] == "full"
+    else:
+        ground.load("--resume")
+    assert Shown.by(ground) == loaded(ground, make_ground)
+    ground.assert_clean()
+
+
+@dataclass
+class Impatient:
+    """In the process of a load: a lock in the ERP is waited for as long as a test waits, and then ``phase`` comes."""
+
+    phase: Phase | None
+
+    def __call__(self) -> None:
+        module: Any = importlib.import_module("hat_etl.source.postgresql")
+        module._SESSION = tuple("lock_timeout=1s" if s.startswith("lock_timeout") else s for s in module._SESSION)
+        if self.phase is not None:
+            self.phase()
+
+
+@pytest.mark.parametrize("moment", ["before", "amid"])
+def test_a_table_of_the_erp_that_stays_locked_ends_a_load_with_its_cause(ground: Ground, moment: str) -> None:
+    """The run waited for ever, and said nothing; it held the tenant's lock all the time."""
+    phase = Phase("reading", "load") if moment == "amid" else None
+    with ground.in_erp() as connection, connection.transaction():
+        lock = "LOCK TABLE protheus.bts010 IN ACCESS EXCLUSIVE MODE"
+        if phase is None:
+            connection.execute(lock)
+        load = ground.start("load", ground.name, prepare=Impatient(phase))
+        if phase is not None:
+            phase.await_reached()
+            connection.execute(lock)
+            phase.go_on()
+        result = load.wait()
+    assert result.exit_code == 4, result.err
+    assert_told(result.err, "demo / persons", "structure is being changed", "hat-etl load demo --resume")
+    ground.load("--resume" if moment == "amid" else "--restart")
     ground.assert_clean()

@@ -74,7 +74,7 @@ def test_a_connection_that_breaks_while_rejects_are_written_can_be_given_back(
     writer.write(*rejects())
     cutting.start()
     with pytest.raises(psycopg.OperationalError) as kept:  # as the pool keeps it, with all frames
-        writer.close(1, Range(1, ROWS), 0.0)
+        writer.close(1, Range(1, ROWS), 0.0, "")
     cutting.join()
     with suppress(psycopg.OperationalError):
         writer.abandon()

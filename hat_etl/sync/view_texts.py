@@ -1,0 +1,46 @@
+"""Whether a view still has the text by which its rows were read: what was read through another one is read again.
+
+A view that is made anew with another text may show other values for rows whose stamps have not moved. A digest of the
+text is kept with every staged range and with every table's last whole reading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hat_etl.errors import SourceError
+from hat_etl.source.reader import Source, ViewShape
+
+
+def with_digests(source: Source, shapes: Sequence[ViewShape]) -> list[ViewShape]:
+    """The shapes with the digests of their views' texts as they are now, where the database tells them."""
+    texts = source.definitions(shapes) if shapes else {}
+    return [replace(shape, definition=_digest(texts.get(shape.entity.table, ""))) for shape in shapes]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest() if text else ""
+
+
+def made_anew(shape: ViewShape, known: str) -> bool:
+    """Whether a view has another text than the one of the digest ``known``; not where one of both was not told."""
+    return bool(shape.definition and known) and shape.definition != known
+
+
+def refuse_made_anew(source: Source, shapes: Sequence[ViewShape], tenant: str, again: str) -> None:
+    """Raise SourceError when a view was made anew since it was described: its rows may be of both texts."""
+    changed = [
+        before
+        for before, now in zip(shapes, with_digests(source, shapes), strict=True)
+        if made_anew(now, before.definition)
+    ]
+    if changed:
+        raise SourceError(
+            f"Made anew with another text while the run read: {', '.join(shape.entity.view for shape in changed)}."
+            " Rows by the text before and by the new one would stand side by side. HAT is unchanged.",
+            f"When the views are as they shall be, run again: {again}",
+            tenant=tenant,
+            table=", ".join(shape.entity.table for shape in changed),
+        )
