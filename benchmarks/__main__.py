@@ -21,7 +21,8 @@ from benchmarks.race import Result, race  # noqa: E402
 from hat_etl.entities import BY_TABLE, ENTITIES  # noqa: E402
 from hat_etl.sandbox import command, server  # noqa: E402
 from hat_etl.source import view_live  # noqa: E402
-from hat_etl.sync.load import LoadRequest, load  # noqa: E402
+from hat_etl.sync.load import load  # noqa: E402
+from hat_etl.sync.request import LoadRequest  # noqa: E402
 from hat_etl.tenants import store  # noqa: E402
 
 WIDEST = BY_TABLE["beneficiaries"]

@@ -29,7 +29,8 @@ from hat_etl.sandbox import command, server
 from hat_etl.sandbox.oracle.logon import Account
 from hat_etl.sandbox.oracle.server import SERVICE, OracleServer
 from hat_etl.source import view_live
-from hat_etl.sync.load import LoadRequest, load
+from hat_etl.sync.load import load
+from hat_etl.sync.request import LoadRequest
 from hat_etl.tenants import store
 
 FOLDER = Path(".bench").resolve()

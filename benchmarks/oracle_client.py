@@ -16,7 +16,8 @@ from hat_etl.entities import BY_TABLE
 from hat_etl.entities.model import RECNO, Entity
 from hat_etl.source import oracle_sql
 from hat_etl.source.oracle import OracleSource
-from hat_etl.sync.load import LoadRequest, load
+from hat_etl.sync.load import load
+from hat_etl.sync.request import LoadRequest
 from hat_etl.tenants import store
 from hat_etl.tenants.config import Tenant
 

@@ -27,7 +27,8 @@ from benchmarks.contenders import PEERS  # noqa: E402
 from hat_etl.entities import BY_TABLE, ENTITIES  # noqa: E402
 from hat_etl.sandbox import churn, command, server  # noqa: E402
 from hat_etl.source import view_live  # noqa: E402
-from hat_etl.sync.load import LoadRequest, load  # noqa: E402
+from hat_etl.sync.load import load  # noqa: E402
+from hat_etl.sync.request import LoadRequest  # noqa: E402
 from hat_etl.tenants import store  # noqa: E402
 
 Run = Callable[[], tuple[float, float | None]]

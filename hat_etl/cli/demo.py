@@ -18,7 +18,8 @@ from hat_etl.cli.progress import watching
 from hat_etl.cli.sandbox import ERP, FOLDER
 from hat_etl.cli.tables import print_table
 from hat_etl.errors import DataError
-from hat_etl.sync.load import LoadRequest, load
+from hat_etl.sync.load import load
+from hat_etl.sync.request import LoadRequest
 from hat_etl.sync.run import RunReport
 from hat_etl.target.database import TenantDatabase
 from hat_etl.target.ledger import LedgerReader

@@ -10,6 +10,7 @@ from hat_etl.cli.progress import watching
 from hat_etl.cli.tables import print_table
 from hat_etl.sync import load as use_case
 from hat_etl.sync import plan as planning
+from hat_etl.sync.request import LoadRequest
 from hat_etl.sync.run import RunReport
 from hat_etl.tenants import store
 from hat_etl.tenants.config import Via
@@ -63,7 +64,7 @@ def load(
     if resume and restart:
         raise click.UsageError("Give --resume or --restart, not both.")
     settings = store.load(tenant)
-    request = use_case.LoadRequest(
+    request = LoadRequest(
         only=only, resume=resume, restart=restart, accept_shrink=accept_shrink, outside_windows=outside_windows
     )
     with watching(quiet=as_json) as progress:

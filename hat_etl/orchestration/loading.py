@@ -59,7 +59,8 @@ class LoadConfig(dg.Config):
 )
 def load_tenant(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterator[dg.MaterializeResult[None]]:
     from hat_etl.errors import WindowClosed
-    from hat_etl.sync.load import LoadRequest, load
+    from hat_etl.sync.load import load
+    from hat_etl.sync.request import LoadRequest
     from hat_etl.tenants import store
 
     tenant, selected = context.partition_key, context.selected_asset_keys

@@ -28,6 +28,7 @@ from hat_etl.sync.lost_commit import settled_by_ledger
 from hat_etl.sync.moment import at_one_moment
 from hat_etl.sync.plan import INITIAL, describe, select
 from hat_etl.sync.prefetch import prefetch
+from hat_etl.sync.request import LoadRequest
 from hat_etl.sync.run import Progress, RunReport, Silent, close_ledger
 from hat_etl.sync.view_texts import made_anew, refuse_made_anew
 from hat_etl.sync.window import keep_to
@@ -43,25 +44,6 @@ RANGE_BREADTH = 250_000
 MAX_RANGES = 400
 
 _MEMORY = ("SET LOCAL maintenance_work_mem = '256MB'", "SET LOCAL work_mem = '64MB'")
-
-
-@dataclass(frozen=True)
-class LoadRequest:
-    """What a person asks of a load. ``only``: HAT table names, empty for all."""
-
-    only: tuple[str, ...] = ()
-    resume: bool = False
-    restart: bool = False
-    accept_shrink: bool = False
-    outside_windows: bool = False
-    """Read the ERP whatever the hour."""
-
-    def command(self, tenant: str, *, resume: bool) -> str:
-        """The command that asks the same of ``tenant``, anew or for what was broken off."""
-        options = ["--resume"] * resume + ["--restart"] * (self.restart and not resume)
-        options += [f"--only {table}" for table in self.only]
-        options += ["--accept-shrink"] * self.accept_shrink + ["--outside-windows"] * self.outside_windows
-        return " ".join(["hat-etl load", tenant, *options])
 
 
 def load(tenant: Tenant, request: LoadRequest, progress: Progress | None = None) -> RunReport:

@@ -1,4 +1,4 @@
-"""What is asked of a sync."""
+"""What is asked of a load and of a sync."""
 
 from __future__ import annotations
 
@@ -8,6 +8,25 @@ from dataclasses import dataclass
 from hat_etl.source.reader import Recnos
 from hat_etl.sync.view_reader import REPAIR
 from hat_etl.tenants.config import Via
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """What a person asks of a load. ``only``: HAT table names, empty for all."""
+
+    only: tuple[str, ...] = ()
+    resume: bool = False
+    restart: bool = False
+    accept_shrink: bool = False
+    outside_windows: bool = False
+    """Read the ERP whatever the hour."""
+
+    def command(self, tenant: str, *, resume: bool) -> str:
+        """The command that asks the same of ``tenant``, anew or for what was broken off."""
+        options = ["--resume"] * resume + ["--restart"] * (self.restart and not resume)
+        options += [f"--only {table}" for table in self.only]
+        options += ["--accept-shrink"] * self.accept_shrink + ["--outside-windows"] * self.outside_windows
+        return " ".join(["hat-etl load", tenant, *options])
 
 
 @dataclass(frozen=True)

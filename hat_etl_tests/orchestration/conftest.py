@@ -23,7 +23,8 @@ from hat_etl.orchestration.assets import asset_key
 from hat_etl.sandbox import command
 from hat_etl.sandbox.server import HAT, LOADER, PLS, PROTHEUS, Sandbox
 from hat_etl.source import view_live
-from hat_etl.sync.load import LoadRequest, load
+from hat_etl.sync.load import load
+from hat_etl.sync.request import LoadRequest
 from hat_etl.tenants import store
 from hat_etl_tests.servers import place
 

@@ -13,7 +13,8 @@ from dagster import RunsFilter
 
 from hat_etl.orchestration.due import QUEUE_PER_ERP, RUNS_PER_ERP
 from hat_etl.sandbox.server import PLS, Sandbox
-from hat_etl.sync.load import LoadRequest, load
+from hat_etl.sync.load import load
+from hat_etl.sync.request import LoadRequest
 from hat_etl.tenants import store
 from hat_etl_tests.orchestration.conftest import Demo, new_demo
 from hat_etl_tests.orchestration.daemon import Daemon

@@ -12,7 +12,8 @@ from dagster import DagsterRunStatus
 
 from hat_etl.orchestration.assets import asset_key
 from hat_etl.sandbox.server import LOADER
-from hat_etl.sync.load import LoadRequest, load
+from hat_etl.sync.load import load
+from hat_etl.sync.request import LoadRequest
 from hat_etl.tenants import store
 from hat_etl_tests.failures.proxy import Proxy
 from hat_etl_tests.orchestration.conftest import Demo, new_demo

@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from hat_etl.sandbox.server import HAT, LOADER
-from hat_etl.sync.load import LoadRequest, load
+from hat_etl.sync.load import load
+from hat_etl.sync.request import LoadRequest
 from hat_etl.tenants import store
 from hat_etl_tests.failures.ground import Contents, contents
 from hat_etl_tests.orchestration.conftest import Demo, new_demo

@@ -12,7 +12,8 @@ import pytest
 from dagster import DagsterRunStatus, RunsFilter
 
 from hat_etl.sandbox.server import PLS
-from hat_etl.sync.load import LoadRequest, load
+from hat_etl.sync.load import load
+from hat_etl.sync.request import LoadRequest
 from hat_etl.tenants import store
 from hat_etl_tests.orchestration.conftest import Demo, new_demo
 from hat_etl_tests.orchestration.daemon import Daemon, launch

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from hat_etl.entities import ENTITIES
-from hat_etl.sync.load import LoadRequest, load
+from hat_etl.sync.load import load
+from hat_etl.sync.request import LoadRequest
 from hat_etl.tenants import store
 from hat_etl_tests.orchestration.conftest import Demo, new_home
 from hat_etl_tests.orchestration.webserver import Ui, opened

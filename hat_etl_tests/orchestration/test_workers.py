@@ -23,8 +23,8 @@ from hat_etl.orchestration.launcher import LocalRunLauncher
 from hat_etl.orchestration.workers import WorkerLauncher, held, is_held
 from hat_etl.sandbox.server import PLS
 from hat_etl.sync.incremental import sync
-from hat_etl.sync.load import LoadRequest, load
-from hat_etl.sync.request import SyncRequest
+from hat_etl.sync.load import load
+from hat_etl.sync.request import LoadRequest, SyncRequest
 from hat_etl.tenants import store
 from hat_etl_tests.orchestration.conftest import ROOT, Demo, new_demo
 from hat_etl_tests.orchestration.daemon import Daemon, launch, run_processes
