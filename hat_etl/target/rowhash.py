@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+import hat_etl.pandas_free  # noqa: F401 - before any array is made
 from hat_etl.entities.model import Column, Kind
 
 Hashes = NDArray[np.uint64]
