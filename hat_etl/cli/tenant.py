@@ -6,14 +6,14 @@ import json
 from typing import Any, get_args
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from hat_etl.cli.main import echo
+from hat_etl.cli.tables import print_table
 from hat_etl.errors import ConfigurationError
 from hat_etl.tenants import store
 from hat_etl.tenants.config import Dialect
+
+_SHOWN = ("dialect", "company", "connections", "windows")
 
 
 @click.group()
@@ -54,16 +54,16 @@ def list_(as_json: bool) -> None:
     elif not rows:
         echo(f"No tenant in {store.folder()}. Create one with: hat-etl tenant new NAME")
     else:
-        table = Table("tenant", "dialect", "company", "connections", "windows")
-        for row in rows:
-            windows = ", ".join(row["windows"] or ()) or "always"
-            cells = [row["dialect"], row["company"], str(row["connections"]), windows]
-            table.add_row(row["name"], *(["-"] * 4 if row["error"] else cells))
-        Console().print(table)
+        print_table("Tenants", ("tenant", *_SHOWN), [_cells(row) for row in rows])
         for row in rows:
             if row["error"]:
-                # Text, since rich would take [erp] for markup.
-                Console(soft_wrap=True).print(Text(row["error"], style="red"))
+                echo(row["error"])
+
+
+def _cells(row: dict[str, Any]) -> list[object]:
+    if row["error"]:
+        return [row["name"], *["-"] * len(_SHOWN)]
+    return [row["name"], row["dialect"], row["company"], row["connections"], ", ".join(row["windows"]) or "always"]
 
 
 def _row(name: str) -> dict[str, Any]:

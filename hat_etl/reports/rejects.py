@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from openpyxl.worksheet.worksheet import Worksheet
+from openpyxl import Workbook
+from openpyxl.cell import Cell, WriteOnlyCell
+from openpyxl.styles import Font
+from openpyxl.utils import get_column_letter
 
 from hat_etl.entities import BY_TABLE
 
@@ -50,25 +53,32 @@ def write_xlsx(entries: Sequence[dict[str, Any]], path: Path) -> None:
     """
     details = frame(entries)
     summary = details.groupby(["Tabela HAT", "Situação", "Regra"], sort=True).size().rename("Registros").reset_index()
-    content = BytesIO()
-    with pd.ExcelWriter(content, engine="openpyxl") as writer:
-        summary.to_excel(writer, sheet_name="Resumo", index=False)
-        for number, first in enumerate(range(0, max(1, len(details)), LARGEST_SHEET), 1):
-            name = "Registros" if number == 1 else f"Registros {number}"
-            details[first : first + LARGEST_SHEET].to_excel(writer, sheet_name=name, index=False)
-        for name, sheet in writer.sheets.items():
-            _finish(sheet, (30,) * len(_WIDTHS) if name == "Resumo" else _WIDTHS)
+    book, content = Workbook(write_only=True), BytesIO()  # which forgets each row once it is written
+    _add_sheet(book, "Resumo", summary, (30,) * len(summary.columns))
+    for number, first in enumerate(range(0, max(1, len(details)), LARGEST_SHEET), 1):
+        name = "Registros" if number == 1 else f"Registros {number}"
+        _add_sheet(book, name, details[first : first + LARGEST_SHEET], _WIDTHS)
+    book.save(content)
     _replace(path, content.getvalue())
 
 
-def _finish(sheet: Worksheet, widths: Sequence[int]) -> None:
+def _add_sheet(book: Workbook, name: str, rows: pd.DataFrame, widths: Sequence[int]) -> None:
+    sheet = book.create_sheet(name)
     sheet.freeze_panes = "A2"
-    for column, width in zip("ABCDEFGH", widths, strict=True):
-        sheet.column_dimensions[column].width = width
-    for row in sheet.iter_rows():
-        for cell in row:
-            if cell.data_type == "f":
-                cell.data_type = "s"  # a text of the ERP that begins with = is no formula
+    for place, width in enumerate(widths, 1):
+        sheet.column_dimensions[get_column_letter(place)].width = width
+    headings = [WriteOnlyCell(sheet, heading) for heading in rows.columns]
+    for heading in headings:
+        heading.font = Font(bold=True)
+    sheet.append(headings)
+    for row in rows.itertuples(index=False, name=None):
+        sheet.append([_text(WriteOnlyCell(sheet, v)) if str(v).startswith("=") else v for v in row])
+
+
+def _text(cell: Cell) -> Cell:
+    """A text of the ERP that begins with = is no formula."""
+    cell.data_type = "s"
+    return cell
 
 
 def _replace(path: Path, content: bytes) -> None:
