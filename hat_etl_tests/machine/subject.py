@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,14 @@ from hat_etl.sandbox.server import ERP_SCHEMA
 from hat_etl.source import view_live
 from hat_etl.sync import incremental
 from hat_etl.sync import load as initial
-from hat_etl.sync.request import SyncRequest
+from hat_etl.sync.request import LoadRequest, SyncRequest
 from hat_etl.target.database import LOCK
 from hat_etl.tenants import store
 from hat_etl.tenants.config import Dialect, Tenant
 from hat_etl_tests import erps
 from hat_etl_tests.conformance import model
 from hat_etl_tests.conformance.expected import after_sync
-from hat_etl_tests.conformance.model import DELETED, RECNO, STAMP, Hat, Pls
+from hat_etl_tests.conformance.model import DELETED, RECNO, STAMP, Hat, Pls, Shown
 from hat_etl_tests.conformance.site import Site
 from hat_etl_tests.erps import ERPS
 from hat_etl_tests.servers import Server
@@ -40,6 +40,8 @@ BENEFICIARIES, KEPT_ROWS = 40, 25
 FILTERS = frozenset({"BR4_SEGMEN", "BCI_LOTGUI", "BEA_CANEDI"})
 """Fields that views look at and do not show."""
 TENANT = "acme"
+OTHERWISE = "#"
+"""What a view shows in one column when it is made anew."""
 
 _CHILDREN = multiprocessing.get_context("forkserver")
 _CHILDREN.set_forkserver_preload(
@@ -65,7 +67,7 @@ class Ground:
             view_live.install(tenant)  # Oracle's views are spelled otherwise and show the same
         for dialect, hat in self.hats.items():
             with self.tenant_of(dialect, self.erp, hat) as tenant:
-                initial.load(tenant, initial.LoadRequest())
+                initial.load(tenant, LoadRequest())
         with Activity(server.url(self.erp)):
             pass  # makes its own tables, which takes longer than most of what it does
 
@@ -106,6 +108,8 @@ class Subject:
         self.erp, self.hat = ground.copies(dialect)
         self.tenant = self._open.enter_context(ground.tenant_of(dialect, self.erp, self.hat))
         self.activity = self._open.enter_context(Activity(ground.server.url(self.erp)))
+        self.other_texts: dict[str, str] = {}
+        """HAT table whose view is made by another text to the column that it shows otherwise."""
 
     def close(self) -> None:
         self._open.close()
@@ -182,6 +186,36 @@ class Subject:
             yield
             connection.execute(f"ALTER VIEW {view} RENAME COLUMN other_name TO {alias}".encode())
 
+    def make_anew(self, entity: Entity) -> bool:
+        """Give the view another text, which shows one column otherwise, or its own again; False where it cannot be."""
+        view, referring = f"hat.{entity.view}", {name for parent in entity.parents for name in parent.columns}
+        free = [c for c in entity.columns if c.kind is Kind.TEXT and not c.rules and not c.numeric_source]
+        column = next((c for c in free if c.name not in {*entity.key_columns, *referring}), None)
+        if column is None:
+            return False
+        with self.connect_erp() as connection:
+            if self.other_texts.pop(entity.table, None):
+                connection.execute(f"DROP VIEW {view}".encode())
+                connection.execute(f"ALTER VIEW {view}_own RENAME TO {entity.view}".encode())
+                return True
+            connection.execute(f"ALTER VIEW {view} RENAME TO {entity.view}_own".encode())
+            found = connection.execute(
+                "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+                " WHERE attrelid = %s::regclass AND attnum > 0 ORDER BY attnum",
+                (f"{view}_own",),
+            )
+            shown = ((f"'{OTHERWISE}'" if name == column.alias.lower() else name, name, kind) for name, kind in found)
+            listed = ", ".join(f"({value})::{kind} AS {name}" for value, name, kind in shown)
+            connection.execute(f"CREATE VIEW {view} AS SELECT {listed} FROM {view}_own".encode())
+        self.other_texts[entity.table] = column.name
+        return True
+
+    def _shown(self, pls: Pls, entity: Entity) -> Iterator[Shown]:
+        """The rows that the view shows by the text that it has now."""
+        other = self.other_texts.get(entity.table)
+        for row in model.view(pls, entity):
+            yield row if other is None else replace(row, raw={**row.raw, other: OTHERWISE})
+
     def hat_now(self) -> Hat:
         """HAT and its list of rejects as they are."""
         rows = Site.rows_of(self._ground.server, self.hat)
@@ -209,11 +243,12 @@ class Subject:
 
     def load(self, tables: tuple[str, ...]) -> int:
         """Load some tables alone."""
-        return initial.load(self.tenant, initial.LoadRequest(tables, restart=True, accept_shrink=True)).run
+        return initial.load(self.tenant, LoadRequest(tables, restart=True, accept_shrink=True)).run
 
     def expected_of_load(self, before: Hat, run: int, tables: tuple[str, ...]) -> Hat:
         """What HAT must hold after a load of these tables, or of all, from the ERP as it is now."""
-        return model.load(self.pls(), run=run, today=self._day_of(run), before=before, only=tables)
+        today = self._day_of(run)
+        return model.load(self.pls(), run=run, today=today, before=before, only=tables, shown_by=self._shown)
 
     def _day_of(self, run: int) -> date:
         with self.connect_hat() as connection:

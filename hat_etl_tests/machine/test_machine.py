@@ -219,6 +219,11 @@ class Machine(RuleBasedStateMachine):
         else:
             self.assert_hat(expected)
 
+    @rule(table=TABLES)
+    def view_is_made_anew(self, table: str) -> None:
+        """No stamp tells of it."""
+        self.fresh &= not self.subject.make_anew(BY_TABLE[table])
+
     # -- what must hold ----------------------------------------------------------------------------------------------
 
     def assert_unchanged(self) -> None:
@@ -329,6 +334,21 @@ def test_a_view_drifts_while_rows_change(machine: Machine) -> None:
         use(machine, Kind.INSERT, alias)
     machine.view_drifts_and_is_mended(table="subcontracts")
     machine.sync(full=False)
+
+
+def test_views_are_made_anew(machine: Machine) -> None:
+    for table in ("persons", "subcontracts"):
+        machine.view_is_made_anew(table=table)
+        assert table in machine.subject.other_texts
+        use(machine, Kind.UPDATE, "BTS")
+        before = machine.known
+        machine.sync_is_killed(phase="merging")
+        machine.some_tables_are_synchronised(tables={"persons", "products"})
+        machine.sync(full=False)
+        assert machine.known != before
+        machine.last_sync_is_undone()
+        machine.view_is_made_anew(table="persons")
+        machine.sync(full=False)
 
 
 def test_hat_is_harmed(machine: Machine) -> None:
