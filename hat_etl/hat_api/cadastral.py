@@ -220,10 +220,9 @@ class Cadastral:
         try:
             answer = self._api.answer(token, wait=wait)
         except Refused as error:
-            if error.status in _OF_THE_ROW:
-                said = error.answer or IntegrationAnswer()
-                return said.model_copy(update={"code": str(error.status)})
-            if error.status in (404, 410):
+            if error.is_hats and error.answer is not None and error.status in _OF_THE_ROW:
+                return error.answer.model_copy(update={"code": str(error.status)})
+            if error.is_hats and error.status in (404, 410):
                 raise _TokenLost(error.cause, error.next_step, error.tenant) from None
             self._silences += 1
             raise

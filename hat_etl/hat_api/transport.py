@@ -49,9 +49,14 @@ class Refused(HatApiError):
         return self.status in (401, 403)
 
     @property
+    def is_hats(self) -> bool:
+        """Whether HAT itself says no: what stands before it has answers of its own, without a code."""
+        return self.answer is not None and self.answer.code is not None
+
+    @property
     def says_absent(self) -> bool:
-        """Whether HAT itself says that it has no such thing: what stands before it gives a 404 of its own."""
-        return self.status == 404 and self.answer is not None and self.answer.code is not None
+        """Whether HAT itself says that it has no such thing."""
+        return self.status == 404 and self.is_hats
 
 
 class Transport:

@@ -184,6 +184,29 @@ def test_a_token_that_hat_cannot_answer_holds_its_row_and_no_other(answer: Respo
     assert world.reasons() == {}
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [HTMLResponse("<h1>default backend - 404</h1>", 404), JSONResponse({"message": "no Route matched"}, 404),
+     HTMLResponse("<h1>Gone</h1>", 410), HTMLResponse("<h1>Bad Request</h1>", 400)],
+    ids=["404", "JSON 404", "410", "400"],
+)  # fmt: skip
+def test_what_a_gateway_says_of_a_token_is_not_hats_word(answer: Response, world: World) -> None:
+    """Its 404 let the row be sent again and again; its 400 was a refusal, and HAT kept a row that had gone back."""
+    world.server.cadastral.looks = 0
+    world.stands_before("GET /integration/.*", answer)
+    world.stands_before("GET /healthProviders", NO_GET)
+    world.clinic.change("BAU", 1, BAU_NOME="CLINICA X")
+    for _ in range(2):
+        world.sync()
+        assert world.paths() == ["/healthProviders"]
+        assert world.reasons()["health_providers", 1][0] == "held"
+    world.clinic.change("BAU", 1, BAU_NOME="CLINICA 1")
+    world.nothing_stands_before()
+    world.sync()
+    assert world.names_in_hat() == ["CLINICA 1"]
+    assert world.is_shown()
+
+
 def test_of_a_token_that_hat_cannot_answer_the_row_itself_tells(world: World) -> None:
     world.stands_before("GET /integration/.*", _ODD["500"])
     world.clinic.change("BAU", 1, BAU_NOME="CLINICA X")
