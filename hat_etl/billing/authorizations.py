@@ -13,10 +13,10 @@ from typing import Any
 
 from hat_etl.billing.store import Store, store_of
 from hat_etl.billing.work import Breaker, StageReport, each, waiting
-from hat_etl.errors import ConfigurationError
+from hat_etl.errors import ConfigurationError, HatApiError
 from hat_etl.hat_api.bodies import Authorization
 from hat_etl.hat_api.client import HatApi, hat_api
-from hat_etl.hat_api.transport import Refused, Unreachable
+from hat_etl.hat_api.transport import Unreachable
 from hat_etl.target.database import Connection
 from hat_etl.tenants.config import Tenant
 
@@ -98,7 +98,7 @@ class _Taking:
             return
         try:
             call()
-        except (Refused, Unreachable) as error:
+        except HatApiError as error:
             self._breaker.note(down=isinstance(error, Unreachable))
             error.cause = f"Authorization {number}: {error.cause}"
             self._report.problem(error)

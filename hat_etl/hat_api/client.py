@@ -84,12 +84,12 @@ class HatApi:
         return self._page(Authorization, path, {"trackingStatus": tracking_status, **self._paging(page)})
 
     def authorization(self, number: str) -> Authorization | None:
-        """One authorization as it is now; None when HAT has it no more."""
+        """One authorization as it is now; None when HAT says that it has it no more."""
         path = f"{self._settings.path}/authorizations/{quote(number, safe='')}"
         try:
             response = self._transport.get(path)
         except Refused as error:
-            if error.status == 404:
+            if error.says_absent:
                 return None
             raise
         return self._read(Authorization, response, "/authorizations")

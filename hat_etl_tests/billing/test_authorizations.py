@@ -81,13 +81,14 @@ def test_one_that_changes_before_it_is_marked_is_taken_as_it_is_then(inbox: Worl
     assert {status for _, status, *_ in rows(inbox)} == {"9"}
 
 
-def test_one_that_could_not_be_read_after_its_mark_is_read_with_the_next_run(inbox: World) -> None:
+@pytest.mark.parametrize("status", [503, 404], ids=["HAT is down", "404 of a gateway"])
+def test_one_that_could_not_be_read_after_its_mark_is_read_with_the_next_run(status: int, inbox: World) -> None:
     """It had been cancelled just before the mark, and HAT lists it no more: it stayed good here for ever."""
     inbox.write_tenant(more="authorizations = true", attempts=1)
     inbox.hat.before_mark = lambda number: inbox.state.add_authorizations(
         [authorization(int(number), authorizationStatus="9")]
     )
-    with inbox.hat_answers(503, "GET", f"{2:018}"), suppress(HatApiError):
+    with inbox.hat_answers(status, "GET", f"{2:018}"), suppress(HatApiError):
         take(inbox.tenant)
     assert rows(inbox)[1] == (2, "1", "000101", "S2", False)
     inbox.hat.before_mark = None
@@ -95,9 +96,11 @@ def test_one_that_could_not_be_read_after_its_mark_is_read_with_the_next_run(inb
     assert rows(inbox)[1] == (2, "9", "000101", "S2", True)
 
 
-def test_one_that_hat_fails_to_give_keeps_no_other_back(inbox: World) -> None:
+@pytest.mark.parametrize("status", [503, 200], ids=["HAT is down", "not what HAT promises"])
+def test_one_that_hat_fails_to_give_keeps_no_other_back(status: int, inbox: World) -> None:
+    """An answer that could not be read ended each run, and as it was asked for first, none was taken any more."""
     inbox.write_tenant(more="authorizations = true\nworkers = 1", attempts=1)
-    with inbox.hat_answers(503, "GET", f"{1:018}"):
+    with inbox.hat_answers(status, "GET", f"{1:018}"):
         for _ in range(2):
             assert len(take(inbox.tenant).problems) == 1
             assert [marked for *_, marked in rows(inbox)] == [False, True, True, True, True]
