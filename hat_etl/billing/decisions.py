@@ -14,6 +14,9 @@ from hat_etl.errors import DataError
 from hat_etl.target.database import Connection
 from hat_etl.tenants.config import Tenant
 
+_ARRIVED, _CORRECTED = "arrived, as a person says", "protocol, as a person says"
+"""Events of the history with a protocol that a person has told."""
+
 
 def release(tenant: Tenant, batch_number: str, *, accept: bool, provider: str | None = None) -> Lot:
     """End what a lot waits for; gives the lot as it stands then.
@@ -56,16 +59,17 @@ def arrived(tenant: Tenant, batch_number: str, protocol: str, *, provider: str |
             raise _cannot(tenant, lot, "gets no protocol without digits or letters")
         if lot.state in WITH_OPERATOR:
             # What was told of the wrong one is told anew: the statement, too.
+            first = protocol if _is_a_persons(connection, lot) else lot.first_protocol
             rows.change(
-                connection, lot.lot, "protocol, as a person says", {"protocol": protocol, "before": lot.protocol},
-                protocol=protocol, stated_status=None,
+                connection, lot.lot, _CORRECTED, {"protocol": protocol, "before": lot.protocol},
+                protocol=protocol, first_protocol=first, stated_status=None,
             )  # fmt: skip
         elif lot.state in CHECKED and lot.hold is not None:
             raise _cannot(tenant, lot, f"waits for a decision: {lot.hold}")
         elif lot.state in CHECKED | {State.UNKNOWN}:
             rows.drop(connection, lot.lot, "deliver")
             rows.move(
-                connection, lot.lot, State.PROTOCOLLED, "arrived, as a person says", {"protocol": protocol},
+                connection, lot.lot, State.PROTOCOLLED, _ARRIVED, {"protocol": protocol},
                 protocol=protocol, first_protocol=protocol, tiss_status=1,
             )  # fmt: skip
         else:
@@ -115,6 +119,16 @@ def only(store: Store, connection: Connection, batch_number: str, provider: str 
             store.tenant.name,
         )
     return store.get(connection, int(found[0][0]), lock=True)
+
+
+def _is_a_persons(connection: Connection, lot: Lot) -> bool:
+    """Whether a person, not the operator, has told the lot's first protocol: then it may be another lot's."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM hat_etl.billing_history WHERE lot = %s AND event IN (%s, %s)"
+        " AND detail ->> 'protocol' = %s)",
+        (lot.lot, _ARRIVED, _CORRECTED, lot.first_protocol),
+    ).fetchone()
+    return row == (True,)
 
 
 def _take_other_content(store: Store, connection: Connection, lot: Lot) -> None:

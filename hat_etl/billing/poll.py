@@ -71,7 +71,7 @@ class _Poll:
         if isinstance(answer, Standing) and not (0 <= answer.status < _STATUSES and _fit(answer)):
             answer = NoAnswer("a status or an amount that cannot be")
         if isinstance(answer, Standing) and answer.status != NOT_FOUND:
-            doubt = self._take(number, answer)
+            doubt = self._take(lot, answer)
             if doubt is None:
                 return
             answer = doubt
@@ -84,11 +84,13 @@ class _Poll:
                 # The operator knew it before: worth a line, while what was told last stays.
                 rows.note(connection, number, "not found at the operator")
 
-    def _take(self, number: int, answer: Standing) -> NoAnswer | None:
+    def _take(self, asked: Lot, answer: Standing) -> NoAnswer | None:
         """Keep what the operator tells; what speaks against that, where it may be about another lot."""
+        number = asked.lot
         with self._store.transaction() as connection:
             lot = self._store.get(connection, number, lock=True)
-            if lot.state not in WITH_OPERATOR:
+            # When a person has corrected the protocol meanwhile, the answer is about the wrong one.
+            if lot.state not in WITH_OPERATOR or lot.protocol != asked.protocol:
                 return None
             protocol = answer.protocol or lot.protocol
             other = None if protocol == lot.protocol else self._store.holder(connection, lot, protocol)
@@ -147,6 +149,8 @@ class _Poll:
         causes = [item.document() for item in denials.causes]
         detail = {"denied": denials.denied, "codes": [item["code"] for item in causes]}
         with self._store.transaction() as connection:
+            if self._store.get(connection, lot.lot, lock=True).protocol != lot.protocol:
+                return
             rows.change(
                 connection, lot.lot, "statement", detail, causes=causes, stated_status=lot.tiss_status,
                 **_amounts(denials),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hat_etl.billing.decisions import arrived, release, retry
+from hat_etl.billing.operators.soap import SoapOperator
 from hat_etl.errors import DataError
 from hat_etl.sandbox.hat.lots import Recipe, make
 from hat_etl.sandbox.operator.behaviour import Mishap
@@ -367,6 +368,56 @@ def test_a_protocol_that_a_person_has_mistyped_can_be_corrected(world: World) ->
     world.loop(rounds=4)
     assert world.states()[number] == "final"
     assert world.in_hat(number).protocol == world.operator.lots()[0].protocol
+
+
+@pytest.mark.parametrize("question", ["status", "statement"])
+def test_a_protocol_that_is_corrected_while_the_operator_is_asked_stays(
+    question: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer was about the wrong one, and was kept for the lot: its protocol, or the denials of the other lot."""
+    world.order(4)
+    number = world.add()
+    world.pull()
+    world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+    world.send()
+    denied = make(Recipe(registry=REGISTRY, provider=PROVIDER, number="900", guides=1))
+    world.operator.service.upload(PROVIDER, "900", denied)
+    right, wrong = (lot.protocol for lot in world.operator.lots())
+    arrived(world.tenant, number, wrong)
+    for _ in range(2):
+        world.operator.ledger.advance()
+    ask = getattr(SoapOperator, question)
+
+    def corrected(operator: SoapOperator, asked: Any) -> Any:
+        told = ask(operator, asked)
+        arrived(world.tenant, number, right)
+        return told
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SoapOperator, question, corrected)
+        world.poll()
+    assert (world.column(number, "protocol"), world.column(number, "causes")) == (right, [])
+    world.loop(rounds=2)
+    assert (world.in_hat(number).protocol, world.in_hat(number).causes) == (right, [])
+    assert world.in_hat(number).status == 6
+
+
+def test_a_protocol_that_a_person_had_mistyped_is_free_for_the_lot_that_has_it(world: World) -> None:
+    """It stayed the lot's first protocol, and the other one was never found: it waited for a person for ever."""
+    mistaken = world.add()
+    world.pull()
+    world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+    world.send()
+    other = world.add()
+    world.pull()
+    right = world.operator.lots()[0].protocol
+    arrived(world.tenant, mistaken, f"{int(right) + 1:0{len(right)}}")
+    world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+    world.send()
+    arrived(world.tenant, mistaken, right)
+    world.send()
+    assert world.states() == {mistaken: "protocolled", other: "protocolled"}
+    assert world.column(mistaken, "first_protocol") == right
 
 
 def test_a_refused_lot_is_checked_anew_when_it_is_retried(world: World) -> None:
