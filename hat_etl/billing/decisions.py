@@ -5,7 +5,7 @@ from __future__ import annotations
 from hat_etl.billing import store as rows
 from hat_etl.billing.deliver import schedule
 from hat_etl.billing.operators.base import cause
-from hat_etl.billing.pull import CONTENT_CHANGED, DELETED_LATE, enqueue_deletion
+from hat_etl.billing.pull import CONTENT_CHANGED, DELETED_LATE, enqueue_deletion, latest_content
 from hat_etl.billing.push import enqueue_status
 from hat_etl.billing.states import CHECKED, UNSENT, WITH_OPERATOR, State
 from hat_etl.billing.store import Lot, Store, store_of
@@ -136,16 +136,13 @@ def _take_other_content(store: Store, connection: Connection, lot: Lot) -> None:
         raise _cannot(
             store.tenant, lot, f"is {lot.state}: the operator has the old file, or may have it, and gets no other"
         )
-    row = connection.execute(
-        "SELECT sha256 FROM hat_etl.billing_contents WHERE lot = %s ORDER BY pulled_at DESC LIMIT 1", (lot.lot,)
-    ).fetchone()
-    assert row is not None, "each lot has a content"
+    latest = latest_content(connection, lot)
     rows.drop(connection, lot.lot, "deliver")
     if lot.state is State.PULLED:
-        rows.change(connection, lot.lot, "other content taken", {"sha256": row[0]}, sha256=row[0])
+        rows.change(connection, lot.lot, "other content taken", {"sha256": latest}, sha256=latest)
     else:
         rows.move(
-            connection, lot.lot, State.PULLED, "other content taken", {"sha256": row[0]}, sha256=row[0], causes=[]
+            connection, lot.lot, State.PULLED, "other content taken", {"sha256": latest}, sha256=latest, causes=[]
         )
 
 

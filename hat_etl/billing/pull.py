@@ -24,6 +24,9 @@ from hat_etl.tenants.config import Tenant
 CONTENT_CHANGED, DELETED_LATE = "content_changed", "deleted_after_delivery"
 """Why a lot waits for a person: HAT has another file under its number; it was deleted when the operator had it."""
 
+_ASKED = {CONTENT_CHANGED: "other content", DELETED_LATE: "deleted in HAT"}
+"""Events of the history with which a lot begins to wait for these."""
+
 _TOLD_AFTER = 5
 """Failed downloads after which HAT is told, with code 5012."""
 
@@ -132,7 +135,8 @@ class _Pull:
         rows.drop(connection, known.lot, "delete")
         if known.state is State.WITHDRAWN:
             known = self._take_back(connection, known)
-        if hashlib.sha256(content).hexdigest() != known.sha256:
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != known.sha256 and not _is_declined(connection, known, digest):
             self._stop(connection, known, content)
         else:
             self._report.count("known")
@@ -156,7 +160,7 @@ class _Pull:
         place = self._store.contents.put(known.provider, known.batch_number, content)
         digest = rows.add_content(connection, known.lot, content, place)
         detail = {"sha256": digest, "state": str(known.state)}
-        rows.change(connection, known.lot, "other content", detail, hold=CONTENT_CHANGED)
+        rows.change(connection, known.lot, _ASKED[CONTENT_CHANGED], detail, hold=CONTENT_CHANGED)
         self._report.count("stopped")
         self._report.problem(
             DecisionNeeded(
@@ -186,7 +190,7 @@ class _Pull:
 
     def _settle_deletion(self, connection: Connection, known: Lot) -> bool:
         """Whether it is known what HAT is to be told of the deletion."""
-        if _is_decided(connection, known):
+        if _is_decided(connection, known, DELETED_LATE):
             return True
         if known.state in UNSENT | {State.REFUSED}:
             rows.drop(connection, known.lot, "deliver")
@@ -200,7 +204,7 @@ class _Pull:
     def _deleted_late(self, connection: Connection, known: Lot) -> None:
         if known.hold == DELETED_LATE:
             return
-        rows.change(connection, known.lot, "deleted in HAT", {"state": str(known.state)}, hold=DELETED_LATE)
+        rows.change(connection, known.lot, _ASKED[DELETED_LATE], {"state": str(known.state)}, hold=DELETED_LATE)
         self._report.count("stopped")
         self._report.problem(
             DecisionNeeded(
@@ -238,6 +242,15 @@ class _Pull:
             )
 
 
+def latest_content(connection: Connection, lot: Lot) -> str:
+    """SHA-256 of the file that came last for the lot."""
+    row = connection.execute(
+        "SELECT sha256 FROM hat_etl.billing_contents WHERE lot = %s ORDER BY pulled_at DESC LIMIT 1", (lot.lot,)
+    ).fetchone()
+    assert row is not None, "each lot has a content"
+    return str(row[0])
+
+
 def enqueue_deletion(connection: Connection, lot: Lot) -> None:
     """Let HAT be told that the deletion of the lot is followed."""
     rows.enqueue(connection, lot.lot, "delete", {"batch_number": lot.batch_number, "provider": lot.provider})
@@ -256,17 +269,22 @@ def _forget_missing(connection: Connection, item: LotItem) -> None:
     )
 
 
-def _is_decided(connection: Connection, lot: Lot) -> bool:
-    """Whether a person has decided about the deletion, and HAT has been told nothing since."""
+def _is_decided(connection: Connection, lot: Lot, hold: str) -> bool:
+    """Whether a person has decided about what the lot waited for, and HAT has been told nothing since."""
     row = connection.execute(
         "SELECT detail ->> 'hold' = %s AND NOT EXISTS (SELECT FROM hat_etl.billing_outbox o WHERE o.lot = h.lot"
         " AND kind IN ('status', 'delete') AND o.state = 'done' AND done_at >= at)"
-        " FROM hat_etl.billing_history h WHERE lot = %s AND event IN ('deleted in HAT', 'released')"
+        " FROM hat_etl.billing_history h WHERE lot = %s AND event IN (%s, 'released')"
         " ORDER BY id DESC LIMIT 1",
-        (DELETED_LATE, lot.lot),
+        (hold, lot.lot, _ASKED[hold]),
     ).fetchone()
     untold = rows.waiting(connection, lot.lot, "delete") or rows.waiting(connection, lot.lot, "status")
     return row == (True,) and untold is not None
+
+
+def _is_declined(connection: Connection, lot: Lot, sha256: str) -> bool:
+    """Whether a person has kept the old file rather than this one, and HAT has been told nothing since."""
+    return sha256 == latest_content(connection, lot) and _is_decided(connection, lot, CONTENT_CHANGED)
 
 
 def _transport_failure(tenant: Tenant, item: LotItem) -> LotUpdate:

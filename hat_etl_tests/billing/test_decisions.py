@@ -131,6 +131,24 @@ def test_nothing_is_to_be_decided_when_hat_has_the_old_file_again(world: World) 
     assert [len(lot.guides) for lot in world.operator.lots()] == [1]
 
 
+def test_a_decision_about_a_file_lasts_when_hat_lists_it_before_it_was_told(world: World) -> None:
+    """Where HAT took no word on the lot, each pull asked again, and the lot was never sent."""
+    number = world.add()
+    world.pull()
+    with world.hat_answers(403, "PUT"):
+        replaced(world, number, 2)
+        release(world.tenant, number, accept=False)
+        world.pull()
+        assert world.column(number, "hold") is None
+        replaced(world, number, 3)
+        assert world.column(number, "hold") == "content_changed", "that is another one"
+        release(world.tenant, number, accept=False)
+    world.loop()
+    assert [len(lot.guides) for lot in world.operator.lots()] == [1]
+    replaced(world, number, 3)
+    assert world.column(number, "hold") == "content_changed", "given once more, after HAT was told"
+
+
 def test_a_lot_that_waits_for_a_person_and_is_deleted_waits_no_more(world: World) -> None:
     number = world.add()
     world.pull()
