@@ -205,12 +205,13 @@ def settle(connection: Connection, run: int, tables: Iterable[str]) -> None:
 
 
 def forget_gone(connection: Connection, intake: Intake) -> None:
-    """Let doubts rest about rows that have left the ERP and that no call can exclude."""
+    """Let doubts rest about rows that have left the ERP, or have another key there, and that no call can exclude."""
     if not intake.empty:
         connection.execute(
             f"UPDATE hat_etl.api_calls c SET state = '{SETTLED}', contents = NULL FROM {intake.seen} s"
             f" WHERE c.state = '{SENT}' AND c.token IS NULL AND c.\"table\" = '{intake.entity.table}'"
-            " AND s.recno = c.recno AND NOT s.live"
+            f" AND s.recno = c.recno AND (NOT s.live OR EXISTS (SELECT FROM {intake.good} g"
+            f" WHERE g.source_recno = c.recno AND {key_array(intake.entity, 'g')} <> c.key))"
         )
 
 

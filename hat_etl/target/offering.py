@@ -66,7 +66,9 @@ class Offering:
             CHANGE: f"SELECT '{CHANGE}', d.parts, g.source_recno, to_jsonb(g)::text FROM ({doubts}) d"
             f" JOIN {good} g ON {key_array(entity, 'g')} = d.parts JOIN {hat} h USING ({key}) WHERE {unoffered}",
             EXCLUDE: f"SELECT '{EXCLUDE}', d.parts, d.recno, d.contents::text FROM ({doubts}) d"
-            f" JOIN {self.intake.seen} s USING (recno) WHERE NOT s.live AND {shown} AND {unoffered}",
+            f" JOIN {self.intake.seen} s USING (recno) WHERE {shown} AND {unoffered}"
+            # It has left the ERP, or has another key there by now.
+            f" AND (NOT s.live OR EXISTS (SELECT FROM {good} g WHERE g.source_recno = d.recno))",
         }
 
     def _changes(self) -> Iterator[list[Change]]:

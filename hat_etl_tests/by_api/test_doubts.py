@@ -102,6 +102,33 @@ def test_an_included_row_in_doubt_that_leaves_the_erp_and_that_hat_does_not_excl
     assert world.clinic.site.run("sync", TENANT, "--via", "database").code == 0
 
 
+def test_an_included_row_in_doubt_that_gets_another_key_is_excluded_under_the_old_one(world: World) -> None:
+    """HAT kept the professional under the old key for good, beside the new one."""
+    world.stands_before("POST /professionals", LOST, acted=True)
+    world.stands_before("GET /professionals/.*", NO_GET)
+    world.clinic.professional(2)
+    world.fails(9)
+    world.nothing_stands_before()
+    world.stands_before("GET /professionals/.*", NO_GET)
+    world.clinic.change("BB0", 2, BB0_CODIGO="000003")
+    world.sync()
+    assert [row["idOnHealthInsurer"] for row in world.state.kept("/professionals")] == ["000001", "000003"]
+    assert set(world.calls()) == {"settled"}
+
+
+def test_an_included_row_in_doubt_that_gets_another_key_and_that_hat_does_not_exclude_is_let_rest(world: World) -> None:
+    """Its call stayed open for ever, and no sync into the database was let through."""
+    world.stands_before("(POST|GET) /healthProviders", LOST)
+    world.clinic.provider(2)
+    world.fails(9)
+    world.nothing_stands_before()
+    world.clinic.change("BAU", 2, BAU_CODIGO="000003")
+    world.sync()
+    assert world.is_shown()
+    assert set(world.calls()) == {"settled"}
+    assert world.clinic.site.run("sync", TENANT, "--via", "database").code == 0
+
+
 def test_a_row_that_comes_back_while_its_exclusion_is_in_doubt_is_sent(world: World) -> None:
     world.stands_before("DELETE /professionals/.*", LOST, acted=True)
     world.stands_before("GET /professionals/.*", NO_GET)
