@@ -49,8 +49,8 @@ def release(tenant: Tenant, batch_number: str, *, accept: bool, provider: str | 
 def arrived(tenant: Tenant, batch_number: str, protocol: str, *, provider: str | None = None) -> Lot:
     """The operator has a lot in doubt, under this protocol; or this is the right protocol of a lot that it has.
 
-    So has it one that was checked and waits to be sent, where a restored database has forgotten that it was.
-    Raises DataError for other lots, and for a protocol that is empty.
+    So has it one that was checked and waits to be sent, where a restored database has forgotten that it was, and one
+    that it has refused as a double then. Raises DataError for other lots, and for a protocol that is empty.
     """
     protocol = protocol.strip()
     with store_of(tenant) as store, store.transaction() as connection:
@@ -64,16 +64,20 @@ def arrived(tenant: Tenant, batch_number: str, protocol: str, *, provider: str |
                 connection, lot.lot, _CORRECTED, {"protocol": protocol, "before": lot.protocol},
                 protocol=protocol, first_protocol=first, stated_status=None,
             )  # fmt: skip
-        elif lot.state in CHECKED and lot.hold is not None:
+        elif lot.state in CHECKED | {State.REFUSED} and lot.hold is not None:
             raise _cannot(tenant, lot, f"waits for a decision: {lot.hold}")
-        elif lot.state in CHECKED | {State.UNKNOWN}:
+        elif lot.state is State.REFUSED and (other := store.holder(connection, lot, protocol)):
+            raise _cannot(tenant, lot, f"has not arrived under the protocol of lot {other}")
+        elif lot.state in CHECKED | {State.UNKNOWN} or _is_refused_by_operator(connection, lot):
             rows.drop(connection, lot.lot, "deliver")
             rows.move(
                 connection, lot.lot, State.PROTOCOLLED, _ARRIVED, {"protocol": protocol},
-                protocol=protocol, first_protocol=protocol, tiss_status=1,
+                protocol=protocol, first_protocol=protocol, tiss_status=1, causes=[],
             )  # fmt: skip
         else:
-            raise _cannot(tenant, lot, f"is neither in doubt nor about to be sent, but {lot.state}")
+            raise _cannot(
+                tenant, lot, f"is neither in doubt nor about to be sent, nor refused by the operator, but {lot.state}"
+            )
         schedule(connection, lot.lot, 0)
         enqueue_status(store, connection, lot.lot)
         return store.get(connection, lot.lot)
@@ -129,6 +133,16 @@ def _is_a_persons(connection: Connection, lot: Lot) -> bool:
         (lot.lot, _ARRIVED, _CORRECTED, lot.first_protocol),
     ).fetchone()
     return row == (True,)
+
+
+def _is_refused_by_operator(connection: Connection, lot: Lot) -> bool:
+    """Whether it was the operator that has refused the lot, and not the check."""
+    row = connection.execute(
+        "SELECT from_state FROM hat_etl.billing_history WHERE lot = %s AND to_state = 'refused'"
+        " ORDER BY id DESC LIMIT 1",
+        (lot.lot,),
+    ).fetchone()
+    return lot.state is State.REFUSED and row in ((str(State.SENT),), (str(State.UNKNOWN),))
 
 
 def _take_other_content(store: Store, connection: Connection, lot: Lot) -> None:

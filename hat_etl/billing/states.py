@@ -24,7 +24,7 @@ class State(StrEnum):
     FINAL = "final"
     """Paid, closed or cancelled. A payment may be taken back, and then the lot is under analysis again."""
     REFUSED = "refused"
-    """By the checks or by the operator, before any analysis; a person may retry it."""
+    """By the checks or by the operator, before any analysis; a person may retry it, or say that the operator has it."""
     WITHDRAWN = "withdrawn"
     """The provider has deleted it in HAT before it was delivered. HAT may list it again."""
 
@@ -40,7 +40,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     _S.PROTOCOLLED: frozenset({_S.PROTOCOLLED, _S.UNDER_ANALYSIS, _S.FINAL, _S.REFUSED}),
     _S.UNDER_ANALYSIS: frozenset({_S.UNDER_ANALYSIS, _S.PROTOCOLLED, _S.FINAL, _S.REFUSED}),
     _S.FINAL: frozenset({_S.FINAL, _S.UNDER_ANALYSIS, _S.PROTOCOLLED}),
-    _S.REFUSED: frozenset({_S.PULLED, _S.WITHDRAWN}),
+    _S.REFUSED: frozenset({_S.PULLED, _S.WITHDRAWN, _S.PROTOCOLLED}),
     _S.WITHDRAWN: frozenset({_S.PULLED, _S.UNKNOWN}),
 }
 """From each state, the states that may follow."""

@@ -141,8 +141,8 @@ def retry(tenant: str, lot: str, provider: str | None, as_json: bool) -> None:
 @click.option("--keep", is_flag=True, help="Keep the old file; refuse the reused number; keep the lot in HAT.")
 @click.option(
     "--protocol",
-    help="A lot in doubt, or one that a restored database has forgotten, has arrived, under this protocol; or it is the"
-    " right one.",
+    help="A lot in doubt, one that a restored database has forgotten, or one that was refused as a double, has arrived,"
+    " under this protocol; or it is the right one.",
 )
 @_PROVIDER
 @_JSON

@@ -343,13 +343,45 @@ def test_a_lot_that_was_delivered_before_a_restore_has_arrived_when_a_person_say
     assert world.at_operator() == {number: 1}
 
 
+def test_a_lot_that_the_operator_has_refused_as_a_double_has_arrived_when_a_person_says_so(world: World) -> None:
+    """After a restore it was shown as refused for good: retried, it was refused once more."""
+    number = world.add()
+    world.pull()
+    content = make(Recipe(registry=REGISTRY, provider=PROVIDER, number=number, guides=1))
+    world.operator.service.upload(PROVIDER, number, content)
+    world.loop()
+    assert (world.states()[number], len(world.in_hat(number).causes)) == ("refused", 1)
+    arrived(world.tenant, number, world.operator.lots()[0].protocol)
+    world.loop(rounds=4)
+    assert (world.states()[number], world.in_hat(number).status) == ("final", 6)
+    assert world.in_hat(number).causes == []
+
+
+def test_a_lot_that_was_refused_as_the_double_of_another_has_not_arrived_under_that_ones_protocol(world: World) -> None:
+    world.add(number="55", batch_number="A1")
+    world.loop()
+    world.add(number="55", batch_number="A2", guides=2)
+    world.pull()
+    release(world.tenant, "A2", accept=True)
+    world.loop()
+    assert world.states()["A2"] == "refused"
+    with pytest.raises(DataError, match="has not arrived under the protocol of lot A1"):
+        arrived(world.tenant, "A2", world.operator.lots()[0].protocol)
+
+
 def test_a_lot_that_waits_for_a_person_has_not_arrived_by_the_way(world: World) -> None:
     number = world.add()
     world.pull()
     replaced(world, number, 2)
-    with pytest.raises(DataError, match="waits for a decision: content_changed"):
-        arrived(world.tenant, number, "1")
-    assert (world.states()[number], world.column(number, "hold")) == ("validated", "content_changed")
+    refused = world.add()
+    world.pull()
+    world.operator.service.upload(PROVIDER, refused, other_content(refused))
+    world.send()
+    replaced(world, refused, 3)
+    for lot, state in ((number, "validated"), (refused, "refused")):
+        with pytest.raises(DataError, match="waits for a decision: content_changed"):
+            arrived(world.tenant, lot, "1")
+        assert (world.states()[lot], world.column(lot, "hold")) == (state, "content_changed")
 
 
 def test_which_of_several_accounts_in_pls_is_the_lots_is_for_a_person_to_say(world: World) -> None:
