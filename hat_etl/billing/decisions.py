@@ -26,8 +26,10 @@ def release(tenant: Tenant, batch_number: str, *, accept: bool, provider: str | 
     """
     with store_of(tenant) as store, store.transaction() as connection:
         lot = only(store, connection, batch_number, provider)
-        rows_before = {"hold": lot.hold, "accept": accept}
+        decided = {"hold": lot.hold, "accept": accept, "number": lot.lot_number}
         match lot.hold:
+            case str() if lot.state is State.WITHDRAWN:
+                pass  # Left by an earlier version: there is nothing to decide.
             case hold if hold == CONTENT_CHANGED:
                 if accept:
                     _take_other_content(store, connection, lot)
@@ -42,7 +44,7 @@ def release(tenant: Tenant, batch_number: str, *, accept: bool, provider: str | 
                     enqueue_status(store, connection, lot.lot, again=True)
             case _:
                 raise _cannot(tenant, lot, "waits for no decision")
-        rows.change(connection, lot.lot, "released", rows_before, hold=None)
+        rows.change(connection, lot.lot, "released", decided, hold=None)
         return store.get(connection, lot.lot)
 
 

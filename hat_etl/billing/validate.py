@@ -78,8 +78,9 @@ def _other_lot(connection: Connection, lot: Lot, number: str | None) -> str | No
         "SELECT batch_number FROM hat_etl.billing_lots WHERE provider = %s AND lot_number = %s AND lot <> %s"
         " AND state NOT IN ('refused', 'withdrawn') AND hold IS DISTINCT FROM %s AND NOT EXISTS (SELECT FROM"
         " hat_etl.billing_history h WHERE h.lot = %s AND event = 'released' AND detail ->> 'hold' = %s"
-        " AND detail ->> 'accept' = 'true') LIMIT 1",
-        (lot.provider, number, lot.lot, NUMBER_REUSED, lot.lot, NUMBER_REUSED),
+        # Earlier versions did not note which number was decided about.
+        " AND detail ->> 'accept' = 'true' AND coalesce(detail ->> 'number', %s) = %s) LIMIT 1",
+        (lot.provider, number, lot.lot, NUMBER_REUSED, lot.lot, NUMBER_REUSED, number, number),
     ).fetchone()
     return None if row is None else str(row[0])
 

@@ -74,6 +74,23 @@ def test_a_reused_number_that_was_refused_and_is_retried_is_asked_about_again(wo
     assert (world.states()["A2"], world.column("A2", "hold")) == ("pulled", "number_reused")
 
 
+def test_a_decision_about_a_reused_number_is_none_about_another_number(world: World) -> None:
+    """The lot's next file had the number of a third lot, and was sent without a question."""
+    world.add(number="60", batch_number="B1")
+    for batch in ("A1", "A2"):
+        world.add(number="55", batch_number=batch)
+        world.pull()
+    release(world.tenant, "A2", accept=True)
+    world.pull()
+    assert world.states()["A2"] == "validated"
+    world.state.replace_file("A2", other_content("60"))
+    world.pull()
+    release(world.tenant, "A2", accept=True)
+    (problem,) = world.pull().problems
+    assert "Lots B1 and A2" in str(problem)
+    assert (world.states()["A2"], world.column("A2", "hold")) == ("pulled", "number_reused")
+
+
 def test_a_lot_in_doubt_is_not_found_by_the_arrival_of_another_lot_of_its_number(world: World) -> None:
     """It was booked under that one's protocol, and never arrived."""
     world.add(number="55", batch_number="A1")
@@ -478,6 +495,19 @@ def test_a_refused_lot_is_checked_anew_when_it_is_retried(world: World) -> None:
     world.loop()
     assert world.states()[number] == "refused"
     assert world.events(number).count("refused by the checks") == 2
+
+
+@pytest.mark.parametrize("hold", ["content_changed", "number_reused"])
+@pytest.mark.parametrize("accept", [True, False])
+def test_a_withdrawn_lot_that_waits_since_an_earlier_version_is_let_rest(accept: bool, hold: str, world: World) -> None:
+    """A deletion left the lot waiting then: each run ended with 7, and some decisions could not be taken."""
+    number = world.add()
+    world.pull()
+    world.state.mark_deleted(number)
+    world.pull()
+    world.rows("UPDATE hat_etl.billing_lots SET hold = %s RETURNING 1", (hold,))
+    release(world.tenant, number, accept=accept)
+    assert (world.states()[number], world.column(number, "hold")) == ("withdrawn", None)
 
 
 def test_what_cannot_be_decided_is_said(world: World) -> None:
