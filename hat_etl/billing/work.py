@@ -70,7 +70,8 @@ class Breaker:
     def note(self, *, down: bool, why: str = "") -> None:
         with self._lock:
             self._failures = self._failures + 1 if down else 0
-            self.why = why or self.why
+            if down:
+                self.why = why or self.why
 
     def problem(self, tenant: str) -> OperatorError:
         """What is to be told of it."""

@@ -102,6 +102,14 @@ def test_nothing_is_taken_from_hat_unless_it_can_be_delivered(world: World) -> N
     assert world.in_hat(number).tracking == 0
 
 
+def test_why_a_server_is_down_is_told_and_not_what_it_has_answered_since() -> None:
+    """That an operator cannot tell of a lot in doubt was given for the reason why a delivery had not reached it."""
+    breaker = Breaker()
+    breaker.note(down=True, why="ConnectError")
+    breaker.note(down=False, why="the web service of TISS has no question about a lot without a protocol")
+    assert "(ConnectError)" in str(breaker.problem("acme"))
+
+
 def test_a_delivery_that_reached_nobody_is_told(world: World) -> None:
     """Where three in a row had not failed, a wrong address was passed over in silence."""
     world.add()
