@@ -181,6 +181,8 @@ def test_tables_of_an_earlier_version_are_brought_up_to_date(world: World) -> No
             "ALTER TABLE hat_etl.billing_contents DROP COLUMN place, DROP COLUMN bytes,"
             " ALTER COLUMN content SET NOT NULL"
         )
+        for table in ("checkpoints", "shapes"):
+            connection.execute(f"ALTER TABLE hat_etl.{table} DROP COLUMN definition".encode())
         connection.execute("UPDATE hat_etl.schema_version SET version_num = '0001'")
     shown = CliRunner().invoke(main, ["billing", "show", "acme", number])
     assert (shown.exit_code, "After an upgrade" in shown.output) == (5, True)
