@@ -61,9 +61,10 @@ def attempt(stage: Callable[[Tenant], StageReport], tenant: Tenant) -> StageRepo
 
 
 def run_all(tenants: Sequence[Tenant]) -> list[StageReport]:
-    """The loop of each tenant; one whose ERP takes a process of its own is told to come alone.
+    """The loop of each tenant, or the authorizations alone where it delivers no lots.
 
-    An error that nobody foresaw is a problem of its tenant, and hides no other tenant's report.
+    A tenant whose ERP takes a process of its own is told to come alone. An error that nobody foresaw
+    is a problem of its tenant, and hides no other tenant's report.
     """
     with ThreadPoolExecutor(_TENANTS_AT_ONCE) as pool:
         return [report for reports in pool.map(_run_beside_others, tenants) for report in reports]
@@ -71,8 +72,11 @@ def run_all(tenants: Sequence[Tenant]) -> list[StageReport]:
 
 def _run_beside_others(tenant: Tenant) -> list[StageReport]:
     report = StageReport(tenant.name, "run")
-    alone = f"hat-etl billing run {tenant.name}"
+    takes_only = tenant.billing.deliver is None and tenant.billing.authorizations
+    alone = f"hat-etl billing {STAGE if takes_only else 'run'} {tenant.name}"
     try:
+        if takes_only:
+            return [attempt(take, tenant)]
         if not (tenant.erp.needs_own_process and tenant.billing.ask == "views"):
             return run(tenant)
         report.problem(

@@ -83,9 +83,8 @@ def authorizations(tenant: str, as_json: bool) -> None:
 @_JSON
 def run(tenant: str | None, everyone: bool, as_json: bool) -> None:
     """Pull, send, poll, push and take authorizations once: of TENANT, or of all side by side."""
-    from hat_etl.billing.authorizations import take
-    from hat_etl.billing.loop import attempt, run_all
     from hat_etl.billing.loop import run as run_one
+    from hat_etl.billing.loop import run_all
 
     if (tenant is None) is not everyone:
         raise click.UsageError("Name a tenant, or say --all.")
@@ -99,10 +98,8 @@ def run(tenant: str | None, everyone: bool, as_json: bool) -> None:
         except HatEtlError as error:
             error.tenant = error.tenant or name
             broken.append(error)
-    reports = run_all([one for one in tenants if one.billing.deliver is not None])
-    # As the sensors do: nobody has asked for the lots of such a tenant.
-    reports += [attempt(take, one) for one in tenants if one.billing.deliver is None and one.billing.authorizations]
-    _print(reports, as_json=as_json, more=broken)
+    asked = [one for one in tenants if one.billing.deliver is not None or one.billing.authorizations]
+    _print(run_all(asked), as_json=as_json, more=broken)
 
 
 @billing.command()

@@ -10,9 +10,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hat_etl.cli.main import main
+from hat_etl.hat_api.client import HatApi
 from hat_etl.sandbox.operator.behaviour import Mishap
+from hat_etl.tiss.schemas import Schemas
+from hat_etl_tests.servers import Server
 
-from .conftest import World
+from .conftest import World, new_world
 
 
 def hat_etl(*arguments: str) -> Result:
@@ -57,6 +60,27 @@ def test_run_of_all_takes_the_authorizations_of_a_tenant_that_delivers_no_lots(w
     file.write_text(file.read_text().replace('deliver = "soap"\n', "authorizations = true\n"))
     assert [report["stage"] for report in document("billing", "run", "--all")] == ["authorizations"]
     assert world.states() == {}
+
+
+def test_an_error_that_nobody_foresaw_while_authorizations_are_taken_hides_no_other_tenant(
+    world: World, postgres: Server, schemas: Schemas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended the command, and nothing was told of what all the tenants had done."""
+    listed = HatApi.authorizations
+
+    def failing(api: HatApi, *page: int) -> Any:
+        return {"other": listed}[api._tenant](api, *page)
+
+    monkeypatch.setattr(HatApi, "authorizations", failing)
+    with new_world("other", postgres, schemas, world.folder):
+        for name in ("acme", "other"):
+            file = world.folder / f"{name}.toml"
+            file.write_text(file.read_text().replace('deliver = "soap"\n', "authorizations = true\n"))
+        result = hat_etl("billing", "run", "--all", "--json")
+    problems = {report["tenant"]: report["problems"] for report in json.loads(result.stdout)}
+    assert "Unexpected KeyError" in problems["acme"][0]["cause"]
+    assert "hat-etl billing authorizations acme" in problems["acme"][0]["next_step"]
+    assert problems["other"] == []
 
 
 @pytest.mark.parametrize("question", [("billing", "run", "--all"), ("status",)], ids=" ".join)
