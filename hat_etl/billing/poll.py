@@ -79,6 +79,8 @@ class _Poll:
         if isinstance(answer, NoAnswer) and answer.ambiguous:
             self._report.problem(_ambiguous(self._store.tenant.name, lot, answer.why))
         with self._store.transaction() as connection:
+            if self._is_corrected(connection, lot):
+                return
             self._schedule(connection, lot)
             if not isinstance(answer, NoAnswer) and lot.tiss_status not in (None, 1):
                 # The operator knew it before: worth a line, while what was told last stays.
@@ -88,9 +90,10 @@ class _Poll:
         """Keep what the operator tells; what speaks against that, where it may be about another lot."""
         number = asked.lot
         with self._store.transaction() as connection:
-            lot = self._store.get(connection, number, lock=True)
-            # When a person has corrected the protocol meanwhile, the answer is about the wrong one.
-            if lot.state not in WITH_OPERATOR or lot.protocol != asked.protocol:
+            if self._is_corrected(connection, asked):
+                return None
+            lot = self._store.get(connection, number)
+            if lot.state not in WITH_OPERATOR:
                 return None
             protocol = answer.protocol or lot.protocol
             other = None if protocol == lot.protocol else self._store.holder(connection, lot, protocol)
@@ -117,6 +120,10 @@ class _Poll:
             with self._lock:
                 self._unstated.append(number)
         return None
+
+    def _is_corrected(self, connection: Connection, asked: Lot) -> bool:
+        """Whether a person has corrected the protocol meanwhile: the answer is about the wrong one. Locks the lot."""
+        return self._store.get(connection, asked.lot, lock=True).protocol != asked.protocol
 
     def _schedule(self, connection: Connection, lot: Lot) -> None:
         billing, status = self._store.tenant.billing, lot.tiss_status or 0
@@ -149,7 +156,7 @@ class _Poll:
         causes = [item.document() for item in denials.causes]
         detail = {"denied": denials.denied, "codes": [item["code"] for item in causes]}
         with self._store.transaction() as connection:
-            if self._store.get(connection, lot.lot, lock=True).protocol != lot.protocol:
+            if self._is_corrected(connection, lot):
                 return
             rows.change(
                 connection, lot.lot, "statement", detail, causes=causes, stated_status=lot.tiss_status,

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from hat_etl.billing.decisions import arrived, release, retry
+from hat_etl.billing.operators.base import NoAnswer
+from hat_etl.billing.operators.profile import Divided
 from hat_etl.billing.operators.soap import SoapOperator
 from hat_etl.errors import DataError
 from hat_etl.sandbox.hat.lots import Recipe, make
@@ -467,6 +469,24 @@ def test_a_protocol_that_is_corrected_while_the_operator_is_asked_stays(
     world.loop(rounds=2)
     assert (world.in_hat(number).protocol, world.in_hat(number).causes) == (right, [])
     assert world.in_hat(number).status == 6
+
+
+def test_a_final_lot_whose_protocol_is_corrected_while_the_operator_gives_no_answer_is_asked_about_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was left for a day, as the lot stood before."""
+    number = world.add()
+    world.loop(rounds=4)
+    assert world.states()[number] == "final"
+
+    def corrected(*_: Any) -> NoAnswer:
+        arrived(world.tenant, number, "77")
+        return NoAnswer("none")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Divided, "status", corrected)
+        world.poll(everything=True)
+    assert world.poll().counts["asked"] == 1
 
 
 def test_a_protocol_that_a_person_had_mistyped_is_free_for_the_lot_that_has_it(world: World) -> None:
