@@ -148,10 +148,19 @@ def print_json(document: object) -> None:
     echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
 
 
+def encoding_of_output() -> str:
+    """The encoding that stdout has by the terminal's settings."""
+    return getattr(sys.stdout, "encoding", None) or "utf-8"
+
+
 def echo(text: str) -> None:
-    """Lines to stdout: what was asked. Raises OutputError where they cannot be written."""
+    """Lines to stdout: what was asked. Raises OutputError where they cannot be written.
+
+    What the terminal has no letters for is spelled out.
+    """
+    encoding = encoding_of_output()
     try:
-        click.echo(text)
+        click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
     except OSError as error:
         kind = ReaderGone if isinstance(error, BrokenPipeError) else OutputError
         raise kind(

@@ -170,6 +170,24 @@ def test_a_question_whose_reader_has_seen_enough_ends_without_a_word(ground: Gro
     assert (result.returncode, result.stderr) == (128 + signal.SIGPIPE, b"")
 
 
+def test_a_terminal_that_is_not_utf8_is_shown_its_own_letters(ground: Ground) -> None:
+    """The lines of a table were none of them: after its commit a sync broke, and the other tenants had no turn."""
+    ground.write()
+    environment = {**os.environ, "HAT_ETL_TENANTS": str(ground.folder), "PYTHONIOENCODING": "iso-8859-1"}
+    for question in (
+        ["sync", "--all"],
+        ["status", ground.name, "--json"],
+        ["explain", "demo", "companies", "0|\u2013"],
+    ):
+        result = subprocess.run(
+            [sys.executable, "-m", "hat_etl.cli.main", *question],
+            env=environment, capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        assert b"Unexpected" not in result.stderr
+    assert b"\\u2013" in result.stdout
+
+
 def test_a_command_that_was_started_without_outputs_does_its_work(ground: Ground) -> None:
     ground.write()
     result = subprocess.run(
