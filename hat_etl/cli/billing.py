@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hat_etl.cli.main import error_document, print_error, print_json
+from hat_etl.cli.main import echo, error_document, print_error, print_json, put_off, say, telling
 from hat_etl.cli.tables import print_table
 from hat_etl.errors import HatEtlError
 from hat_etl.tenants import store
@@ -128,7 +129,7 @@ def retry(tenant: str, lot: str, provider: str | None, as_json: bool) -> None:
     """Try LOT again: a refused one, one in doubt that has not arrived, one that waits for its next attempt."""
     from hat_etl.billing import decisions
 
-    _print_lot(decisions.retry(store.load(tenant), lot, provider=provider), as_json=as_json)
+    _print_lot(tenant, decisions.retry(store.load(tenant), lot, provider=provider), as_json=as_json)
 
 
 @billing.command()
@@ -156,46 +157,53 @@ def release(
         found = decisions.arrived(loaded, lot, protocol, provider=provider)
     else:
         found = decisions.release(loaded, lot, accept=accept, provider=provider)
-    _print_lot(found, as_json=as_json)
+    _print_lot(tenant, found, as_json=as_json)
 
 
 def _print(reports: Sequence[StageReport], *, as_json: bool, more: Sequence[HatEtlError] = ()) -> None:
     """Print what stages did, and exit with the code of the first problem."""
     problems = [*more, *(problem for report in reports for problem in report.problems)]
-    if as_json:
-        print_json([*(report.as_dict() for report in reports), *map(error_document, more)])
-    else:
-        print_table(
-            "Billing",
-            ("tenant", "stage", "done", "seconds"),
-            [
-                (
-                    r.tenant,
-                    r.stage,
-                    ", ".join(f"{n:,} {what}" for what, n in sorted(r.counts.items())) or "-",
-                    r.seconds,
-                )
-                for r in reports
-            ],
-        )
+    tenants = sorted({report.tenant for report in reports})
+    see = f"hat-etl billing show {tenants[0] if len(tenants) == 1 else 'TENANT'}"
+    unwritten: list[HatEtlError] = []
+    with put_off(unwritten), telling(", ".join(tenants), "What could be done is done.", see):
+        if as_json:
+            print_json([*(report.as_dict() for report in reports), *map(error_document, more)])
+        else:
+            _print_stages(reports)
     for problem in problems[:_TOLD]:
         print_error(problem)
     if len(problems) > _TOLD:
-        click.echo(f"And {len(problems) - _TOLD:,} more.", err=True)
-    if problems:
-        sys.exit(problems[0].exit_code)
+        say(f"And {len(problems) - _TOLD:,} more.")
+    for error in unwritten:
+        print_error(error)
+    if problems or unwritten:
+        sys.exit((problems + unwritten)[0].exit_code)
+
+
+def _print_stages(reports: Sequence[StageReport]) -> None:
+    print_table(
+        "Billing",
+        ("tenant", "stage", "done", "seconds"),
+        [
+            (r.tenant, r.stage, ", ".join(f"{n:,} {what}" for what, n in sorted(r.counts.items())) or "-", r.seconds)
+            for r in reports
+        ],
+    )
 
 
 _TOLD = 20
 """Problems that are printed; --json gives all."""
 
 
-def _print_lot(lot: Lot, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"lot": lot.batch_number, "provider": lot.provider, "state": str(lot.state), "hold": lot.hold})
-    else:
-        held = f", waits for a person ({lot.hold})" if lot.hold else ""
-        click.echo(f"Lot {lot.batch_number} of provider {lot.provider}: {lot.state}{held}.")
+def _print_lot(tenant: str, lot: Lot, *, as_json: bool) -> None:
+    held = f", waits for a person ({lot.hold})" if lot.hold else ""
+    told = f"Lot {lot.batch_number} of provider {lot.provider}: {lot.state}{held}."
+    with telling(tenant, told, shlex.join(["hat-etl", "billing", "show", tenant, lot.batch_number])):
+        if as_json:
+            print_json({"lot": lot.batch_number, "provider": lot.provider, "state": str(lot.state), "hold": lot.hold})
+        else:
+            echo(told)
 
 
 def _print_overview(found: dict[str, Any]) -> None:
@@ -225,7 +233,7 @@ def _print_story(found: dict[str, Any]) -> None:
         [(name.replace("_", " "), _plain(lot[name])) for name in shown if lot[name] is not None],
     )
     for cause in lot["causes"]:
-        click.echo(f"  {cause['code']} {cause['description']} {cause.get('detailedDescription', '')}")
+        echo(f"  {cause['code']} {cause['description']} {cause.get('detailedDescription', '')}")
     places = [file.pop("place") for file in found["contents"]]
     for title, name in (("Files", "contents"), ("Messages", "messages"), ("History", "history")):
         rows = found[name]
@@ -233,7 +241,7 @@ def _print_story(found: dict[str, Any]) -> None:
             print_table(title, tuple(rows[0]), [tuple(map(_plain, row.values())) for row in rows])
     for file, place in zip(found["contents"], places, strict=True):
         if place is not None:
-            click.echo(f"The bytes of {file['sha256'][:12]} lie at {place}")
+            echo(f"The bytes of {file['sha256'][:12]} lie at {place}")
 
 
 def _plain(value: Any) -> str:

@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, TextIO
 
 import click
@@ -171,15 +171,32 @@ def echo(text: str) -> None:
 
 
 @contextmanager
-def reporting(tenant: str, run: int, state: str) -> Iterator[None]:
-    """Around what is printed of a run that is over: where it cannot be written, the error says that the run is done."""
+def telling(tenant: str, done: str, see: str) -> Iterator[None]:
+    """Around what is printed of work that is over: where it cannot be written, the error says what was ``done``.
+
+    ``see`` is the command that shows it.
+    """
     try:
         yield
     except OutputError as error:
         error.tenant = tenant
-        error.cause = f"Run {run} is over ({state}). {error.cause}"
-        error.next_step = f"See that there is room where it goes. What the run did: hat-etl status {tenant}"
+        error.cause = f"{done} {error.cause}"
+        error.next_step = f"See that there is room where it goes. What was done: {see}"
         raise
+
+
+def reporting(tenant: str, run: int, state: str) -> AbstractContextManager[None]:
+    """Around what is printed of a run that is over."""
+    return telling(tenant, f"Run {run} is over ({state}).", f"hat-etl status {tenant}")
+
+
+@contextmanager
+def put_off(unwritten: list[HatEtlError]) -> Iterator[None]:
+    """Keep the error of what cannot be written until all else is done and told."""
+    try:
+        yield
+    except OutputError as error:
+        unwritten.append(error)
 
 
 def say(text: str) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import click
 
-from hat_etl.cli.main import at_work, echo, error_document, print_error, print_json, reporting, say
+from hat_etl.cli.main import at_work, echo, error_document, print_error, print_json, put_off, reporting, say
 from hat_etl.cli.options import OUTSIDE_WINDOWS, VIA
 from hat_etl.cli.progress import watching
 from hat_etl.cli.tables import print_table
-from hat_etl.errors import DataError, HatEtlError, OutputError
+from hat_etl.errors import DataError, HatEtlError
 from hat_etl.own_process import call_apart
 from hat_etl.sync import incremental
 from hat_etl.sync.plan import select
@@ -76,10 +74,10 @@ def _sync_all(request: SyncRequest, *, as_json: bool) -> int:
         outcome = _outcome(name, request, quiet=as_json)
         done.append(outcome)
         if not as_json and isinstance(outcome, RunReport):
-            with _put_off(unwritten), reporting(name, outcome.run, outcome.state):
+            with put_off(unwritten), reporting(name, outcome.run, outcome.state):
                 print_sync(outcome)
     failures = [outcome for outcome in done if isinstance(outcome, HatEtlError)]
-    with _put_off(unwritten):
+    with put_off(unwritten):
         if as_json:
             print_json([o.as_dict() if isinstance(o, RunReport) else error_document(o) for o in done])
         else:
@@ -87,15 +85,6 @@ def _sync_all(request: SyncRequest, *, as_json: bool) -> int:
     for failure in failures + unwritten:
         print_error(failure)
     return next((code for outcome in done + unwritten if (code := _exit_code(outcome))), 0)
-
-
-@contextmanager
-def _put_off(unwritten: list[HatEtlError]) -> Iterator[None]:
-    """Keep the error of what cannot be written until all tenants have had their turn."""
-    try:
-        yield
-    except OutputError as error:
-        unwritten.append(error)
 
 
 def _outcome(name: str, request: SyncRequest, *, quiet: bool) -> RunReport | HatEtlError:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from hat_etl.cli.main import main
 from hat_etl.hat_api.client import HatApi
 from hat_etl.sandbox.operator.behaviour import Mishap
 from hat_etl.tiss.schemas import Schemas
+from hat_etl_tests.failures.commands import Command, without_reader, without_room
 from hat_etl_tests.servers import Server
 
 from .conftest import World, new_world
@@ -195,3 +199,36 @@ def test_a_file_that_does_not_say_how_lots_are_delivered_is_refused(key: str, va
     result = hat_etl("billing", "send", "acme")
     assert result.exit_code == 3
     assert f"billing.{'deliver' if key == 'deliver' else 'soap'}: is missing" in result.stderr
+
+
+@pytest.mark.parametrize("lost", [without_room, without_reader])
+@pytest.mark.parametrize("option", ["", "--json"])
+def test_a_decision_whose_answer_cannot_be_written_is_told_to_be_taken(
+    option: str, lost: Callable[..., None], world: World
+) -> None:
+    """One read that something unexpected had happened; who decided once more was refused."""
+    number = world.add()
+    world.pull()
+    world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+    world.send()
+    command = ("billing", "release", "acme", number, "--protocol", "77", *filter(None, [option]))
+    result = Command(command, os.environ, partial(lost, 1)).wait()
+    assert result.exit_code == 11, result.err
+    assert f"Lot {number} of provider 000123: protocolled" in result.err
+    assert f"hat-etl billing show acme {number}" in result.err
+
+
+@pytest.mark.parametrize("lost", [without_room, without_reader])
+@pytest.mark.parametrize("which", ["acme", "--all"])
+def test_problems_of_billing_are_told_where_the_report_cannot_be_written(
+    which: str, lost: Callable[..., None], world: World
+) -> None:
+    """They were lost with the report; behind a pipe, the exit code and every word, too."""
+    result = Command(("billing", "run", which), os.environ, partial(lost, 1)).wait()
+    assert result.exit_code == 11, result.err
+    assert "Error (output): acme" in result.err
+    assert "hat-etl billing show acme" in result.err
+    world.add(file_fault="missing")
+    result = Command(("billing", "run", which), os.environ, partial(lost, 1)).wait()
+    assert result.exit_code == 9, result.err
+    assert "HTTP 404" in result.err

@@ -174,13 +174,9 @@ def test_a_terminal_that_is_not_utf8_is_shown_its_own_letters(ground: Ground) ->
     """The lines of a table were none of them: after its commit a sync broke, and the other tenants had no turn."""
     ground.write()
     environment = {**os.environ, "HAT_ETL_TENANTS": str(ground.folder), "PYTHONIOENCODING": "iso-8859-1"}
-    for question in (
-        ["sync", "--all"],
-        ["status", ground.name, "--json"],
-        ["explain", "demo", "companies", "0|\u2013"],
-    ):
+    for question in ("sync --all", "status demo --json", "explain demo companies 0|\u2013"):
         result = subprocess.run(
-            [sys.executable, "-m", "hat_etl.cli.main", *question],
+            [sys.executable, "-m", "hat_etl.cli.main", *question.split()],
             env=environment, capture_output=True, timeout=60, check=False,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
