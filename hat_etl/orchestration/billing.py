@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LOTS, STATUS = dg.AssetKey(["hat", "billing_lots"]), dg.AssetKey(["hat", "billing_status"])
 INBOX = dg.AssetKey(["hat", "authorizations"])
 STUCK = "stuck"
+DECISION = "About lots one decides on the command line; the sensors go on by themselves then."
 
 _STAGES = {
     "pull": (LOTS, "Takes the lots that wait in HAT, and checks them."),
@@ -83,7 +84,7 @@ def _op(name: str) -> dg.OpDefinition:
         from hat_etl.tenants import store
 
         partition = context.partition_key
-        with explained(partition):
+        with explained(partition, DECISION):
             tenant = store.load(partition)
             try:
                 report = _stage(tenant, name)
@@ -93,7 +94,7 @@ def _op(name: str) -> dg.OpDefinition:
             _tell(context, asset, report)
             context.log_event(_evaluation(context.instance, tenant))  # type: ignore[arg-type]  # taken, but not in its type
             if report.problems:
-                raise known(report.problems[0])
+                raise known(report.problems[0], DECISION)
 
     return stage
 

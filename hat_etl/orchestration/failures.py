@@ -23,8 +23,10 @@ DECISION = (
 
 
 @contextmanager
-def explained(tenant: str) -> Iterator[None]:
+def explained(tenant: str, decision: str = DECISION) -> Iterator[None]:
     """Turn whatever the block raises into a Failure that is not retried.
+
+    ``decision``: how to take in Dagster the decision that an error asks for.
 
     Dagster stores the text of an exception and of those behind it. What nobody foresaw may quote values of the data,
     so of such an error only its type and the places it went through are kept.
@@ -34,7 +36,7 @@ def explained(tenant: str) -> Iterator[None]:
     except dg.Failure:
         raise
     except HatEtlError as error:
-        raise known(error) from None
+        raise known(error, decision) from None
     except Exception as error:  # noqa: BLE001 - the last door: whatever comes is reported without values
         raise unforeseen(tenant, error) from None
 
@@ -49,13 +51,13 @@ def left_out(tenant: str, problems: Sequence[Problem]) -> dg.Failure:
     )
 
 
-def known(error: HatEtlError) -> dg.Failure:
-    """The Failure of an error that says what to do."""
+def known(error: HatEtlError, decision: str = DECISION) -> dg.Failure:
+    """The Failure of an error that says what to do; ``decision`` as above."""
     metadata = {name: value for name, value in error.as_dict().items() if value is not None}
     text = str(error)
     if error.kind == "decision":
-        metadata["in_dagster"] = DECISION
-        text = f"{text} {DECISION}"
+        metadata["in_dagster"] = decision
+        text = f"{text} {decision}"
     return dg.Failure(text, metadata=metadata, allow_retries=False)
 
 

@@ -167,6 +167,21 @@ def test_a_problem_fails_the_run_and_says_what_to_do(world: World, instance: dg.
     assert "hat-etl billing pull acme" in str(failure.description)
 
 
+def test_a_lot_that_waits_for_a_person_is_not_said_to_be_decided_about_in_a_form(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    """One was sent to the launchpad for fields that jobs of billing do not have."""
+    number = world.add()
+    world.loop()
+    world.state.mark_deleted(number)
+    (event,) = run(instance, "pull").get_step_failure_events()
+    failure = event.step_failure_data.user_failure_data
+    assert failure is not None
+    assert f"hat-etl billing release acme {number} --accept" in str(failure.description)
+    assert "command line" in str(failure.description)
+    assert "launchpad" not in f"{failure.description} {failure.metadata}"
+
+
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED])
 def test_a_run_of_billing_keeps_its_like_from_starting_and_no_sync(
     status: dg.DagsterRunStatus, world: World, instance: dg.DagsterInstance
