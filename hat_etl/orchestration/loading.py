@@ -82,6 +82,8 @@ def load_tenant(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterat
             with judging(context, settings):
                 report = load(settings, request, LogProgress(context.log.info))
         except WindowClosed as error:
+            # The retry of a load that was killed may find its window closed, but something is staged.
+            error.begun |= RETRY_NUMBER_TAG in context.run.tags and mode is Mode.resume
             if note(context.run, error, context.instance):
                 raise window_closed(error) from None
             raise

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster import DagsterInstance, RunsFilter
-from dagster._core.storage.tags import PARTITION_NAME_TAG, RETRY_NUMBER_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
+from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
+
+from hat_etl.orchestration.doubles import is_double
 
 if TYPE_CHECKING:
     from hat_etl.errors import WindowClosed
@@ -28,11 +30,10 @@ GOES_ON = "It goes on by itself when the next window opens."
 def note(run: dg.DagsterRun, error: WindowClosed, instance: DagsterInstance) -> bool:
     """Whether the run that has ended with ``error`` goes on by itself; then that is noted at the run.
 
-    So does what was launched by itself, and a load that has staged something: the retry of one whose process was
-    killed, too, which may find the window closed. What a person has launched outside the windows has begun nothing:
-    the person is told.
+    So does what was launched by itself, and a load that has begun. What a person has launched outside the windows has
+    begun nothing: the person is told.
     """
-    goes_on = SENSOR_NAME_TAG in run.tags or (_is_load(run) and (error.begun or RETRY_NUMBER_TAG in run.tags))
+    goes_on = SENSOR_NAME_TAG in run.tags or (_is_load(run) and error.begun)
     if goes_on:
         instance.add_run_tags(run.run_id, {CLOSED_TAG: "closed", CAUGHT_TAG: run.run_id})
     return goes_on
@@ -44,7 +45,10 @@ def caught(instance: DagsterInstance, now: datetime) -> list[dg.DagsterRun]:
     waiting: dict[tuple[str, str], dg.DagsterRun] = {}
     for run in filter(_was_caught, noted):  # latest first
         waiting.setdefault((run.job_name, run.tags[PARTITION_NAME_TAG]), run)
-    return [run for run in waiting.values() if not any(_makes_up_for(later, run) for later in _later(instance, run))]
+    return [
+        run for run in waiting.values()
+        if not any(_makes_up_for(later, run, instance) for later in _later(instance, run))
+    ]  # fmt: skip
 
 
 def _later(instance: DagsterInstance, run: dg.DagsterRun) -> list[dg.DagsterRun]:
@@ -62,13 +66,17 @@ def _was_caught(run: dg.DagsterRun) -> bool:
     return run.tags.get(CAUGHT_TAG) == run.run_id
 
 
-def _makes_up_for(later: dg.DagsterRun, run: dg.DagsterRun) -> bool:
-    """Whether ``run`` was taken up by the later one, or is made up for by it: a plan or a refusal does neither."""
+def _makes_up_for(later: dg.DagsterRun, run: dg.DagsterRun, instance: DagsterInstance) -> bool:
+    """Whether ``run`` was taken up by the later one, or is made up for by it.
+
+    A refusal does neither, nor do a plan, a sync of some tables, and a double.
+    """
     if later.tags.get(RUN_KEY_TAG) == run.run_id:
         return True
     config: dict[str, Any] = dict(later.run_config)
     asked = config.get("ops", {}).get("sync_tenant", {}).get("config", {})
-    return later.status == dg.DagsterRunStatus.SUCCESS and not _was_caught(later) and not asked.get("dry_run")
+    did_less = asked.get("dry_run") or asked.get("tables") or is_double(later, instance)
+    return later.status == dg.DagsterRunStatus.SUCCESS and not _was_caught(later) and not did_less
 
 
 @dataclass(frozen=True)

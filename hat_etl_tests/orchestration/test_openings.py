@@ -12,10 +12,11 @@ from dagster._core.storage.tags import RETRY_NUMBER_TAG
 
 from hat_etl.definitions import defs
 from hat_etl.orchestration import schedules
-from hat_etl.orchestration.loading import LEDGER_TAG
+from hat_etl.orchestration.loading import LEDGER_TAG, _Ledger
 from hat_etl.orchestration.openings import CLOSED_TAG, KEPT, caught
 from hat_etl.orchestration.runs import ERP_TAG
 from hat_etl.sync import window
+from hat_etl.tenants import store
 from hat_etl_tests.orchestration.conftest import Demo, Door, failure, materialized
 from hat_etl_tests.orchestration.daemon import launch
 from hat_etl_tests.orchestration.test_runs import said, told
@@ -146,6 +147,35 @@ def test_what_changes_nothing_meanwhile_does_not_keep_a_caught_run_from_going_on
     (request,) = take_up(door)
     assert request.job_name == "incremental_sync"
     assert sync(door).success
+    assert take_up(door) == []
+
+
+def test_what_does_less_than_a_caught_run_does_not_keep_it_from_going_on(
+    door: Door, loaded_demo: Demo, closing: Closing
+) -> None:
+    """A sync of one table, or the double of another daemon, which does nothing, made up for a sync of all."""
+    closing(0)
+    assert sync(door, BY_SCHEDULE).success
+    closing(10**6)
+    assert sync(door, tables=["persons"]).success
+    double = sync(door, BY_SCHEDULE)
+    assert double.success
+    assert "this one does nothing" in said(door, double)
+    (request,) = take_up(door)
+    assert execute(door, request).success
+    assert take_up(door) == []
+
+
+def test_the_retry_of_a_load_that_was_killed_before_it_staged_anything_is_for_a_person_when_its_window_is_closed(
+    door: Door, loaded_demo: Demo, closing: Closing
+) -> None:
+    """It was said to go on, and did nothing, with success: the load that a person had asked for was forgotten."""
+    before = _Ledger.read(store.load("demo"))
+    assert before.staged == 0
+    closing(0)
+    retry = door.launch(mode="restart", tags={RETRY_NUMBER_TAG: "1", LEDGER_TAG: before.text})
+    assert failure(retry)[1]["kind"] == "decision"
+    closing(10**6)
     assert take_up(door) == []
 
 
