@@ -137,6 +137,7 @@ def late_tenants(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     errors = {error.tenant: error for error in unusable if error.tenant in there}
     _look_through_runs(instance, memory, now)
     found = newly_broken(now, filter(None, errors), memory) + newly_late(now, tenants, memory, _shown)
+    messages = {}
     for name in dict.fromkeys([*found, *memory.refused]):
         if error := errors.get(name):
             title, verdict = "has a file that cannot be used", unusable_file(error)
@@ -146,12 +147,29 @@ def late_tenants(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         if name in found:
             tell_without_a_run(instance, verdict.evaluation(name, last_told(instance, name)))
         text = "\n".join(f"{label}: {value}" for label, value in verdict.told.items())
-        refused = send(f"hat_etl: {name} {title}", text, memory.refused.pop(name, None))
-        if refused:
-            memory.refused[name] = refused
-            context.log.error(REFUSED)
+        messages[name] = (f"hat_etl: {name} {title}", text)
+    _send(messages, memory)
+    if memory.refused:
+        context.log.error(REFUSED)
     late_now = f"Late: {', '.join(sorted(memory.late))}." if memory.late else "Nobody is late."
     return dg.SensorResult(skip_reason=late_now, cursor=memory.text())
+
+
+def _send(messages: Mapping[str, tuple[str, str]], memory: Memory) -> None:
+    """Send the message about each tenant, of title and text, to all, or to those that it is still owed to.
+
+    A target that refuses is not tried again before the next tick: it may take seconds each time. Then the others have
+    their turn first, for it may be this one message that is refused.
+    """
+    refusing: set[str] = set()
+    untried: dict[str, list[str]] = {}
+    tried: dict[str, list[str]] = {}
+    for name, (title, text) in messages.items():
+        refused = send(title, text, memory.refused.get(name), refusing)
+        if refused:
+            (tried if set(refused) - refusing else untried)[name] = refused
+            refusing |= set(refused)
+    memory.refused = untried | tried
 
 
 def _look_through_runs(instance: DagsterInstance, memory: Memory, now: datetime) -> None:

@@ -80,10 +80,10 @@ def judge_failure(instance: DagsterInstance, run: dg.DagsterRun, cause: str) -> 
     return Failure(tenant, run.job_name, run.run_id, cause, repeated, was_refused)
 
 
-def send(title: str, body: str, only: Collection[str] | None = None) -> list[str]:
+def send(title: str, body: str, only: Collection[str] | None = None, refusing: Collection[str] = ()) -> list[str]:
     """Tell everybody who wants to know, or of these ``only``; gives the targets that have refused, as marks.
 
-    A mark is a short name of an address, which holds secrets.
+    A mark is a short name of an address, which holds secrets. Those that are ``refusing`` count so without a try.
     """
     from apprise import Apprise, AppriseAsset
 
@@ -91,6 +91,9 @@ def send(title: str, body: str, only: Collection[str] | None = None) -> list[str
     for target in os.environ.get(TARGETS_VARIABLE, "").split():
         mark = hashlib.sha256(target.encode()).hexdigest()[:12]
         if only is not None and mark not in only:
+            continue
+        if mark in refusing:
+            refused.append(mark)
             continue
         # No telling of the address in Apprise's own log, no identifying of us to others.
         sender = Apprise(asset=AppriseAsset(secure_logging=True, app_id="hat_etl"))

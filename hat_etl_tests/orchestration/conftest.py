@@ -154,13 +154,13 @@ def door(demo: Demo, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Do
 
 
 @contextmanager
-def hook(messages: list[dict[str, Any]], port: int = 0) -> Iterator[int]:
-    """A webhook at ``port``, which is given; what it is sent comes to ``messages``."""
+def hook(messages: list[dict[str, Any]], port: int = 0, status: int = 200) -> Iterator[int]:
+    """A webhook at ``port``, which is given; what it is sent comes to ``messages``, and is answered with ``status``."""
 
     class Hook(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
+            self.send_response(status)
             self.end_headers()
 
         def log_message(self, *_: object) -> None: ...

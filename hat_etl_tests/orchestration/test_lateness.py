@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -166,6 +167,37 @@ def test_a_target_that_refuses_is_told_when_it_takes_again_and_the_others_are_no
         assert [message["title"] for message in received] == ["hat_etl: demo is late"] * 2
         tick(cursor)
         assert len(received) == 2
+
+
+def test_a_target_that_refuses_is_tried_once_at_a_tick_however_many_are_late(
+    door: Door, late_demo: Demo, received: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time-out came on top, until Dagster gave up the tick: the next one told the others all of it once more."""
+    names = ["demo", *(f"late{number}" for number in range(4))]
+    door.instance.add_dynamic_partitions("tenant", names[1:])
+    text, refusals = (late_demo.tenants / "demo.toml").read_text(encoding="utf-8"), list[dict[str, str]]()
+    nowhere = late_demo.tenants / "nowhere.url"
+    nowhere.write_text("postgresql://127.0.0.1:1/hat", encoding="utf-8")
+    for name in names[1:]:
+        file = re.sub(r'(\[hat\]\s+url = )"[^"]+"', rf'\1"file:{nowhere}"', text).replace('"demo"', f'"{name}"')
+        (late_demo.tenants / f"{name}.toml").write_text(file, encoding="utf-8")
+    try:
+        cursor = None
+        with hook(refusals, status=500) as port:
+            monkeypatch.setenv(TARGETS_VARIABLE, f"{os.environ[TARGETS_VARIABLE]} json://127.0.0.1:{port}/")
+            for _ in range(2):
+                told = lateness.late_tenants(dg.build_sensor_context(instance=door.instance, cursor=cursor))
+                assert isinstance(told, dg.SensorResult)
+                cursor = told.cursor
+        assert sorted(message["title"] for message in received) == [f"hat_etl: {name} is late" for name in names]
+        assert len(refusals) == 2
+        with hook(refusals, port):
+            lateness.late_tenants(dg.build_sensor_context(instance=door.instance, cursor=cursor))
+        assert len(refusals) == 2 + len(names)
+        assert len(received) == len(names)
+    finally:
+        for name in names[1:]:
+            (late_demo.tenants / f"{name}.toml").unlink()
 
 
 def test_a_transaction_that_stays_open_in_the_erp_makes_nobody_late(door: Door, loaded_demo: Demo) -> None:
