@@ -37,8 +37,9 @@ def connection_string(tenant: str, key: str, reference: SecretRef, **options: st
     )
     try:
         parts = conninfo_to_dict(address)
-        # An @ that was not encoded in the password ends up in the host, which error messages show.
-        if "@" in str(parts.get("host", "")) or "@" in str(parts.get("port", "")):
+        # An @ or / that was not encoded in the password brings its rest to where error messages show it.
+        path = address.partition("?")[0].partition("://")[2].partition("/")[2]
+        if any("@" in str(place) for place in (parts.get("host"), parts.get("port"), path)):
             raise malformed
         return make_conninfo(address, **{name: v for name, v in NETWORK.items() if name not in parts}, **options)
     except psycopg.ProgrammingError:

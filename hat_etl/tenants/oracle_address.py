@@ -11,6 +11,8 @@ from hat_etl.tenants.secrets import SecretRef
 
 _URL = re.compile(r"oracle://(?P<user>[^:/@]+):(?P<password>[^@]*)@(?P<connect>.+)", re.DOTALL)
 _OWN = re.compile(r"(?P<user>[^/@:]+)/(?P<password>.*)@(?P<connect>[^@]+)", re.DOTALL)
+_OPTION = re.compile(r"\?\w+=")
+"""How the options begin that may stand behind a connect string."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def parse(text: str) -> OracleAddress | None:
     if found := _URL.fullmatch(text):
         connect = found["connect"]
         # An @ that was not encoded in the password would bring the rest of it here, which error messages show.
-        if "@" in connect.partition("=")[0] and not connect.startswith("("):
+        if "@" in _OPTION.split(connect)[0] and not connect.startswith("("):
             return None
         return OracleAddress(unquote(found["user"]), unquote(found["password"]), connect)
     if "://" not in text.partition("@")[0] and (found := _OWN.fullmatch(text)):

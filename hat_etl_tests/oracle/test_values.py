@@ -110,7 +110,12 @@ def test_other_addresses_are_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["oracle://u:p@s3cr3t@h:1521/x", "oracle://u:p@s3?cr3t@h:1521/x", "oracle://u:@s3cr3t@h/x?retry_count=3"],
+    [
+        "oracle://u:p@s3cr3t@h:1521/x",
+        "oracle://u:p@s3cr3t=@h:1521/x",
+        "oracle://u:p@s3?cr3t@h:1521/x",
+        "oracle://u:@s3cr3t@h/x?retry_count=3",
+    ],
 )
 def test_a_password_with_an_unencoded_at_sign_is_refused_and_not_shown(
     text: str, monkeypatch: pytest.MonkeyPatch

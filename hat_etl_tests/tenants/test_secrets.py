@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from hat_etl.errors import ConfigurationError
+from hat_etl.tenants.address import connection_string
 from hat_etl.tenants.secrets import SecretRef
 
 CANARY = "postgresql://user:c4n4ry@host/db"
@@ -96,3 +97,17 @@ def test_a_text_is_a_reference_that_shows_itself_or_is_refused(text: str) -> Non
     except ValueError as error:
         said = {str(error)}
     assert said in ({text}, {"must be a reference, env:NAME or file:PATH, not the secret itself"})
+
+
+@pytest.mark.parametrize(
+    "password", ["p@c4n4ry", "p@c4n4ry/more", "p@/c4n4ry", "p@c4n4ry?host=h", "p@c4n4ry:1,h/more", "p/c4n4ry"]
+)
+def test_no_part_of_a_password_that_was_not_encoded_is_taken_for_a_place(
+    password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With @ and / in it, one half was the host and the other the database, which messages show."""
+    monkeypatch.setenv("HAT_URL", f"postgresql://loader:{password}@127.0.0.1:1/hat")
+    with pytest.raises(ConfigurationError) as caught:
+        connection_string("acme", "hat.url", SecretRef.parse("env:HAT_URL"))
+    assert "c4n4ry" not in str(caught.value)
+    assert "@ is %40" in caught.value.next_step
