@@ -29,9 +29,11 @@ class TenantFiles:
     def _look(self, name: str) -> tuple[tuple[int, int], Tenant | ConfigurationError] | None:
         try:
             state = os.stat(store.folder() / f"{name}.toml")
+            stamp = (state.st_mtime_ns, state.st_size)
         except FileNotFoundError:
             return None
-        stamp = (state.st_mtime_ns, state.st_size)
+        except OSError:  # what ails it is told by whoever reads it
+            stamp = (0, 0)
         known = self._read.get(name)
         if known is not None and known[0] == stamp and isinstance(known[1], Tenant):
             return known  # what ails a file may be mended without a change to it: its rights, a full disk

@@ -67,3 +67,11 @@ def test_a_file_that_could_not_be_used_is_looked_at_again_though_it_has_not_chan
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     found, broken = files.all()
     assert ([tenant.name for tenant in found], broken) == (["acme"], [])
+
+
+def test_a_file_that_cannot_even_be_looked_at_hides_no_other(files: Path) -> None:
+    """A link that leads nowhere allowed, and no tenant at all was served any more."""
+    (files / "loop.toml").symlink_to("loop.toml")
+    found, broken = TenantFiles().all()
+    assert [tenant.name for tenant in found] == ["alfa", "beta"]
+    assert [error.tenant for error in broken] == ["loop"]
