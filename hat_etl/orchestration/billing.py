@@ -169,7 +169,11 @@ def _by_time(
 ) -> list[str]:
     """Only HAT knows what there is to take: each tenant is asked every so many minutes. ``asked``: when it was last."""
     now = time.time()
-    due = [tenant.name for tenant in ready if now - asked.get(tenant.name, 0.0) >= tenant.billing.pull_minutes * 60]
+    due = [
+        tenant.name for tenant in ready
+        # Not after now: the clock was wrong for a moment.
+        if not now - tenant.billing.pull_minutes * 60 < asked.get(tenant.name, 0.0) <= now
+    ]  # fmt: skip
     asked.update(dict.fromkeys(due, now))
     return due
 

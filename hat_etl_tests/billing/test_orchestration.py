@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -87,6 +88,16 @@ def test_each_stage_is_launched_when_it_has_work_and_only_then(world: World, ins
     assert counts(run(instance, "push"), "push")[STATUS.path[-1]]["pushed"] == 1
     assert launched(instance, "push")[0] == []
     assert world.in_hat(number).status == 2
+
+
+def test_a_clock_that_was_wrong_for_a_moment_does_not_keep_lots_waiting(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    """HAT was not asked any more until the moment had come that the clock had shown."""
+    wrong = json.dumps({"acme": time.time() + 365 * 86_400})
+    tenants, cursor = launched(instance, "pull", wrong)
+    assert tenants == ["acme"]
+    assert launched(instance, "pull", cursor)[0] == []
 
 
 def test_what_was_interrupted_or_is_in_doubt_is_work(world: World, instance: dg.DagsterInstance) -> None:
