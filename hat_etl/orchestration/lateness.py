@@ -116,9 +116,12 @@ def newly_late(
 def newly_broken(now: datetime, broken: Iterable[str], memory: Memory) -> list[str]:
     """Tenants whose file has been unusable for a while: nothing runs for them any more, and nothing else tells so."""
     before, memory.broken = memory.broken, {name: memory.broken.get(name, now) for name in broken}
-    memory.late = {name: at for name, at in memory.late.items() if name in memory.broken or name not in before}
-    found = [name for name, since in memory.broken.items() if now - since >= PATIENCE and name not in memory.late]
+    memory.late = {name: at for name, at in memory.late.items() if name in memory.broken or before.get(name) != at}
+    found = [
+        name for name, since in memory.broken.items() if now - since >= PATIENCE and memory.late.get(name) != since
+    ]
     memory.late |= {name: memory.broken[name] for name in found}
+    memory.refused = {name: marks for name, marks in memory.refused.items() if name not in found}
     return sorted(found)
 
 

@@ -228,6 +228,28 @@ def test_a_file_that_stays_unusable_is_told_once() -> None:
     assert memory.late == {}
 
 
+def test_a_file_that_stays_unusable_is_told_also_of_a_tenant_that_was_late_before() -> None:
+    """Whoever had been told to launch a sync mended the file amiss, and nobody heard that none is launched any more."""
+    memory, found = Memory(shown={"acme": LONG_AGO}), []
+    assert newly_late(NOON, hourly("acme"), memory, lambda _: LONG_AGO) == ["acme"]
+    memory.refused = {"acme": ["mark"]}
+    for minute in range(20):
+        memory = Memory.read(memory.text())
+        found += newly_broken(NOON + timedelta(minutes=minute), ["acme"], memory)
+        assert newly_late(NOON + timedelta(minutes=minute), {}, memory, unasked) == []
+    assert found == ["acme"]
+    assert memory.refused == {}, "all are told of it"
+
+
+def test_a_file_that_is_unusable_for_a_moment_makes_nobody_late_twice() -> None:
+    memory = Memory(shown={"acme": LONG_AGO})
+    assert newly_late(NOON, hourly("acme"), memory, lambda _: LONG_AGO) == ["acme"]
+    for minute, broken in ((1, ["acme"]), (2, [])):
+        now, memory = NOON + timedelta(minutes=minute), Memory.read(memory.text())
+        assert newly_broken(now, broken, memory) == []
+        assert newly_late(now, {} if broken else hourly("acme"), memory, unasked) == []
+
+
 def test_a_tenant_whose_file_breaks_is_told_though_no_run_of_it_is_launched_any_more(
     door: Door, loaded_demo: Demo, received: list[dict[str, str]]
 ) -> None:
