@@ -134,9 +134,10 @@ def rejects(tenant: str, table: str | None, xlsx: Path | None, as_json: bool) ->
             write_xlsx(found, xlsx)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                again = ["hat-etl", "rejects", tenant, *(["--table", table] if table else []), "--xlsx", str(xlsx)]
                 raise OutputError(
                     f"{xlsx} could not be written ({error.strerror}). What was there before is as it was.",
-                    f"Free space there, then run: hat-etl rejects {tenant} --xlsx {shlex.quote(str(xlsx))}",
+                    f"Free space there, then run: {shlex.join(again)}",
                     tenant=tenant,
                 ) from None
             raise click.UsageError(

@@ -52,7 +52,7 @@ def list_(as_json: bool) -> None:
     if as_json:
         echo(json.dumps(rows))
     elif not rows:
-        echo(f"No tenant in {store.folder()}. Create one with: hat-etl tenant new NAME")
+        echo(f"No tenant in {store.folder()}. Create one with: hat-etl tenant new NAME --ans-registry NUMBER")
     else:
         print_table("Tenants", ("tenant", *_SHOWN), [_cells(row) for row in rows])
         for row in rows:

@@ -83,10 +83,10 @@ def _text(cell: Cell) -> Cell:
 
 def _replace(path: Path, content: bytes) -> None:
     """Write the file beside its place first, so that a disk that gets full leaves the earlier one whole."""
-    path = path.resolve()
     if path.exists() and not path.is_file():  # a pipe or a terminal
         path.write_bytes(content)
         return
+    path = path.resolve()
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_bytes(content)

@@ -47,7 +47,8 @@ def all_names() -> list[str]:
     if not found:
         raise ConfigurationError(
             f"There is no tenant file in {folder()}.",
-            f"Point {FOLDER_VARIABLE} to the folder that holds them, or create one: hat-etl tenant new NAME",
+            f"Point {FOLDER_VARIABLE} to the folder that holds them, or create one: hat-etl tenant new NAME"
+            " --ans-registry NUMBER",
         )
     return found
 

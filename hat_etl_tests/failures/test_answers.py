@@ -76,10 +76,12 @@ def test_a_file_that_cannot_be_written(ground: Ground) -> None:
     result = ground.run("rejects", ground.name, "--xlsx", "/nowhere/rejects.xlsx")
     assert result.exit_code == 2, result.err
     assert_told(result.err, "/nowhere/rejects.xlsx cannot be written", "directory", "Name another file")
-    result = ground.run("rejects", ground.name, "--xlsx", "/dev/full")
-    assert result.exit_code == 11, result.err
-    assert_told(result.err, "/dev/full could not be written (No space left", "hat-etl rejects demo --xlsx /dev/full")
-    assert "Traceback" not in result.err
+    for options in ((), ("--table", "persons")):
+        result = ground.run("rejects", ground.name, *options, "--xlsx", "/dev/full")
+        assert result.exit_code == 11, result.err
+        command = " ".join(("hat-etl rejects demo", *options, "--xlsx /dev/full"))
+        assert_told(result.err, "/dev/full could not be written (No space left", command)
+        assert "Traceback" not in result.err
 
 
 @pytest.mark.parametrize("lost", [without_room, without_reader])

@@ -185,4 +185,6 @@ def test_no_tenant_at_all(ground: Ground, tmp_path: Path) -> None:
     ground.environment = {"HAT_ETL_TENANTS": str(tmp_path / "nowhere")}
     result = ground.run("sync", "--all")
     assert result.exit_code == 3
-    assert_told(result.err, "There is no tenant file in", "HAT_ETL_TENANTS", "hat-etl tenant new")
+    assert_told(
+        result.err, "There is no tenant file in", "HAT_ETL_TENANTS", "hat-etl tenant new NAME --ans-registry NUMBER"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import random
 import shutil
 import stat
@@ -89,4 +90,15 @@ def test_a_disk_that_gets_full_leaves_the_earlier_report_whole(small_disk: Path)
         rejects.write_xlsx([entry(number, str(dice.random())) for number in range(9_000)], file)
     assert raised.value.errno == errno.ENOSPC
     assert list(small_disk.iterdir()) == [file]
+    assert keys(file) == {"Registros": ["1"]}
+
+
+def test_a_pipe_is_written_to(tmp_path: Path) -> None:
+    """Of /dev/stdout behind a pipe, or of what a shell makes of >(command), one read that there is no such file."""
+    reader, writer = os.pipe()
+    rejects.write_xlsx([entry(1, "1")], Path(f"/dev/fd/{writer}"))
+    os.close(writer)
+    file = tmp_path / "rejects.xlsx"
+    with open(reader, "rb") as piped:
+        file.write_bytes(piped.read())
     assert keys(file) == {"Registros": ["1"]}

@@ -57,5 +57,5 @@ def test_list_as_json_is_one_document(folder: Path) -> None:
 
 
 def test_list_of_no_tenants_says_how_to_create_one(folder: Path) -> None:
-    assert "tenant new" in CliRunner().invoke(tenant, ["list"]).output
+    assert "tenant new NAME --ans-registry NUMBER" in CliRunner().invoke(tenant, ["list"]).output
     assert json.loads(CliRunner().invoke(tenant, ["list", "--json"]).stdout) == []
