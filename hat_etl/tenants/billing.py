@@ -8,7 +8,7 @@ from pydantic import Field, StrictBool, StrictInt
 
 from hat_etl.tenants.location import Location, Options
 from hat_etl.tenants.secrets import SecretRef
-from hat_etl.tenants.section import AbsolutePath, Section, WebAddress, pattern
+from hat_etl.tenants.section import YEAR_MINUTES, YEAR_SECONDS, AbsolutePath, Section, WebAddress, pattern
 
 _ApiPath = Annotated[
     str, pattern(r"(/[A-Za-z0-9._-]+)+", "a path such as /api/healthcare/hat/v1, without / at its end")
@@ -113,22 +113,22 @@ class Billing(Section):
     max_lot_mib: Annotated[StrictInt, Field(ge=1, le=200)] = 16
     workers: Annotated[StrictInt, Field(ge=1, le=32)] = 4
     """Lots in work at a time; those of one provider are delivered one after the other."""
-    pull_minutes: Annotated[StrictInt, Field(ge=1)] = 5
+    pull_minutes: Annotated[StrictInt, Field(ge=1, le=YEAR_MINUTES)] = 5
     """How often the sensor looks for lots in HAT."""
-    unknown_wait_seconds: Annotated[StrictInt, Field(ge=0)] = 300
+    unknown_wait_seconds: Annotated[StrictInt, Field(ge=0, le=YEAR_SECONDS)] = 300
     """How long after a delivery without an answer the operator is asked about it: it may still be at work.
 
     Longer than any time-out of a delivery, so that no process still waits for the answer by then.
     """
-    retry_seconds: Annotated[StrictInt, Field(ge=0)] = 60
+    retry_seconds: Annotated[StrictInt, Field(ge=0, le=YEAR_SECONDS)] = 60
     """Before a delivery that did not reach the operator is tried again; doubled each time, up to an hour."""
-    poll_minutes: Annotated[StrictInt, Field(ge=0)] = 15
+    poll_minutes: Annotated[StrictInt, Field(ge=0, le=YEAR_MINUTES)] = 15
     """How often the operator is asked about a lot that is not final."""
-    reversal_days: Annotated[StrictInt, Field(ge=0)] = 90
+    reversal_days: Annotated[StrictInt, Field(ge=0, le=36_500)] = 90
     """How long a final lot is asked about once a day: a payment may be taken back."""
     refused_status: Annotated[StrictInt, Field(ge=1, le=6)] = 4
     """Status in HAT of a lot that was refused before it had a protocol."""
-    stuck_hours: Annotated[StrictInt, Field(ge=1)] = 48
+    stuck_hours: Annotated[StrictInt, Field(ge=1, le=87_600)] = 48
     """How long a lot may stay in a state that is not final before a check turns red."""
     authorizations: StrictBool = False
     """Take the authorizations that wait in HAT and mark them there as imported: nothing else may import them then."""

@@ -25,7 +25,7 @@ from pydantic import (
 
 from hat_etl.tenants.billing import Billing, Folder, HatApi, Pls, Soap
 from hat_etl.tenants.secrets import SecretRef
-from hat_etl.tenants.section import AbsolutePath, Section, WebAddress, pattern
+from hat_etl.tenants.section import YEAR_MINUTES, AbsolutePath, Section, WebAddress, pattern
 
 Dialect = Literal["postgresql", "oracle"]
 
@@ -163,9 +163,6 @@ class Hat(Section):
     api: HatApi = HatApi()
 
 
-_YEAR_MINUTES = 525_600
-
-
 class Schedule(Section):
     """``[schedule]``: when the tenant is synchronised by itself, in the ERP's time zone."""
 
@@ -179,7 +176,7 @@ class Alerts(Section):
 
     reject_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Share of the rows of a table that may be rejected or held."""
-    late_minutes: Annotated[StrictInt, Field(ge=1, le=_YEAR_MINUTES)] = 60
+    late_minutes: Annotated[StrictInt, Field(ge=1, le=YEAR_MINUTES)] = 60
     """How long after the moment at which a sync was due it may be missing."""
 
 
@@ -193,7 +190,7 @@ class Sync(Section):
     via: Via = "database"
     """Straight into the HAT tables, or to HAT's cadastral APIs: the tables are then the record of what HAT has."""
 
-    lookback_minutes: Annotated[StrictInt, Field(ge=0, le=_YEAR_MINUTES)] = 15
+    lookback_minutes: Annotated[StrictInt, Field(ge=0, le=YEAR_MINUTES)] = 15
     """How far behind the watermark a window begins, against clocks that disagree and stamps that come late."""
     brake_share: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Share of a table that may change or leave HAT in one run without being asked."""

@@ -9,6 +9,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
+YEAR_MINUTES = 525_600
+YEAR_SECONDS = 60 * YEAR_MINUTES
+"""Longer than anybody waits: what is reckoned with a time must not lead beyond the calendar."""
+
 
 class Section(BaseModel):
     """A table of a tenant file: unknown keys are refused, values never repeated."""

@@ -232,3 +232,13 @@ def test_problems_of_billing_are_told_where_the_report_cannot_be_written(
     result = Command(("billing", "run", which), os.environ, partial(lost, 1)).wait()
     assert result.exit_code == 9, result.err
     assert "HTTP 404" in result.err
+
+
+def test_a_time_beyond_the_calendar_is_told_by_its_setting(world: World) -> None:
+    """A number of hours that was to mean never kept every question about lots, and their check, from an answer."""
+    world.add()
+    world.pull()
+    world.write_tenant(more="stuck_hours = 99999999")
+    result = hat_etl("billing", "show", "acme")
+    assert result.exit_code == 3, result.stderr
+    assert "billing.stuck_hours: input should be less than or equal to" in result.stderr

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from hat_etl.tenants.billing import Billing
 from hat_etl.tenants.config import Alerts, Erp, Hat, Section, Sync, Window
 
 _MINUTES = st.times().map(lambda moment: moment.replace(second=0, microsecond=0))
@@ -148,7 +149,18 @@ def test_a_password_of_a_wallet_is_a_reference() -> None:
 
 @pytest.mark.parametrize(
     ("section", "key"),
-    [(Alerts, "late_minutes"), (Sync, "lookback_minutes"), (Sync, "undo_days"), (Sync, "lock_wait_seconds")],
+    [
+        (Alerts, "late_minutes"),
+        (Sync, "lookback_minutes"),
+        (Sync, "undo_days"),
+        (Sync, "lock_wait_seconds"),
+        (Billing, "pull_minutes"),
+        (Billing, "unknown_wait_seconds"),
+        (Billing, "retry_seconds"),
+        (Billing, "poll_minutes"),
+        (Billing, "reversal_days"),
+        (Billing, "stuck_hours"),
+    ],
 )
 def test_times_without_an_end_are_refused(section: type[Section], key: str) -> None:
     """Of 9999999999 minutes no moment could be reckoned: the alarm of all tenants stood still."""
