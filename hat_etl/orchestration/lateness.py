@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from hat_etl.orchestration.asking import AT_ONCE, ask_all
 from hat_etl.orchestration.assets import TENANT
 from hat_etl.orchestration.checks import freshness, last_told, tell_without_a_run, unusable_file
 from hat_etl.orchestration.due import late
-from hat_etl.orchestration.notifications import REFUSED, send
+from hat_etl.orchestration.notifications import REFUSED, send, targets
 from hat_etl.orchestration.reporting import FRESH_UNTIL
 from hat_etl.orchestration.schedules import tenant_files
 
@@ -33,6 +34,8 @@ _SILENT = HatEtlError("The tenant database has not answered in time.", "See what
 PATIENCE = timedelta(minutes=5)
 """How long a tenant's file may be unusable before it is told: somebody may be writing it."""
 _OVERLAP = timedelta(minutes=5)
+SENDING = 10.0
+"""Seconds after which a tick sends no further message; the next one does. One may take several."""
 
 
 @dataclass
@@ -164,7 +167,7 @@ def _send(messages: Mapping[str, tuple[str, str]], memory: Memory) -> None:
     A target that refuses is not tried again before the next tick: it may take seconds each time. Then the others have
     their turn first, for it may be this one message that is refused.
     """
-    refusing: set[str] = set()
+    refusing, end = set[str](), time.monotonic() + SENDING
     untried: dict[str, list[str]] = {}
     tried: dict[str, list[str]] = {}
     for name, (title, text) in messages.items():
@@ -172,6 +175,8 @@ def _send(messages: Mapping[str, tuple[str, str]], memory: Memory) -> None:
         if refused:
             (tried if set(refused) - refusing else untried)[name] = refused
             refusing |= set(refused)
+        if time.monotonic() >= end:
+            refusing |= targets().keys()
     memory.refused = untried | tried
 
 

@@ -80,16 +80,21 @@ def judge_failure(instance: DagsterInstance, run: dg.DagsterRun, cause: str) -> 
     return Failure(tenant, run.job_name, run.run_id, cause, repeated, was_refused)
 
 
+def targets() -> dict[str, str]:
+    """The addresses that are to be told, by mark: a short name of an address, which holds secrets."""
+    found = os.environ.get(TARGETS_VARIABLE, "").split()
+    return {hashlib.sha256(target.encode()).hexdigest()[:12]: target for target in found}
+
+
 def send(title: str, body: str, only: Collection[str] | None = None, refusing: Collection[str] = ()) -> list[str]:
     """Tell everybody who wants to know, or of these ``only``; gives the targets that have refused, as marks.
 
-    A mark is a short name of an address, which holds secrets. Those that are ``refusing`` count so without a try.
+    Those that are ``refusing`` count so without a try.
     """
     from apprise import Apprise, AppriseAsset
 
     refused = []
-    for target in os.environ.get(TARGETS_VARIABLE, "").split():
-        mark = hashlib.sha256(target.encode()).hexdigest()[:12]
+    for mark, target in targets().items():
         if only is not None and mark not in only:
             continue
         if mark in refusing:

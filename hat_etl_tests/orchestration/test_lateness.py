@@ -145,6 +145,12 @@ def late_demo(door: Door, loaded_demo: Demo, monkeypatch: pytest.MonkeyPatch) ->
     file.write_text(before, encoding="utf-8")
 
 
+def tick(door: Door, cursor: str | None) -> str | None:
+    told = lateness.late_tenants(dg.build_sensor_context(instance=door.instance, cursor=cursor))
+    assert isinstance(told, dg.SensorResult)
+    return told.cursor
+
+
 def test_a_target_that_refuses_is_told_when_it_takes_again_and_the_others_are_not_told_twice(
     door: Door, late_demo: Demo, received: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,51 +159,58 @@ def test_a_target_that_refuses_is_told_when_it_takes_again_and_the_others_are_no
     with socket.create_server(("127.0.0.1", 0)) as place:
         port = place.getsockname()[1]
     monkeypatch.setenv(TARGETS_VARIABLE, f"{good} json://127.0.0.1:{port}/")
-
-    def tick(cursor: str | None) -> str | None:
-        told = lateness.late_tenants(dg.build_sensor_context(instance=door.instance, cursor=cursor))
-        assert isinstance(told, dg.SensorResult)
-        return told.cursor
-
-    cursor = tick(tick(None))
+    cursor = tick(door, tick(door, None))
     assert [message["title"] for message in received] == ["hat_etl: demo is late"]
     assert good not in str(cursor)
     with hook(received, port):
-        cursor = tick(cursor)
+        cursor = tick(door, cursor)
         assert [message["title"] for message in received] == ["hat_etl: demo is late"] * 2
-        tick(cursor)
+        tick(door, cursor)
         assert len(received) == 2
 
 
-def test_a_target_that_refuses_is_tried_once_at_a_tick_however_many_are_late(
-    door: Door, late_demo: Demo, received: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each time-out came on top, until Dagster gave up the tick: the next one told the others all of it once more."""
+@pytest.fixture
+def many_late(door: Door, late_demo: Demo) -> Iterator[list[str]]:
+    """Names of tenants that are late; of all but one, nobody reaches the database."""
     names = ["demo", *(f"late{number}" for number in range(4))]
     door.instance.add_dynamic_partitions("tenant", names[1:])
-    text, refusals = (late_demo.tenants / "demo.toml").read_text(encoding="utf-8"), list[dict[str, str]]()
-    nowhere = late_demo.tenants / "nowhere.url"
+    text, nowhere = (late_demo.tenants / "demo.toml").read_text(encoding="utf-8"), late_demo.tenants / "nowhere.url"
     nowhere.write_text("postgresql://127.0.0.1:1/hat", encoding="utf-8")
     for name in names[1:]:
         file = re.sub(r'(\[hat\]\s+url = )"[^"]+"', rf'\1"file:{nowhere}"', text).replace('"demo"', f'"{name}"')
         (late_demo.tenants / f"{name}.toml").write_text(file, encoding="utf-8")
-    try:
-        cursor = None
-        with hook(refusals, status=500) as port:
-            monkeypatch.setenv(TARGETS_VARIABLE, f"{os.environ[TARGETS_VARIABLE]} json://127.0.0.1:{port}/")
-            for _ in range(2):
-                told = lateness.late_tenants(dg.build_sensor_context(instance=door.instance, cursor=cursor))
-                assert isinstance(told, dg.SensorResult)
-                cursor = told.cursor
-        assert sorted(message["title"] for message in received) == [f"hat_etl: {name} is late" for name in names]
-        assert len(refusals) == 2
-        with hook(refusals, port):
-            lateness.late_tenants(dg.build_sensor_context(instance=door.instance, cursor=cursor))
-        assert len(refusals) == 2 + len(names)
-        assert len(received) == len(names)
-    finally:
-        for name in names[1:]:
-            (late_demo.tenants / f"{name}.toml").unlink()
+    yield names
+    for name in names[1:]:
+        (late_demo.tenants / f"{name}.toml").unlink()
+
+
+def test_a_target_that_refuses_is_tried_once_at_a_tick_however_many_are_late(
+    door: Door, many_late: list[str], received: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time-out came on top, until Dagster gave up the tick: the next one told the others all of it once more."""
+    cursor, refusals = None, list[dict[str, str]]()
+    with hook(refusals, status=500) as port:
+        monkeypatch.setenv(TARGETS_VARIABLE, f"{os.environ[TARGETS_VARIABLE]} json://127.0.0.1:{port}/")
+        for _ in range(2):
+            cursor = tick(door, cursor)
+    assert sorted(message["title"] for message in received) == [f"hat_etl: {name} is late" for name in many_late]
+    assert len(refusals) == 2
+    with hook(refusals, port):
+        tick(door, cursor)
+    assert len(refusals) == 2 + len(many_late)
+    assert len(received) == len(many_late)
+
+
+def test_what_takes_too_long_to_be_told_at_one_tick_is_told_at_the_next_ones(
+    door: Door, many_late: list[str], received: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow server of mail had the same end as one that refuses."""
+    monkeypatch.setattr(lateness, "SENDING", 0.0)
+    cursor = None
+    for number in range(1, len(many_late) + 2):
+        cursor = tick(door, cursor)
+        assert len(received) == min(number, len(many_late))
+    assert sorted(message["title"] for message in received) == [f"hat_etl: {name} is late" for name in many_late]
 
 
 def test_a_transaction_that_stays_open_in_the_erp_makes_nobody_late(door: Door, loaded_demo: Demo) -> None:
