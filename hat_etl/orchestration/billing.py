@@ -9,7 +9,7 @@ import json
 import time
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster import DagsterInstance, RunsFilter
@@ -213,15 +213,17 @@ def _judged(tenant: "Tenant") -> tuple[bool, dict[str, str]]:
     from hat_etl.billing.story import overview
 
     found = overview(tenant)
-    told = {
-        f"lot {lot['batch_number']}": f"{lot['state']} since {lot['state_since']:%Y-%m-%d %H:%M} UTC"
-        for lot in found["stuck"]
-    }
-    told |= {f"lot {lot['batch_number']} waits for": lot["waits_for"] for lot in found["held"]}
-    told |= {f"lot {lot['batch_number']} not downloaded": lot["code"] for lot in found["missing"]}
+    told = {_named(lot): f"{lot['state']} since {lot['state_since']:%Y-%m-%d %H:%M} UTC" for lot in found["stuck"]}
+    told |= {f"{_named(lot)} waits for": lot["waits_for"] for lot in found["held"]}
+    told |= {f"{_named(lot)} not downloaded": lot["code"] for lot in found["missing"]}
     if told:
         told["next step"] = f"hat-etl billing show {tenant.name}"
     return not told, told
+
+
+def _named(lot: dict[str, Any]) -> str:
+    """Providers may use one number."""
+    return f"lot {lot['batch_number']} of provider {lot['provider']}"
 
 
 def _evaluation(instance: DagsterInstance, tenant: "Tenant") -> AssetCheckEvaluation:

@@ -154,15 +154,16 @@ def late_tenants(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             tell_without_a_run(instance, verdict.evaluation(name, last_told(instance, name)))
         text = "\n".join(f"{label}: {value}" for label, value in verdict.told.items())
         messages[name] = (f"hat_etl: {name} {title}", text)
-    _send(messages, memory)
-    if memory.refused:
+    if not _send(messages, memory):
         context.log.error(REFUSED)
     late_now = f"Late: {', '.join(sorted(memory.late))}." if memory.late else "Nobody is late."
     return dg.SensorResult(skip_reason=late_now, cursor=memory.text())
 
 
-def _send(messages: Mapping[str, tuple[str, str]], memory: Memory) -> None:
+def _send(messages: Mapping[str, tuple[str, str]], memory: Memory) -> bool:
     """Send the message about each tenant, of title and text, to all, or to those that it is still owed to.
+
+    Whether no target has refused.
 
     A target that refuses is not tried again before the next tick: it may take seconds each time. Then the others have
     their turn first, for it may be this one message that is refused.
@@ -178,6 +179,7 @@ def _send(messages: Mapping[str, tuple[str, str]], memory: Memory) -> None:
         if time.monotonic() >= end:
             refusing |= targets().keys()
     memory.refused = untried | tried
+    return not tried
 
 
 def _look_through_runs(instance: DagsterInstance, memory: Memory, now: datetime) -> None:

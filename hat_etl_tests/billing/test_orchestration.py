@@ -160,7 +160,7 @@ def test_a_lot_in_doubt_turns_the_check_red_and_green_again(world: World, instan
 
     passed, told = verdict(run(instance, "send"))
     assert not passed
-    assert f"lot {number} waits for" in told
+    assert f"lot {number} of provider 000123 waits for" in told
     for stage in ("poll", "push"):
         run(instance, stage)
         assert standing(instance) == ("FAILED", True), "what is newer than a verdict makes Dagster forget it"
@@ -176,6 +176,18 @@ def test_a_problem_fails_the_run_and_says_what_to_do(world: World, instance: dg.
     assert failure is not None
     assert "HTTP 404" in str(failure.description)
     assert "hat-etl billing pull acme" in str(failure.description)
+
+
+def test_lots_of_two_providers_with_one_number_are_both_shown(world: World, instance: dg.DagsterInstance) -> None:
+    """The check told of one of them only."""
+    for number, provider in (("1", "000123"), ("2", "000777")):
+        world.add(provider, number=number, batch_number="7", file_fault="missing")
+    of_run = run(instance, "pull").run_id
+    (found,) = instance.all_logs(of_run, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    assert found.dagster_event is not None
+    assert found.dagster_event.asset_check_evaluation_data.metadata.keys() - {"next step"} == {
+        "lot 7 of provider 000123 not downloaded", "lot 7 of provider 000777 not downloaded",
+    }  # fmt: skip
 
 
 def test_a_lot_that_waits_for_a_person_is_not_said_to_be_decided_about_in_a_form(
