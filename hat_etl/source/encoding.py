@@ -15,6 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+ODD_BYTES = "backslashreplace"
+"""What becomes of bytes that are no UTF-8 in a text of the catalogue: different texts stay different."""
+
 
 def _table() -> tuple[np.ndarray[tuple[int, int], np.dtype[np.uint8]], np.ndarray[tuple[int], np.dtype[np.int64]]]:
     encoded = [bytes([b]).decode("cp1252", errors="ignore") or chr(b) for b in range(256)]

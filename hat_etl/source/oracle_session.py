@@ -15,6 +15,7 @@ from typing import Any
 import oracledb
 import pyarrow as pa
 
+from hat_etl.source.encoding import ODD_BYTES
 from hat_etl.source.oracle_login import OracleLogin
 
 BindValue = int | str | Decimal | datetime
@@ -73,6 +74,7 @@ class OracleSession:
         """All rows of a query that has few."""
         with self.connection.cursor() as cursor:
             cursor.arraysize = ROWS_AT_ONCE
+            cursor.outputtypehandler = _text_as_it_is
             cursor.execute(query, self._bound(cursor, binds))
             return list(cursor.fetchall())
 
@@ -113,6 +115,13 @@ class OracleSession:
     def close(self) -> None:
         with suppress(oracledb.Error, OSError):  # it may be lost already
             self.connection.close()
+
+
+def _text_as_it_is(cursor: oracledb.Cursor, column: oracledb.FetchInfo) -> oracledb.Var | None:
+    """Where a text goes that may hold bytes which are no UTF-8; for other columns, what the driver takes itself."""
+    if column.type_code != oracledb.STRING:
+        return None
+    return cursor.var(column.type_code, arraysize=cursor.arraysize, encoding_errors=ODD_BYTES)
 
 
 def fetched_schema(types: Sequence[pa.DataType]) -> pa.Schema:

@@ -6,7 +6,7 @@ number of connections is the tenant's cap; each serves one range at a time.
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from hat_etl.errors import SourceError
 from hat_etl.protheus.dictionary import physical_name
 from hat_etl.source import refusals
 from hat_etl.source.adbc import Session
+from hat_etl.source.encoding import ODD_BYTES
 from hat_etl.source.postgresql_snapshot import PostgresSnapshot, read_failed, relation, stamp
 from hat_etl.source.reader import (
     ALIASES,
@@ -184,14 +185,21 @@ class PostgresSource:
         name = ".".join(quote(part) for part in relation)
         try:
             with self._told(entity.table):
-                plan = self.control().execute(f"EXPLAIN (FORMAT JSON) SELECT * FROM {name}").fetchone()
+                return ViewShape(entity, columns, self._estimate(name), relation)
         except psycopg.errors.InsufficientPrivilege:
             raise refusals.view_forbidden(self._tenant, entity) from None
         except psycopg.Error as error:
             raise refusals.view_broken(self._tenant, entity, f"SQLSTATE {error.sqlstate}") from None
-        assert plan is not None
-        tree = plan[0] if isinstance(plan[0], list) else json.loads(str(plan[0]))
-        return ViewShape(entity, columns, int(tree[0]["Plan"]["Plan Rows"]), relation)
+
+    def _estimate(self, name: str) -> int:
+        """Rows by the server's statistics."""
+        with self.control().transaction():
+            # As bytes: a plan quotes the view's text, which need not be UTF-8 where the server's encoding is SQL_ASCII.
+            self.control().execute("SET LOCAL client_encoding = 'SQL_ASCII'")
+            ((first,), *_) = self.control().execute(f"EXPLAIN SELECT * FROM {name}".encode()).fetchall()
+        found = re.search(rb" rows=(\d+)", first)
+        assert found is not None
+        return int(found[1])
 
     def tables_read(self, shape: ViewShape) -> TablesRead:
         if self._read is None:
@@ -273,11 +281,13 @@ class PostgresSource:
         with self._told(), self.control().transaction():
             # Names outside the search path are told with their schema: so they are the same for every login.
             self.control().execute("SET LOCAL search_path = ''")
+            # As bytes: a server whose encoding is SQL_ASCII hands on no text that is not UTF-8.
             found = self.control().execute(
-                "SELECT t, pg_get_viewdef(to_regclass(v)) FROM unnest(%s::text[], %s::text[]) AS u (t, v)",
+                "SELECT t, convert_to(pg_get_viewdef(to_regclass(v)), getdatabaseencoding())"
+                " FROM unnest(%s::text[], %s::text[]) AS u (t, v)",
                 (list(views), list(views.values())),
             )
-            return {str(table): str(text) for table, text in found if text}
+            return {str(table): text.decode(errors=ODD_BYTES) for table, text in found if text}
 
     @property
     def unseen_transactions(self) -> str:

@@ -11,7 +11,7 @@ from hat_etl_tests.conformance import model
 from hat_etl_tests.conformance.compare import assert_same_entries, assert_same_rows
 from hat_etl_tests.conformance.conftest import MakeSite
 from hat_etl_tests.conformance.model import RECNO, Pls
-from hat_etl_tests.conformance.site import Site, only
+from hat_etl_tests.conformance.site import TENANT, Site, only
 from hat_etl_tests.conformance.world import World, widths
 
 ENCODINGS = ("SQL_ASCII", "LATIN1", "WIN1252")
@@ -42,6 +42,27 @@ def test_every_character_of_cp1252_arrives_and_undefined_bytes_become_blanks(sit
         (len(names) - 1, "control_character"),
         (len(names), "control_character"),
     ]
+
+
+def test_a_view_whose_text_is_no_utf8_is_read_and_another_text_is_noticed(site: Site) -> None:
+    """Loads and syncs ended with SQLSTATE 22021, as if the tenant database had refused something."""
+    pls, view, name = Pls(widths()), f"{site.views_schema}.hat_bts_vida", b"N\xc3O"
+    pls.rows("BTS").append({RECNO: 1, "BTS_MATVID": "00000001", "BTS_NOMUSR": "N\xc3O"})
+    site.fill_tables(pls)
+    site.renew_hat()
+    with site.server.connect(site.erp) as connection:
+        text = connection.execute("SELECT convert_to(pg_get_viewdef(%s::regclass), 'SQL_ASCII')", (view,)).fetchall()
+        before = text[0][0].rstrip(b";\n ")
+    make = f"CREATE OR REPLACE VIEW {view} AS ".encode()
+    try:
+        site.execute(make + b"SELECT * FROM (" + before + b") v WHERE nome = '" + name + b"'")
+        site.load("--only", "persons")
+        assert [row.values["name"] for row in site.rows()["persons"].values()] == ["N\xc3O"]
+        site.execute(make + b"SELECT * FROM (" + before + b") v WHERE nome = '" + name.replace(b"\xc3", b"\xc2") + b"'")
+        report = site.run("sync", TENANT, "--accept", "--json").json
+        assert [(table["strategy"], table["deleted"]) for table in report["tables"]] == [("full", 1)]
+    finally:
+        site.execute(make + before)
 
 
 @pytest.fixture(scope="module")

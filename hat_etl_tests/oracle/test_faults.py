@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import closing
 from decimal import Decimal
@@ -427,6 +428,21 @@ def test_bytes_that_are_no_utf8_are_read_as_cp1252(written: bytes, oracle: Oracl
     ground.load("--only", "user_types")
     with ground.in_hat() as hat:
         assert hat.execute("SELECT count(*) FROM hat.user_types WHERE description = 'TITULÃO'").fetchone() == (1,)
+
+
+def test_a_view_whose_text_is_no_utf8_is_read_and_another_text_is_noticed(oracle: OracleServer, ground: Ground) -> None:
+    """A comment that a client with the wrong NLS_LANG had put into a view ended every load and sync in a traceback."""
+
+    def strategy(command: str, text: bytes) -> str:
+        oracle.faults.clear()
+        oracle.faults.plant(Fault("FROM ALL_VIEWS", 0, Overwrite(2, text), times=9))
+        answer = ground.run(command, ground.name, "--only", "user_types", "--json")
+        assert answer.exit_code == 0, answer.err
+        return str(json.loads(answer.out)["tables"][0]["strategy"])
+
+    assert strategy("load", b"SELECT * FROM DUAL -- situa\xe7\xe3o") == "initial"
+    assert strategy("sync", b"SELECT * FROM DUAL -- situa\xe7\xe3o") == "window"
+    assert strategy("sync", b"SELECT * FROM DUAL -- situa\xe7\xe2o") == "full"
 
 
 def test_a_stamp_with_a_time_zone_is_taken_in_utc_and_synchronised_by(
