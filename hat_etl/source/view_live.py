@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,7 +102,7 @@ def side_by_side() -> dict[str, int]:
 
 
 def known(
-    tenant: Tenant, dialect: Dialect, stamps: str, more_memos: Iterable[str] = (), more_wide: Iterable[str] = ()
+    tenant: Tenant, dialect: Dialect, stamps: str, more_memos: Collection[str] = (), more_wide: Collection[str] = ()
 ) -> Known:
     """For rendering: ``all`` or ``none`` have the stamp; ``auto`` asks the database, if it can be reached.
 
@@ -128,8 +128,9 @@ def known(
         note += f" Memos, which are shown empty where HAT allows it: {', '.join(sorted(found.memos))}."
     if found.wide:
         note += f" Longer than published; rows with a longer value are rejected: {', '.join(sorted(found.wide))}."
-    elif not tables:
-        listed = ", ".join(f"{field} {size}" for field, size in side_by_side().items())
+    untold = {field: size for field, size in side_by_side().items() if field[:3] not in tables}
+    if untold and not more_wide:
+        listed = ", ".join(f"{field} {size}" for field, size in untold.items())
         note += (
             f" Of these fields the database has not told the length: {listed}. Where one is longer than that, render"
             " with --wide FIELD, for the view would cut it off."

@@ -76,6 +76,21 @@ def test_tables_without_stamps_give_views_without_carimbo(erp: Erp) -> None:
     assert not view_live.check(loaded, "postgresql").failed
 
 
+def test_lengths_that_the_database_has_not_told_are_named_where_it_has_told_others(erp: Erp) -> None:
+    """A reader who was shown one table only was warned of none: the views cut the numbers of the others off."""
+    tables, target = erp.schemas()
+    with erp.connect() as connection:
+        pls.create(connection, tables, widths={"BEA_NUMAUT": 10})
+        connection.execute(f"DROP TABLE {tables}.ba1010, {tables}.bca010".encode())
+    known = view_live.known(erp.tenant(tables, target), "postgresql", "auto")
+    assert known.found.wide == {"BEA_NUMAUT"}
+    _, told, untold = known.note.partition("has not told the length: ")
+    assert told
+    named = untold.partition(".")[0].split(", ")
+    assert {"BA1_MATRIC 6", "BCA_TIPREG 2"} <= set(named)
+    assert not any(field.startswith("BEA_") for field in named)
+
+
 def test_a_memo_is_found_and_its_column_shown_empty(erp: Erp) -> None:
     """The view showed the bytes of the memo, which no load takes for a text."""
     tables, target = erp.schemas()
