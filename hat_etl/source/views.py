@@ -112,8 +112,9 @@ def render(
         sql = re.sub(rf"^( *)\S.* AS {STAMP}\b", rf"\1CAST(NULL AS TIMESTAMP) AS {STAMP}", sql, flags=re.MULTILINE)
     for field in found.wide:
         # What is beyond the published size makes the column too long, and the row is rejected; padding would cut it.
+        # At the end, so that it never stands in for what another field lacks: a blank then stays inside.
         sql = re.sub(
-            rf"RPAD\((\w+\.{field}), (\d+)\)",
+            rf"RPAD\((\w+\.{field}), (\d+)\).*?(?= AS )",
             lambda part: f"{part[0]} || TRIM(SUBSTR({part[1]}, {int(part[2]) + 1}))",
             sql,
         )

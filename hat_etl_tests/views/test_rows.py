@@ -98,7 +98,20 @@ def test_what_a_field_holds_beyond_its_published_width_makes_the_value_too_long_
         plant.row("BA1", 1, **CARD)
         plant.row("BA1", 2, **{**CARD, "BA1_MATRIC": "00000103"})
         shown = [row["codigobeneficiario"] for row in plant.read("HAT_BA1_Beneficiario")]
-        assert shown == ["00010002000001007", "0001000200000103007"]
+        assert shown == ["00010002000001007", "0001000200000100703"]
+
+
+def test_what_is_beyond_a_fields_width_does_not_make_up_for_what_another_one_lacks(erp: Erp) -> None:
+    """Family 1234567 without a check digit became, in full length, the card of another person: family 123456, 70-1."""
+    tables, target = erp.schemas()
+    with psycopg.connect(erp.url, row_factory=dict_row, autocommit=True) as connection:
+        plant = Plant(connection, tables, target)
+        pls.create(connection, tables, widths={"BA1_MATRIC": 8, "BA1_CODEMP": 5})
+        view_live.install(erp.tenant(tables, target))
+        plant.row("BA1", 1, **{**CARD, "BA1_MATRIC": "1234567", "BA1_TIPREG": "01", "BA1_DIGITO": ""})
+        plant.row("BA1", 2, **{**CARD, "BA1_MATRIC": "123456", "BA1_TIPREG": "70", "BA1_DIGITO": "1"})
+        shown = [row["codigobeneficiario"].rstrip() for row in plant.read("HAT_BA1_Beneficiario")]
+        assert shown == ["0001000212345601 7", "00010002123456701"]
 
 
 def test_a_slice_is_taken_from_the_padded_field(plant: Plant) -> None:
