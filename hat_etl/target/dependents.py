@@ -59,7 +59,8 @@ _ITS_COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = %(t)s::regclas
 def dependents(connection: Connection, entity: Entity, schema: str) -> list[str]:
     """What others have built on a live table, or added to it.
 
-    A table that lacks a column of ours cannot be brought to our rows: of such a one, additions do not count.
+    A table that lacks a column of ours is of an older hat_etl, which may have made what looks added: additions to such
+    a one do not count.
     """
     about = {
         "t": f"{schema}.{entity.table}",

@@ -235,7 +235,7 @@ def _keep_last_good(connection: Connection, entity: Entity, places: Places) -> i
     """
     if entity.table not in places.live:
         return 0
-    there = _columns(connection, f"{places.schema}.{entity.table}")
+    there = columns_of(connection, f"{places.schema}.{entity.table}")
     names = sql.names(field.name for field in entity.schema)
     qualified = ", ".join(f'l."{field.name}"' if field.name in there else "NULL" for field in entity.schema)
     if any(field.name not in there and not field.nullable for field in entity.schema):
@@ -248,7 +248,8 @@ def _keep_last_good(connection: Connection, entity: Entity, places: Places) -> i
     ).rowcount
 
 
-def _columns(connection: Connection, table: str) -> set[str]:
+def columns_of(connection: Connection, table: str) -> set[str]:
+    """The columns that a table has now."""
     found = connection.execute(
         "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped", (table,)
     )

@@ -20,6 +20,7 @@ from hat_etl.target.integrity import (
     HELD_REASON,
     IN_ONE_PASS,
     SOFT_REASON,
+    columns_of,
     key_array,
     key_text,
     label,
@@ -225,10 +226,15 @@ def _drop_foreign_keys(connection: Connection, entity: Entity, schema: str, pare
 def _rewrite(connection: Connection, entity: Entity, schema: str) -> None:
     """Bring a live table to the rows that are staged.
 
-    A row whose keys stay is updated, so that what others keep about it, or tie to it, stays as well. Raises
-    TargetError when rows that the ERP has no more are tied to others' rows.
+    A row whose keys stay is updated, so that what others keep about it, or tie to it, stays as well. A table of an
+    older hat_etl gets the columns that it lacks. Raises TargetError when rows that the ERP has no more are tied to
+    others' rows.
     """
     hat, stage = f"{schema}.{entity.table}", f"{STAGE_SCHEMA}.{entity.table}"
+    there = columns_of(connection, hat)
+    lacking = [column for column in entity.columns if column.name not in there]
+    for column in lacking:
+        connection.execute(f'ALTER TABLE {hat} ADD COLUMN "{column.name}" {column.sql_type}')
     names = [field.name for field in entity.schema]
     same = sql.equal("h", "s", entity.key)
     alike = (
@@ -253,4 +259,9 @@ def _rewrite(connection: Connection, entity: Entity, schema: str) -> None:
         f"INSERT INTO {hat} ({sql.names(names)}) SELECT {sql.names(names, 's')} FROM {stage} s"
         f" WHERE NOT EXISTS (SELECT FROM {hat} h WHERE {same})"
     )
+    for column in lacking:
+        if column.required:
+            connection.execute(f'ALTER TABLE {hat} ALTER COLUMN "{column.name}" SET NOT NULL')
+    for comment in comments(entity, schema) if lacking else ():
+        connection.execute(comment)
     connection.execute("SET LOCAL enable_nestloop = on")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hat_etl.entities import ENTITIES
+from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl_tests.load.conftest import Site
 
 
@@ -121,6 +121,29 @@ def test_a_table_of_an_older_hat_etl_keeps_its_last_good_versions_as_far_as_they
     finally:
         with site.pls() as connection:
             connection.execute(b"UPDATE protheus.bau010 SET bau_nome = %s WHERE r_e_c_n_o_ = %s", (name, recno))
+        site.ask("load", "demo", "--restart")
+
+
+def test_a_table_of_an_older_hat_etl_gets_its_columns_where_tables_are_rewritten(site: Site) -> None:
+    """One view of the HAT application on any table, and no load nor sync went on after the upgrade."""
+    before = site.contents()
+    with site.hat("postgres") as connection:
+        connection.execute(b"ALTER TABLE hat.health_providers DROP COLUMN email")
+        connection.execute(b"ALTER TABLE hat.user_types DROP COLUMN description")
+        connection.execute(b"CREATE VIEW hat.app_view AS SELECT * FROM hat.user_types")
+    try:
+        site.ask("load", "demo")
+        assert site.contents() == before
+        with site.hat("postgres") as connection:
+            nullable, comment = connection.execute(
+                b"SELECT NOT attnotnull, col_description(attrelid, attnum) FROM pg_attribute"
+                b" WHERE attrelid = 'hat.user_types'::regclass AND attname = 'description'"
+            ).fetchall()[0]
+            assert nullable is not BY_TABLE["user_types"]["description"].required
+            assert comment
+    finally:
+        with site.hat("postgres") as connection:
+            connection.execute(b"DROP VIEW hat.app_view")
         site.ask("load", "demo", "--restart")
 
 
