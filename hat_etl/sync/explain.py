@@ -24,6 +24,7 @@ from hat_etl.source.reader import Source
 from hat_etl.source.view_check import inspect
 from hat_etl.sync.explanation import ColumnStory, Explanation, Seen, Version, rules_of, steps_of
 from hat_etl.sync.plan import select
+from hat_etl.sync.view_texts import made_anew, with_digests
 from hat_etl.target.database import TenantDatabase, errors
 from hat_etl.target.lookup import RECNO, RUN, STAMP, Backing, Event, Lookup, Row
 from hat_etl.tenants.config import Tenant
@@ -88,6 +89,8 @@ class _Telling:
         self.image: Row | None = None
         self.backing: Backing | None = None
         self.recnos: set[int] = set()
+        self.made_anew = False
+        """Whether the view has another text than when the table was last read whole: then the next sync does so."""
 
     def tell(self) -> None:
         lookup, told = self.lookup, self.told
@@ -190,6 +193,8 @@ class _Telling:
             told = " ".join(fault.message for fault in faults)
             self.told.notes.append(f"The view {self.entity.view} cannot be read as it is: {told}")
             return []
+        (digested,) = with_digests(source, [shape])
+        self.made_anew = made_anew(digested, self.lookup.view_digest())
         with source.snapshot() as snapshot:
             batches = snapshot.rows(shape, np.array(sorted(self.recnos), dtype=np.int64))
             found = {row.recno: row for row in self._see(batches)}
@@ -329,7 +334,8 @@ class _Telling:
         lookback = timedelta(minutes=self.tenant.sync.lookback_minutes)
         if self.horizon is None:
             return f"The table was never loaded: hat-etl load {self.tenant.name}"
-        if changed is None or changed.stamp is None or changed.stamp >= self.horizon - lookback:
+        stamp = None if changed is None or self.made_anew else changed.stamp
+        if stamp is None or stamp >= self.horizon - lookback:
             return f"The next sync brings it: {sync}"
         return f"Its stamp is older than what was read already, so everything has to be read: {sync} --full"
 

@@ -125,6 +125,13 @@ class Lookup:
         ).fetchone()
         return None if found is None else found[0]
 
+    def view_digest(self) -> str:
+        """Digest of the text of the view when the table was last read whole; empty when that is not known."""
+        found = self._connection.execute(  # which a ledger of an older hat_etl does not have
+            "SELECT to_jsonb(s) ->> 'definition' FROM hat_etl.shapes s WHERE \"table\" = %s", (self._entity.table,)
+        ).fetchone()
+        return "" if found is None else found[0] or ""
+
     def run(self, number: int) -> Row | None:
         """A run of the ledger."""
         names = ("run", "mode", "state", "started_at", "finished_at", "horizon")

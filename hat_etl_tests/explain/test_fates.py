@@ -9,6 +9,7 @@ import pytest
 
 from hat_etl_tests.conformance.model import DELETED, RECNO, STAMP
 from hat_etl_tests.conformance.site import TENANT, Site
+from hat_etl_tests.conformance.test_made_anew import remake
 from hat_etl_tests.undo.small import LONG_AGO, TABLES, Small
 from hat_etl_tests.undo.state import state
 
@@ -79,6 +80,21 @@ def test_a_change_without_a_stamp_takes_a_full_sync(small: Small) -> None:
     small.pls.rows("BTS")[0][STAMP] = LONG_AGO
     small.site.fill_tables(small.pls)
     assert "--full" in why(small.explain("persons", FIRST))
+
+
+def test_a_change_by_another_text_of_the_view_takes_none(small: Small) -> None:
+    """Whoever asked was sent to read all tables of the ERP whole, where the next sync brings it."""
+    small.pls.rows("BTS")[0][STAMP] = LONG_AGO
+    small.site.fill_tables(small.pls)
+    remake(small.site, "lower(nome)")
+    try:
+        assert why(small.explain("persons", FIRST)) == (
+            f"The ERP now has other values of name. The next sync brings it: hat-etl sync {TENANT}"
+        )
+        assert small.site.run("sync", TENANT, "--accept").code == 0
+        assert why(small.explain("persons", FIRST)) == "HAT shows what the ERP has now."
+    finally:
+        remake(small.site, "nome")
 
 
 def test_a_last_good_version(small: Small) -> None:
