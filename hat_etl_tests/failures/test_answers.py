@@ -318,3 +318,17 @@ def test_a_question_that_breaks_is_the_one_to_ask_again(question: str, ground: G
     result = ground.run(command, ground.name, *options)
     assert result.exit_code == 5, result.err
     assert_told(result.err, "SQLSTATE 22012", " ".join(("go on with: hat-etl", command, "demo", *options)))
+
+
+def test_questions_are_answered_where_an_older_version_keeps_the_ledger(ground: Ground) -> None:
+    """A plan broke, for only what writes brings the ledger up."""
+    with ground.in_hat() as connection:
+        for table in ("shapes", "checkpoints"):
+            connection.execute(f"ALTER TABLE hat_etl.{table} DROP COLUMN definition")
+        connection.execute("UPDATE hat_etl.schema_version SET version_num = '0002'")
+        ((key,),) = connection.execute("SELECT person_id FROM hat.persons LIMIT 1").fetchall()
+    questions = (("status",), ("runs",), ("rejects",), ("plan",), ("plan", "--sync"), ("explain", "persons", key))
+    for command, *options in questions:
+        result = ground.run(command, ground.name, *options)
+        assert result.exit_code == 0, (command, result.err)
+    synced(ground)
