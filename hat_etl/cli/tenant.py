@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import click
 
-from hat_etl.cli.main import echo
+from hat_etl.cli.main import echo, telling
 from hat_etl.cli.tables import print_table
 from hat_etl.errors import ConfigurationError
 from hat_etl.tenants import store
@@ -38,10 +38,11 @@ def new(name: str, as_json: bool, **options: Any) -> None:
     """Write the file of a new tenant NAME. An existing file is never overwritten."""
     created, file = store.create(name, **options)
     secrets = [str(created.erp.url), str(created.hat.url)]
-    if as_json:
-        echo(json.dumps({"tenant": name, "file": str(file), "secrets": secrets}))
-    else:
-        echo(f"Created {file}.\nNext: provide {' and '.join(secrets)}, then run: hat-etl doctor {name}")
+    with telling(name, f"{file} is written.", "hat-etl tenant list"):
+        if as_json:
+            echo(json.dumps({"tenant": name, "file": str(file), "secrets": secrets}))
+        else:
+            echo(f"Created {file}.\nNext: provide {' and '.join(secrets)}, then run: hat-etl doctor {name}")
 
 
 @tenant.command("list")

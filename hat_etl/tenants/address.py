@@ -41,8 +41,9 @@ def connection_string(tenant: str, key: str, reference: SecretRef, **options: st
         path = address.partition("?")[0].partition("://")[2].partition("/")[2]
         if any("@" in str(place) for place in (parts.get("host"), parts.get("port"), path)):
             raise malformed
+        int(parts.get("connect_timeout") or 0)  # which libpq takes as it is, and psycopg does not
         return make_conninfo(address, **{name: v for name, v in NETWORK.items() if name not in parts}, **options)
-    except psycopg.ProgrammingError:
+    except (psycopg.ProgrammingError, ValueError):
         raise malformed from None
 
 

@@ -112,6 +112,15 @@ def test_a_run_whose_report_cannot_be_written_is_told_to_be_over(
     assert last_run(ground)[2] in ("succeeded", "clean")
 
 
+@pytest.mark.parametrize("lost", [without_room, without_reader])
+def test_a_tenant_whose_making_cannot_be_told_is_said_to_be_made(lost: Callable[..., None], ground: Ground) -> None:
+    """One read to run the command again, which refused, for the file was there."""
+    result = ground.start("tenant", "new", "novo", "--ans-registry", "412345", prepare=partial(lost, 1)).wait()
+    assert result.exit_code == 11, result.err
+    assert_told(result.err, "novo.toml is written", "hat-etl tenant list")
+    assert ground.run("tenant", "list").exit_code == 0
+
+
 def ctrl_c() -> None:
     """In the process of a command: Ctrl-C comes when it looks for the tenant's file."""
     store.load = lambda name: signal.raise_signal(signal.SIGINT)

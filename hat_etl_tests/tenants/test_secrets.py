@@ -111,3 +111,10 @@ def test_no_part_of_a_password_that_was_not_encoded_is_taken_for_a_place(
         connection_string("acme", "hat.url", SecretRef.parse("env:HAT_URL"))
     assert "c4n4ry" not in str(caught.value)
     assert "@ is %40" in caught.value.next_step
+
+
+def test_a_time_limit_that_is_no_number_is_refused_with_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command that connected ended with an error that nobody foresaw."""
+    monkeypatch.setenv("HAT_URL", "postgresql://loader:c4n4ry@127.0.0.1:1/hat?connect_timeout=soon")
+    with pytest.raises(ConfigurationError, match="no address that PostgreSQL understands"):
+        connection_string("acme", "hat.url", SecretRef.parse("env:HAT_URL"))
