@@ -175,7 +175,7 @@ class PostgresSource:
 
     def describe(self, entity: Entity) -> ViewShape:
         schema = self._tenant.erp.views_schema or self._tenant.erp.schema_name
-        with self._told(entity.table):
+        with self._told():
             rows = self.control().execute(_DESCRIBE, (entity.view, schema, schema)).fetchall()
         if not rows:
             where = f"schema {schema}" if schema else "in no schema of the login's search path"
@@ -184,7 +184,7 @@ class PostgresSource:
         columns = tuple(LiveColumn(str(r[2]), str(r[3]), r[4]) for r in rows if (r[0], r[1]) == relation)
         name = ".".join(quote(part) for part in relation)
         try:
-            with self._told(entity.table):
+            with self._told():
                 return ViewShape(entity, columns, self._estimate(name), relation)
         except psycopg.errors.InsufficientPrivilege:
             raise refusals.view_forbidden(self._tenant, entity) from None

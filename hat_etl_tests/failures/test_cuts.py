@@ -72,7 +72,7 @@ def terminate(ground: Ground, database: str) -> None:
         ("install", "a.attisdropped\nJOIN pg_type"),
         ("install", "SELECT current_schema()"),
         ("install", "vn.nspname, v.relname"),
-        ("install", "lock_timeout"),
+        ("install", "SET LOCAL lock_timeout"),
         ("install", "HAT_BRV_GrupoProduto"),
         ("check", "EXPLAIN"),
         ("check", "vn.nspname, v.relname"),
