@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
+_LISTENING = 1.0
+"""Seconds after which a wait begins anew: a signal that comes while it begins is not heard before it ends."""
+
 
 def in_parallel(tasks: Sequence[Callable[[], None]], workers: int, give_up: Callable[[], None], name: str) -> None:
     """Carry out all ``tasks`` in threads called ``name``, at most ``workers`` at a time.
@@ -17,9 +20,11 @@ def in_parallel(tasks: Sequence[Callable[[], None]], workers: int, give_up: Call
     with ThreadPoolExecutor(min(workers, len(tasks)), thread_name_prefix=name) as pool:
         futures = [pool.submit(task) for task in tasks]
         try:
-            finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            for future in finished:
-                future.result()
+            unfinished = set(futures)
+            while unfinished:
+                finished, unfinished = wait(unfinished, _LISTENING, FIRST_EXCEPTION)
+                for future in finished:
+                    future.result()
         except BaseException:
             give_up()
             for future in futures:
