@@ -16,6 +16,7 @@ import oracledb
 
 from hat_etl.entities.model import RECNO, Entity
 from hat_etl.source import oracle_errors, oracle_refusals, oracle_sql, refusals
+from hat_etl.source.live_column import LiveColumn
 from hat_etl.source.oracle_catalogue import Catalogue
 from hat_etl.source.oracle_fetcher import Fetcher, FetcherDied
 from hat_etl.source.oracle_login import OracleLogin
@@ -30,7 +31,6 @@ from hat_etl.source.reader import (
     ViewShape,
     quote,
 )
-from hat_etl.source.view_check import LiveColumn
 from hat_etl.tenants.config import Tenant
 from hat_etl.tenants.oracle_address import OracleAddress
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hat_etl.protheus.dictionary import physical_name
+from hat_etl.source.live_column import LiveColumn
 from hat_etl.source.oracle_session import Binds, OracleSession
 from hat_etl.source.reader import ALIASES, EVERY_ALIAS, EVERY_VIEW, Tables, UnindexedStamp, ViewShape
-from hat_etl.source.view_check import LiveColumn
 from hat_etl.tenants.config import Tenant
 
 

@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 
 from hat_etl.entities.model import DELETED, RECNO, STAMP, Column, Kind
 from hat_etl.source.encoding import from_utf8_or_cp1252
+from hat_etl.source.live_column import LiveColumn
 from hat_etl.source.oracle_session import EXACT, WHOLE, BindValue
 from hat_etl.source.reader import ViewShape, quote
-from hat_etl.source.view_check import LiveColumn
 
 BATCH_BYTES = 5 << 20
 """About as much as one batch may take up."""

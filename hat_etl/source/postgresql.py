@@ -21,6 +21,7 @@ from hat_etl.protheus.dictionary import physical_name
 from hat_etl.source import refusals
 from hat_etl.source.adbc import Session
 from hat_etl.source.encoding import ODD_BYTES
+from hat_etl.source.live_column import LiveColumn
 from hat_etl.source.postgresql_snapshot import PostgresSnapshot, read_failed, relation, stamp
 from hat_etl.source.reader import (
     ALIASES,
@@ -34,7 +35,6 @@ from hat_etl.source.reader import (
     ViewShape,
     quote,
 )
-from hat_etl.source.view_check import LiveColumn
 from hat_etl.tenants.address import SERVER_NETWORK, connection_string, refusal
 from hat_etl.tenants.config import Tenant
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from hat_etl.entities import ENTITIES, billing
 from hat_etl.entities.model import Entity
-from hat_etl.source.view_check import LiveColumn
+from hat_etl.source.live_column import LiveColumn
 
 BUCKET = 2_048
 """Recnos of one bucket, when live rows are counted part by part."""

@@ -8,50 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from hat_etl.entities.model import DELETED, RECNO, STAMP, Column, Entity, Kind
 from hat_etl.protheus import dictionary
+from hat_etl.source.live_column import LiveColumn
+from hat_etl.source.reader import Source, Tables, TablesRead, ViewShape
 from hat_etl.source.views import emptied
-
-if TYPE_CHECKING:
-    from hat_etl.source.reader import Source, Tables, TablesRead, ViewShape
-    from hat_etl.tenants.config import Tenant
+from hat_etl.tenants.config import Tenant
 
 Level = Literal["error", "warning", "info"]
-
-_TYPES = {
-    "text": "bpchar, char, character, varchar, character varying, text, citext, varchar2, nchar, nvarchar, nvarchar2, "
-    "clob",
-    "number": "int2, int4, int8, smallint, integer, bigint, float4, float8, real, double precision, numeric, decimal, "
-    "number, float, binary_float, binary_double",
-    "timestamp": "timestamp, timestamptz, timestamp without time zone, timestamp with time zone, "
-    "timestamp with local time zone",
-}
-_MEMOS = frozenset({"bytea", "blob", "raw", "long raw", "long"})
-"""Types of a Protheus memo that are no text: bytes in an encoding that nothing tells, some behind a head of 6 bytes."""
-
-_FAMILY = {name: family for family, names in _TYPES.items() for name in names.split(", ")}
-"""Type of PostgreSQL or Oracle, less its size, to the family that matters here."""
-
-
-@dataclass(frozen=True)
-class LiveColumn:
-    """A column as the ERP's catalogue describes it; ``width`` in characters, None when the type has no limit."""
-
-    name: str
-    type_name: str
-    width: int | None = None
-
-    @property
-    def family(self) -> str:
-        """text, number or timestamp; the type's own name when it is none of these."""
-        plain = " ".join(re.sub(r"\([^)]*\)", " ", self.type_name).lower().split())
-        return _FAMILY.get(plain, plain)
-
-    @property
-    def is_memo(self) -> bool:
-        return self.family in _MEMOS
 
 
 @dataclass(frozen=True)

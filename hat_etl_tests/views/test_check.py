@@ -10,8 +10,9 @@ import pytest
 from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.entities.model import Entity, Kind
 from hat_etl.source import view_check, views
+from hat_etl.source.live_column import LiveColumn
 from hat_etl.source.reader import Tables
-from hat_etl.source.view_check import Finding, LiveColumn, compare_fields, compare_tables, concatenated
+from hat_etl.source.view_check import Finding, compare_fields, compare_tables, concatenated
 from hat_etl.source.view_text import check_sql
 from hat_etl.tenants.config import Dialect
 from hat_etl_tests.views.conftest import tenant
