@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from hat_etl.cli.main import echo, print_json
+from hat_etl.cli.options import OUTSIDE_WINDOWS
 from hat_etl.cli.tables import print_table, printable
 from hat_etl.sync import explain as use_case
 from hat_etl.sync.explanation import TRIMMED, Explanation, Version
@@ -16,15 +17,16 @@ from hat_etl.tenants import store
 @click.command()
 @click.argument("tenant")
 @click.argument("table")
-@click.argument("key")
+@click.argument("key", nargs=-1, required=True)
+@OUTSIDE_WINDOWS
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def explain(tenant: str, table: str, key: str, as_json: bool) -> None:
+def explain(tenant: str, table: str, key: tuple[str, ...], outside_windows: bool, as_json: bool) -> None:
     """Tell why the row KEY of TABLE is as it is in the HAT database of TENANT, or why it is not there.
 
-    KEY is written as `hat-etl rejects` shows it: parts divided by |, in quotes. This shows the values of that row,
-    personal ones, too; secrets are never shown.
+    KEY is written as `hat-etl rejects` shows it: parts divided by |, in quotes. Where a part itself holds |, give each
+    part as an argument of its own. This shows the values of that row, personal ones, too; secrets are never shown.
     """
-    told = use_case.explain(store.load(tenant), table, key)
+    told = use_case.explain(store.load(tenant), table, *key, outside_windows=outside_windows)
     if as_json:
         print_json(told.as_dict())
     else:

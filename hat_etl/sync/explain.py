@@ -6,6 +6,7 @@ secret are never shown.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from hat_etl.protheus.dictionary import physical_name
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import Source
 from hat_etl.source.view_check import inspect
+from hat_etl.sync import window
 from hat_etl.sync.explanation import ColumnStory, Explanation, Seen, Version, rules_of, steps_of
 from hat_etl.sync.plan import select
 from hat_etl.sync.view_texts import made_anew, with_digests
@@ -38,19 +40,25 @@ HIDDEN = "***"
 _PARTED = "|"
 
 
-def explain(tenant: Tenant, table: str, key: str) -> Explanation:
-    """Tell of one key of a table. Changes nothing.
+def explain(tenant: Tenant, table: str, *key: str, outside_windows: bool = False) -> Explanation:
+    """Tell of one key of a table, given as reports show it or part by part. Changes nothing.
 
-    Raises ConfigurationError (no such table, or not a key of it) and TargetError. An ERP that cannot be asked is a
-    note in the answer.
+    Raises ConfigurationError (no such table, or not a key of it) and TargetError. An ERP that cannot be asked, or may
+    not be read now, is a note in the answer.
     """
     (entity,) = select([table])
-    parts = _split(entity, key)
+    command = ["hat-etl", "explain", tenant.name, table]
+    parts = _parts(entity, key, shlex.join(command))
     database = TenantDatabase(tenant)
     erp = tenant.erp
     owner = f"{erp.schema_name}." if erp.schema_name else ""
     tables = tuple(f"{owner}{physical_name(alias, erp.company)}" for alias in entity.reads)
-    told = Explanation(tenant.name, table, key, entity.view, tables, entity.row_filter)
+    told = Explanation(tenant.name, table, _PARTED.join(key), entity.view, tables, entity.row_filter)
+    if not (outside_windows or window.is_open(tenant)):
+        told.notes.append(
+            f"The ERP was not read, for its windows are closed ({window.hours(tenant)}). If the operator agrees that it"
+            f" is read now: {shlex.join([*command, *key])} {window.OPTION}"
+        )
     with database.connect() as connection, errors(tenant.name, table, again=f"hat-etl explain {tenant.name} {table}"):
         connection.execute("SET default_transaction_read_only = on")
         if not database.check_identity(connection):
@@ -60,16 +68,17 @@ def explain(tenant: Tenant, table: str, key: str) -> Explanation:
                 tenant=tenant.name,
             )
         lookup = Lookup(connection, database.schema, entity, parts)
-        _Telling(tenant, entity, lookup, told).tell()
+        _Telling(tenant, entity, lookup, told, may_read=not told.notes).tell()
     return told
 
 
-def _split(entity: Entity, key: str) -> list[str]:
-    parts = key.split(_PARTED) if len(entity.key) > 1 else [key]
+def _parts(entity: Entity, key: Sequence[str], command: str) -> list[str]:
+    parts = key[0].split(_PARTED) if len(key) == 1 < len(entity.key) else list(key)
     if len(parts) != len(entity.key):
         raise ConfigurationError(
             f"The key of {entity.table} has {len(entity.key)} parts, and {len(parts)} came.",
-            f"Write it as {_PARTED.join(entity.key)} (in quotes, for the shell), as hat-etl rejects shows it.",
+            f"Write it as {_PARTED.join(entity.key)} (in quotes, for the shell), as hat-etl rejects shows it. Where a"
+            f" part itself holds {_PARTED}: {command} {' '.join(name.upper() for name in entity.key)}",
             table=entity.table,
         )
     return parts
@@ -81,6 +90,8 @@ class _Telling:
     entity: Entity
     lookup: Lookup
     told: Explanation
+    may_read: bool
+    """Whether the ERP may be read now."""
 
     def __post_init__(self) -> None:
         self.today = datetime.now(ZoneInfo(self.tenant.erp.timezone)).date()
@@ -91,6 +102,8 @@ class _Telling:
         self.recnos: set[int] = set()
         self.made_anew = False
         """Whether the view has another text than when the table was last read whole: then the next sync does so."""
+        self.has_looked = False
+        """Whether the view was looked through, so that what was not found is not there."""
 
     def tell(self) -> None:
         lookup, told = self.lookup, self.told
@@ -105,7 +118,7 @@ class _Telling:
         self.recnos = self._recnos_known(events)
         told.rejects = [self._shown(entry) for entry in lookup.rejects(self._recnos_now())]
         told.versions = self._versions(events, lookup.entry_events(self.recnos))
-        told.in_view = self._ask_erp()
+        told.in_view = self._ask_erp() if self.may_read else []
         chosen = self._chosen()
         told.columns = [self._story(column, chosen) for column in self.entity.columns]
         self._describe_hat()
@@ -203,6 +216,7 @@ class _Telling:
                 for row in self._see(snapshot.matching(shape, key) if key else ()):
                     if row.key == self.told.key:
                         found[row.recno] = row
+        self.has_looked = True
         return sorted(found.values(), key=lambda row: (row.key != self.told.key, row.deleted, -row.recno))
 
     def _see(self, batches: Iterable[pa.RecordBatch]) -> Iterator[Seen]:
@@ -282,7 +296,7 @@ class _Telling:
         self._judge_source(live)
 
     def _not_in_view(self) -> str:
-        if any(note.startswith("The ERP could not") for note in self.told.notes):
+        if not self.has_looked:
             return "."
         there = f", and not in the view {self.entity.view}."
         return there + (f" The view shows: {self.entity.row_filter}." if self.entity.row_filter else "")

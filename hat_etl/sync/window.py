@@ -27,15 +27,24 @@ def keep_to(tenant: Tenant, progress: Progress, command: str, resume: str | None
     """
     if not tenant.erp.windows:
         return progress
-    if not tenant.erp.is_open(now()):
+    if not is_open(tenant):
         raise _closed(tenant, "The ERP of this tenant may not be read now", "Nothing was read.", command, begun=False)
     return _Watched(tenant, progress, resume or command)
 
 
+def is_open(tenant: Tenant) -> bool:
+    """Whether the ERP of the tenant may be read now."""
+    return tenant.erp.is_open(now())
+
+
+def hours(tenant: Tenant) -> str:
+    """The tenant's windows, as messages tell them."""
+    return f"windows {', '.join(map(str, tenant.erp.windows))}, {tenant.erp.timezone}"
+
+
 def _closed(tenant: Tenant, cause: str, outcome: str, command: str, *, begun: bool) -> WindowClosed:
-    hours = ", ".join(map(str, tenant.erp.windows))
     return WindowClosed(
-        f"{cause} (windows {hours}, {tenant.erp.timezone}). {outcome}",
+        f"{cause} ({hours(tenant)}). {outcome}",
         f"In the next window: {command}. If the operator agrees that it is read now: {command} {OPTION}",
         tenant=tenant.name,
         begun=begun,
@@ -68,6 +77,6 @@ class _Watched:
         self._progress.phase(name)
 
     def _look(self) -> None:
-        if self._is_reading and not self._tenant.erp.is_open(now()):
+        if self._is_reading and not is_open(self._tenant):
             cause = "The hours in which the ERP of this tenant may be read ended before all was read"
             raise _closed(self._tenant, cause, "HAT is as it was.", self._resume, begun=True)

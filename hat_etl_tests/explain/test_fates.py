@@ -10,6 +10,7 @@ import pytest
 from hat_etl_tests.conformance.model import DELETED, RECNO, STAMP
 from hat_etl_tests.conformance.site import TENANT, Site
 from hat_etl_tests.conformance.test_made_anew import remake
+from hat_etl_tests.failures.test_windows import CLOSED, hours
 from hat_etl_tests.undo.small import LONG_AGO, TABLES, Small
 from hat_etl_tests.undo.state import state
 
@@ -297,11 +298,43 @@ def test_a_view_that_lacks_a_column_is_a_note(small: Small) -> None:
         "CREATE VIEW hat.hat_bts_vida AS SELECT recno, excluido, carimbo, codigovida FROM hat.kept",
     )
     try:
-        told = small.explain("persons", FIRST)
+        told, absent = small.explain("persons", FIRST), small.explain("persons", "nada")
     finally:
         small.site.execute("DROP VIEW hat.hat_bts_vida", "ALTER VIEW hat.kept RENAME TO hat_bts_vida")
+    assert "not in the view" not in why(absent), "nobody has looked"
     assert told["state"] == "in HAT"
     assert "cannot be read as it is" in told["notes"][0]
+
+
+def test_while_the_windows_are_closed_the_erp_is_read_only_when_told_to(small: Small) -> None:
+    """A whole look through a view of a large operator came in the middle of its working hours."""
+    file = small.site.folder / f"{TENANT}.toml"
+    before = file.read_text(encoding="utf-8")
+    try:
+        file.write_text(before.replace("[erp]\n", f"[erp]\n{hours(*CLOSED)}\n"), encoding="utf-8")
+        present, absent = small.explain("persons", FIRST), small.explain("persons", "nada")
+        agreed = small.site.run("explain", TENANT, "persons", FIRST, "--outside-windows", "--json").json
+    finally:
+        file.write_text(before, encoding="utf-8")
+    assert (present["state"], column(present, "name")["in_hat"]) == ("in HAT", "PESSOA 1")
+    assert (present["in_view"], absent["in_view"]) == ([], [])
+    assert "not in the view" not in why(absent)
+    (note,) = present["notes"]
+    assert "windows are closed" in note
+    assert note.endswith(f"hat-etl explain {TENANT} persons {FIRST} --outside-windows")
+    assert (agreed["why"], agreed["notes"]) == (["HAT shows what the ERP has now."], [])
+
+
+def test_a_key_that_holds_the_sign_between_parts_is_given_part_by_part(small: Small) -> None:
+    """Such a row could not be asked about in any way."""
+    small.company(19, "0001")["BG9_CODIGO"] = "A|B"
+    small.sync()
+    refused = small.told("companies", "0001|A|B")
+    assert refused.code == 3
+    assert f"hat-etl explain {TENANT} companies HEALTH_INSURER_ID COMPANY_ID" in refused.err
+    told = small.site.run("explain", TENANT, "companies", "0001", "A|B", "--json").json
+    assert (told["state"], told["key"], told["hat"]["source_recno"]) == ("in HAT", "0001|A|B", 19)
+    assert told["why"] == ["HAT shows what the ERP has now."]
 
 
 @pytest.mark.parametrize(
