@@ -144,13 +144,18 @@ def error_document(error: HatEtlError) -> dict[str, Any]:
 
 
 def print_json(document: object) -> None:
-    """One JSON document to stdout; dates in ISO form."""
-    echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+    """One JSON document to stdout; dates in ISO form. What the terminal may lack is spelled as JSON has it."""
+    echo(json.dumps(document, ensure_ascii=not is_utf(), indent=2, default=str))
 
 
 def encoding_of_output() -> str:
     """The encoding that stdout has by the terminal's settings."""
     return getattr(sys.stdout, "encoding", None) or "utf-8"
+
+
+def is_utf() -> bool:
+    """Whether stdout has all letters."""
+    return encoding_of_output().lower().startswith("utf")
 
 
 def echo(text: str) -> None:

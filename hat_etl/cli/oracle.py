@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from hat_etl.cli.main import echo, print_json
+from hat_etl.cli.main import echo, print_json, telling
 from hat_etl.errors import ConfigurationError, DataError
 from hat_etl.tenants import oracle_address, store
 from hat_etl.tenants.secrets import SecretRef
+
+if TYPE_CHECKING:
+    from hat_etl.capture.file import Capture
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -25,7 +30,11 @@ def oracle() -> None:
 @click.option("--login", help="Reference to the throw-away user's address.  [default: env:<NAME>_CAPTURE_URL]")
 @click.option("--output", default="capture.jsonl.gz", show_default=True, type=_FILE, help="The file to write.")
 @click.option(
-    "--settle", default=10.0, show_default=True, help="Seconds for which the tables rest before they are read."
+    "--settle",
+    type=click.FloatRange(0, 3600),
+    default=10.0,
+    show_default=True,
+    help="Seconds for which the tables rest before they are read.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def record(tenant: str, login: str | None, output: Path, settle: float, as_json: bool) -> None:
@@ -48,16 +57,21 @@ def record(tenant: str, login: str | None, output: Path, settle: float, as_json:
         raise click.BadParameter(str(error), param_hint="--login") from None
     capture = making.record(loaded, oracle_address.address(tenant, "--login", reference), settle)
     capture.write(output)
-    surprises = [outcome.step for outcome in capture.outcomes if outcome.surprises]
-    if as_json:
-        print_json({"file": output, "server": capture.server, "steps": list(map(asdict, capture.outcomes))})
-        return
+    again = shlex.join(["hat-etl", "oracle", "replay", str(output)])
+    with telling(tenant, f"{output} is written.", again):
+        if as_json:
+            print_json({"file": output, "server": capture.server, "steps": list(map(asdict, capture.outcomes))})
+        else:
+            _print(capture, f"{output}: Oracle {capture.server}", again)
+
+
+def _print(capture: Capture, what: str, again: str) -> None:
     for outcome in capture.outcomes:
         came = outcome.error or f"{outcome.rows:,} rows"
         echo(f"{outcome.step}: {came}{', NOT what was put in' if outcome.surprises else ''}")
+    surprises = sum(bool(outcome.surprises) for outcome in capture.outcomes)
     echo(
-        f"{output}: Oracle {capture.server}, {len(capture.outcomes)} steps, {len(surprises)} with surprises."
-        f" It has been replayed once. Again: hat-etl oracle replay {output}"
+        f"{what}, {len(capture.outcomes)} steps, {surprises} with surprises. It has been replayed once. Again: {again}"
     )
 
 

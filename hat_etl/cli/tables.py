@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hat_etl.cli.main import echo, encoding_of_output
+from hat_etl.cli.main import echo, is_utf
 
 NUMBERS = frozenset({"read", "loaded", "updated", "deleted", "rejected", "held", "warnings", "seconds", "rows", "run"})
 
@@ -18,7 +18,7 @@ NUMBERS = frozenset({"read", "loaded", "updated", "deleted", "rejected", "held",
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], footer: str = "") -> None:
     """Print rows under their columns; numbers to the right, with thousands separated."""
     # Rich would look for the encoding of what it writes to, which is no terminal here.
-    lines = box.HEAVY_HEAD if encoding_of_output().lower().startswith("utf") else box.ASCII
+    lines = box.HEAVY_HEAD if is_utf() else box.ASCII
     table = Table(title=Text(title), title_justify="left", show_edge=False, pad_edge=False, box=lines)
     for column in columns:
         table.add_column(column, justify="right" if column in NUMBERS else "left", overflow="fold")

@@ -27,17 +27,17 @@ class Site:
     def file(self) -> Path:
         return self.folder / "capture.jsonl.gz"
 
-    def start(self, *arguments: str, login: str | None = None) -> Command:
+    def start(self, *arguments: str, login: str | None = None, prepare: Callable[[], None] | None = None) -> Command:
         (self.folder / f"{TENANT}.toml").write_text(
             f'name = "{TENANT}"\nans_registry = "412345"\n[erp]\ndialect = "oracle"\nurl = "env:NOT_NEEDED"\n'
             'company = "01"\n[hat]\nurl = "env:NOT_NEEDED"\n',
             encoding="utf-8",
         )
         secret = {"OPERADORA_X_CAPTURE_URL": login or self.oracle.login}
-        return Command(arguments, {**os.environ, "HAT_ETL_TENANTS": str(self.folder), **secret})
+        return Command(arguments, {**os.environ, "HAT_ETL_TENANTS": str(self.folder), **secret}, prepare)
 
-    def record(self) -> Command:
-        return self.start("oracle", "record", TENANT, "--output", str(self.file), "--settle", "0")
+    def record(self, prepare: Callable[[], None] | None = None) -> Command:
+        return self.start("oracle", "record", TENANT, "--output", str(self.file), "--settle", "0", prepare=prepare)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import signal
 from collections.abc import Callable
+from functools import partial
 
 import psycopg
 import pytest
@@ -13,9 +14,10 @@ from hat_etl.capture import making, scenario, tables
 from hat_etl.capture.file import Asked, read
 from hat_etl.sandbox.oracle.faults import Fault, HangUp, Hold
 from hat_etl.tenants import oracle_address
-from hat_etl_tests.captures.conftest import Site
+from hat_etl_tests.captures.conftest import TENANT, Site
 from hat_etl_tests.captures.writable import PASSWORD, SCHEMA, USER, WritableOracle
 from hat_etl_tests.failures.ground import DEADLINE
+from hat_etl_tests.failures.test_answers import without_room
 
 NOT_HELD_BY_POSTGRESQL = {"nanoseconds"}
 """Steps in which a server that keeps its rows in PostgreSQL has to surprise."""
@@ -72,6 +74,22 @@ def test_a_login_is_kept_as_no_more_than_that_there_was_one(site: Site) -> None:
         login, proof = (n for n, event in enumerate(conversation.events) if "login" in getattr(event, "text", ""))
         assert proof == login + 1  # nothing the server said stands between
         assert isinstance(conversation.events[proof + 1], Asked)  # nor after
+
+
+def test_a_capture_whose_making_cannot_be_told_is_said_to_be_made(site: Site) -> None:
+    """One read to record it again, which the file that was there refused."""
+    result = site.record(prepare=partial(without_room, 1)).wait()
+    assert result.exit_code == 11, result.err
+    assert f"{site.file} is written" in result.err
+    assert f"hat-etl oracle replay {site.file}" in result.err
+    assert site.start("oracle", "replay", str(site.file)).wait().exit_code == 0
+
+
+def test_a_rest_that_cannot_be_had_is_refused_before_anything_is_made(site: Site) -> None:
+    """The tables were made, then something unexpected was to be reported."""
+    result = site.start("oracle", "record", TENANT, "--output", str(site.file), "--settle", "-1").wait()
+    assert result.exit_code == 2, result.err
+    assert "--settle" in result.err
 
 
 def test_tables_are_dropped_when_the_connection_is_lost_midway(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -193,6 +194,27 @@ def test_a_terminal_that_is_not_utf8_is_shown_its_own_letters(ground: Ground) ->
         assert result.returncode == 0, result.stderr
         assert b"Unexpected" not in result.stderr
     assert b"\\u2013" in result.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1", "utf-8"])
+def test_a_document_is_json_in_every_encoding(encoding: str, ground: Ground) -> None:
+    """Letters that the terminal lacks were spelled out in a way that no reader of JSON knows."""
+    ground.write()
+    key = "0|\u00e7\U0001f600"
+    result = subprocess.run(
+        [sys.executable, "-m", "hat_etl.cli.main", "explain", "demo", "companies", key, "--json"],
+        env={**os.environ, "HAT_ETL_TENANTS": str(ground.folder), "PYTHONIOENCODING": encoding},
+        capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout.decode(encoding))["key"] == key
+
+
+def test_fewer_runs_than_none_are_not_to_be_had(ground: Ground) -> None:
+    """The tenant database was said to have refused a statement."""
+    result = ground.run("runs", ground.name, "--limit", "-1")
+    assert result.exit_code == 2, result.err
+    assert "--limit" in result.err
 
 
 def test_a_command_that_was_started_without_outputs_does_its_work(ground: Ground) -> None:
