@@ -10,7 +10,7 @@ from typing import get_args
 import click
 
 from hat_etl.cli.main import echo
-from hat_etl.errors import DataError
+from hat_etl.errors import ConfigurationError, DataError
 from hat_etl.source import view_live
 from hat_etl.source import views as view_texts
 from hat_etl.source.reader import EVERY_VIEW
@@ -133,7 +133,10 @@ def install(tenant: str, reader: str | None, as_json: bool) -> None:
 @_json
 @click.pass_context
 def check(context: click.Context, tenant: str, dialect: Dialect | None, offline: bool, as_json: bool) -> None:
-    """Check the views of TENANT: their texts, and what the live database says of them."""
+    """Check the views of TENANT: their texts, and what the live database says of them.
+
+    Without the ERP's address, the texts alone are checked, and that is exit code 3 unless --offline asks for it.
+    """
     loaded = store.load(tenant)
     dialect = dialect or loaded.erp.dialect
     result = view_live.check(loaded, dialect, offline)
@@ -143,8 +146,12 @@ def check(context: click.Context, tenant: str, dialect: Dialect | None, offline:
     else:
         for finding in result.findings:
             echo(f"{finding.level}: {finding.view}: {finding.message} Next step: {finding.next_step}")
-        checked = "texts and live views" if result.live else "texts only"
         verdict = "wrong" if result.failed else "good"
-        echo(f"The views of {tenant} are {verdict} ({checked}).")
+        if result.live:
+            echo(f"The views of {tenant} are {verdict} (texts and live views).")
+        else:
+            echo(f"The texts of the views of {tenant} are {verdict}; the live views were not checked.")
     if result.failed:
         context.exit(DataError.exit_code)
+    if not (result.live or offline):
+        context.exit(ConfigurationError.exit_code)

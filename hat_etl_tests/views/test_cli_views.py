@@ -91,7 +91,17 @@ def test_check_offline_is_good_for_both_databases() -> None:
     for dialect in ("postgresql", "oracle"):
         result = run("check", "acme", "--offline", "--dialect", dialect)
         assert result.exit_code == 0, result.output
-        assert "good (texts only)" in result.output
+        assert result.output.endswith("The texts of the views of acme are good; the live views were not checked.\n")
+
+
+def test_check_without_an_address_of_the_erp_is_not_taken_for_a_good_one() -> None:
+    """The views were called good, with exit code 0, though nobody had looked at any."""
+    store.create("acme", ans_registry="412345")
+    result = run("check", "acme")
+    assert result.exit_code == 3, result.output
+    assert "ACME_ERP_URL" in result.output
+    assert result.output.endswith("the live views were not checked.\n")
+    assert run("check", "acme", "--json").exit_code == 3
 
 
 def test_install_then_check_and_exit_6_when_a_view_is_gone(erp: Erp, monkeypatch: pytest.MonkeyPatch) -> None:
