@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from difflib import get_close_matches
 
 from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.entities.model import DELETED, STAMP, Entity
@@ -41,7 +42,11 @@ def select(only: Sequence[str]) -> tuple[Entity, ...]:
     """The entities named, in load order; all when none is named. Raises ConfigurationError for an unknown name."""
     unknown = [table for table in only if table not in BY_TABLE]
     if unknown:
-        raise ConfigurationError(f"No such HAT table: {', '.join(unknown)}.", f"The tables are: {', '.join(BY_TABLE)}.")
+        near = [name for table in unknown for name in get_close_matches(table.lower(), BY_TABLE, n=1)]
+        raise ConfigurationError(
+            f"No such HAT table: {', '.join(unknown)}.",
+            (f"Perhaps {', '.join(near)}? " if near else "") + f"The tables are: {', '.join(BY_TABLE)}.",
+        )
     return tuple(entity for entity in ENTITIES if not only or entity.table in only)
 
 

@@ -69,7 +69,7 @@ def test_a_table_that_there_is_not(ground: Ground, tmp_path: Path) -> None:
     file = tmp_path / "rejects.xlsx"
     result = ground.run("rejects", ground.name, "--table", "beneficiarios", "--xlsx", str(file))
     assert result.exit_code == 3, result.err
-    assert_told(result.err, "No such HAT table: beneficiarios", "beneficiaries")
+    assert_told(result.err, "No such HAT table: beneficiarios", "Perhaps beneficiaries? The tables are:")
     assert not file.exists()
 
 
