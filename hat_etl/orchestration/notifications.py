@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -22,6 +23,10 @@ REPEATED_TAG = "hat/repeated"
 """Tag of a failed run: how often in a row its cause had come."""
 REFUSED_TAG = "hat/notification-refused"
 """Tag of a failed run: a target could not be told of it, and hears of the next one that fails like it."""
+SLOW, REST = 2.0, 60.0
+"""Seconds that a target may take to refuse, and for which it is left alone when it takes longer. A tick tells of five
+runs: were the target waited for each time, Dagster would give it up after a minute, and the next one begin anew.
+"""
 REFUSED = f"A notification was refused by one of the targets in {TARGETS_VARIABLE}."
 
 
@@ -102,9 +107,21 @@ def send(title: str, body: str, only: Collection[str] | None = None, refusing: C
             continue
         # No telling of the address in Apprise's own log, no identifying of us to others.
         sender = Apprise(asset=AppriseAsset(secure_logging=True, app_id="hat_etl"))
+        began = time.monotonic()
         if not sender.add(target) or not sender.notify(title=title, body=body):
             refused.append(mark)
+            if time.monotonic() - began > SLOW:
+                _resting[mark] = time.monotonic() + REST
     return refused
+
+
+_resting: dict[str, float] = {}
+"""Targets that are left alone, by mark, and until when."""
+
+
+def resting() -> set[str]:
+    """The targets that have taken long to refuse, a moment ago."""
+    return {mark for mark, until in _resting.items() if time.monotonic() < until}
 
 
 @dg.run_failure_sensor(
@@ -116,7 +133,7 @@ def send(title: str, body: str, only: Collection[str] | None = None, refusing: C
 )
 def tell_failures(context: dg.RunFailureSensorContext) -> None:
     told = judge_failure(context.instance, context.dagster_run, _cause(context))
-    if told.is_told and send(told.title, told.body):
+    if told.is_told and send(told.title, told.body, refusing=resting()):
         context.instance.add_run_tags(told.run_id, {REFUSED_TAG: "yes"})
         context.log.error(REFUSED)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import Any
 
 import dagster as dg
@@ -158,6 +159,24 @@ def test_a_failure_that_could_not_be_told_is_told_with_the_next_one_like_it(
     assert [message["title"].partition(" failed")[2] for message in received] == [
         "", " (2 times in a row)", " (5 times in a row)",
     ]  # fmt: skip
+
+
+def test_a_target_that_is_silent_is_waited_for_once_however_many_runs_have_failed(
+    door: Door, received: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster gave up the tick, of five runs: the next one told the others of them once more, and of no other run."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        target = f"json://127.0.0.1:{silent.getsockname()[1]}/?rto=3"
+        monkeypatch.setenv(notifications.TARGETS_VARIABLE, f"{os.environ[notifications.TARGETS_VARIABLE]} {target}")
+        door.instance.add_dynamic_partitions("tenant", ["nobody"])
+        for _ in range(2):
+            fail(door)
+        silent.accept()[0].close()
+        silent.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+    assert len(received) == 2
+    assert all(notifications.REFUSED_TAG in run.tags for run in door.instance.get_runs())
 
 
 def test_the_sensor_runs_without_being_switched_on() -> None:
