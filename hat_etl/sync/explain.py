@@ -59,7 +59,7 @@ def explain(tenant: Tenant, table: str, *key: str, outside_windows: bool = False
             f"The ERP was not read, for its windows are closed ({window.hours(tenant)}). If the operator agrees that it"
             f" is read now: {shlex.join([*command, *key])} {window.OPTION}"
         )
-    with database.connect() as connection, errors(tenant.name, table, again=f"hat-etl explain {tenant.name} {table}"):
+    with database.connect() as connection, errors(tenant.name, table, again=f"{shlex.join(command)} KEY"):
         connection.execute("SET default_transaction_read_only = on")
         if not database.check_identity(connection):
             raise ConfigurationError(

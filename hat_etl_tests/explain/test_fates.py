@@ -292,6 +292,18 @@ def test_an_erp_that_cannot_be_reached_is_a_note(small: Small) -> None:
         assert "The ERP could not be asked" in told["notes"][0]
 
 
+def test_a_hat_that_refuses_is_an_error_whose_command_has_a_key(small: Small) -> None:
+    """The command that it named was refused in turn, for it had none."""
+    with small.site.server.connect(small.site.hat) as connection:
+        connection.execute("ALTER TABLE hat_etl.watermarks RENAME TO kept")
+        connection.execute('CREATE VIEW hat_etl.watermarks AS SELECT "table", to_timestamp(1 / (run - run)) AS horizon'
+                           " FROM hat_etl.kept")  # fmt: skip
+    answer = small.told("persons", FIRST)
+    assert answer.code == 5
+    assert f"go on with: hat-etl explain {TENANT} persons KEY" in answer.err
+    assert FIRST not in answer.err
+
+
 def test_a_view_that_lacks_a_column_is_a_note(small: Small) -> None:
     small.site.execute(
         "ALTER VIEW hat.hat_bts_vida RENAME TO kept",
