@@ -44,7 +44,10 @@ ERP = click.option(
 @ERP
 @_JSON
 def up(folder: Path, beneficiaries: int, dirt: bool, seed: int, billing: bool, erp: Dialect, as_json: bool) -> None:
-    """Start the sandbox, and make its data when they are not there yet."""
+    """Start the sandbox, and make its data when they are not there yet.
+
+    With another size, seed or --dirt than it was made with, both databases are made anew, and what they held is gone.
+    """
     from hat_etl.sandbox import command
 
     _, manifest = command.up(
