@@ -100,8 +100,8 @@ class _Telling:
         self.image: Row | None = None
         self.backing: Backing | None = None
         self.recnos: set[int] = set()
-        self.made_anew = False
-        """Whether the view has another text than when the table was last read whole: then the next sync does so."""
+        self.is_read_whole = False
+        """Whether the next sync reads the table whole: the view has another text, or an undo has touched the table."""
         self.has_looked = False
         """Whether the view was looked through, so that what was not found is not there."""
 
@@ -207,7 +207,7 @@ class _Telling:
             self.told.notes.append(f"The view {self.entity.view} cannot be read as it is: {told}")
             return []
         (digested,) = with_digests(source, [shape])
-        self.made_anew = made_anew(digested, self.lookup.view_digest())
+        self.is_read_whole = made_anew(digested, self.lookup.view_digest()) or self.lookup.wants_all()
         with source.snapshot() as snapshot:
             batches = snapshot.rows(shape, np.array(sorted(self.recnos), dtype=np.int64))
             found = {row.recno: row for row in self._see(batches)}
@@ -348,7 +348,7 @@ class _Telling:
         lookback = timedelta(minutes=self.tenant.sync.lookback_minutes)
         if self.horizon is None:
             return f"The table was never loaded: hat-etl load {self.tenant.name}"
-        stamp = None if changed is None or self.made_anew else changed.stamp
+        stamp = None if changed is None or self.is_read_whole else changed.stamp
         if stamp is None or stamp >= self.horizon - lookback:
             return f"The next sync brings it: {sync}"
         return f"Its stamp is older than what was read already, so everything has to be read: {sync} --full"

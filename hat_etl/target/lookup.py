@@ -125,6 +125,14 @@ class Lookup:
         ).fetchone()
         return None if found is None else found[0]
 
+    def wants_all(self) -> bool:
+        """Whether the next sync is to read the table whole: so an undo leaves it."""
+        found = self._connection.execute(
+            'SELECT live_rows IS NULL OR live_recnos IS NULL FROM hat_etl.watermarks WHERE "table" = %s',
+            (self._entity.table,),
+        ).fetchone()
+        return found == (True,)
+
     def view_digest(self) -> str:
         """Digest of the text of the view when the table was last read whole; empty when that is not known."""
         found = self._connection.execute(  # which a ledger of an older hat_etl does not have

@@ -83,6 +83,18 @@ def test_a_change_without_a_stamp_takes_a_full_sync(small: Small) -> None:
     assert "--full" in why(small.explain("persons", FIRST))
 
 
+def test_a_change_that_an_undo_has_taken_back_takes_none(small: Small) -> None:
+    """Whoever asked was sent to read all tables of the ERP whole, where the next sync reads this one so."""
+    small.change("BTS", 1, BTS_NOMUSR="OUTRA")
+    small.pls.rows("BTS")[0][STAMP] = LONG_AGO
+    small.undo(small.sync("--full"))
+    assert why(small.explain("persons", FIRST)) == (
+        f"The ERP now has other values of name. The next sync brings it: hat-etl sync {TENANT}"
+    )
+    small.sync()
+    assert why(small.explain("persons", FIRST)) == "HAT shows what the ERP has now."
+
+
 def test_a_change_by_another_text_of_the_view_takes_none(small: Small) -> None:
     """Whoever asked was sent to read all tables of the ERP whole, where the next sync brings it."""
     small.pls.rows("BTS")[0][STAMP] = LONG_AGO
