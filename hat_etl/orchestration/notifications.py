@@ -6,12 +6,17 @@ import hashlib
 import os
 import time
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster import DagsterInstance, RunsFilter
 from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._core.storage.tags import PARTITION_NAME_TAG, WILL_RETRY_TAG
+
+if TYPE_CHECKING:
+    from apprise import Apprise
 
 TARGETS_VARIABLE = "HAT_ETL_NOTIFY"
 """Addresses as Apprise writes them, one per line or apart by blanks: they hold secrets."""
@@ -94,25 +99,29 @@ def targets() -> dict[str, str]:
 def send(title: str, body: str, only: Collection[str] | None = None, refusing: Collection[str] = ()) -> list[str]:
     """Tell everybody who wants to know, or of these ``only``; gives the targets that have refused, as marks.
 
-    Those that are ``refusing`` count so without a try.
+    None waits for another: a mail server that does not answer takes a quarter of a minute. Those that are ``refusing``
+    count so without a try.
     """
     from apprise import Apprise, AppriseAsset
 
-    refused = []
-    for mark, target in targets().items():
-        if only is not None and mark not in only:
-            continue
-        if mark in refusing:
-            refused.append(mark)
-            continue
+    wanted = {mark: target for mark, target in targets().items() if only is None or mark in only}
+    senders: dict[str, Apprise] = {}
+    for mark, target in wanted.items():
         # No telling of the address in Apprise's own log, no identifying of us to others.
         sender = Apprise(asset=AppriseAsset(secure_logging=True, app_id="hat_etl"))
-        began = time.monotonic()
-        if not sender.add(target) or not sender.notify(title=title, body=body):
-            refused.append(mark)
-            if time.monotonic() - began > SLOW:
-                _resting[mark] = time.monotonic() + REST
-    return refused
+        if mark not in refusing and sender.add(target):
+            senders[mark] = sender
+    with ThreadPoolExecutor(max(1, len(senders)), thread_name_prefix="hat-tell") as pool:
+        taken = {mark: pool.submit(_is_taken, mark, sender, title, body) for mark, sender in senders.items()}
+    return [mark for mark in wanted if mark not in taken or not taken[mark].result()]
+
+
+def _is_taken(mark: str, sender: Apprise, title: str, body: str) -> bool:
+    began = time.monotonic()
+    is_taken = bool(sender.notify(title=title, body=body))
+    if not is_taken and time.monotonic() - began > SLOW:
+        _resting[mark] = time.monotonic() + REST
+    return is_taken
 
 
 _resting: dict[str, float] = {}

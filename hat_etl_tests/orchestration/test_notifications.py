@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from typing import Any
 
 import dagster as dg
@@ -24,7 +25,7 @@ from hat_etl.orchestration.notifications import (
     send,
     tell_failures,
 )
-from hat_etl_tests.orchestration.conftest import Door
+from hat_etl_tests.orchestration.conftest import Door, hook
 from hat_etl_tests.orchestration.test_runs import sync_of
 
 
@@ -159,6 +160,26 @@ def test_a_failure_that_could_not_be_told_is_told_with_the_next_one_like_it(
     assert [message["title"].partition(" failed")[2] for message in received] == [
         "", " (2 times in a row)", " (5 times in a row)",
     ]  # fmt: skip
+
+
+class Together(list[dict[str, Any]]):
+    """What a webhook has been sent; it takes it when the other one has been reached, too."""
+
+    both = threading.Barrier(2, timeout=10)
+
+    def append(self, message: dict[str, Any]) -> None:
+        self.both.wait()
+        super().append(message)
+
+
+def test_no_target_waits_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of five addresses at a mail server that was down each took its quarter of a minute, and Dagster gave up."""
+    one, other = Together(), Together()
+    with hook(one) as first, hook(other) as second:
+        places = f"json://127.0.0.1:{first}/ json://127.0.0.1:{second}/"
+        monkeypatch.setenv(notifications.TARGETS_VARIABLE, places)
+        assert send("title", "body") == []
+    assert len(one) == len(other) == 1
 
 
 def test_a_target_that_is_silent_is_waited_for_once_however_many_runs_have_failed(
