@@ -125,13 +125,13 @@ def create(
             except OSError:
                 file.unlink()
                 raise
-    except FileExistsError:
-        raise ConfigurationError(
-            f"The tenant file {file} is already there and is left as it is.",
-            "Edit it, or choose another name.",
-            tenant=name,
-        ) from None
     except OSError as error:
+        if isinstance(error, FileExistsError) and file.parent.is_dir():
+            raise ConfigurationError(
+                f"The tenant file {file} is already there and is left as it is.",
+                "Edit it, or choose another name.",
+                tenant=name,
+            ) from None
         raise ConfigurationError(
             f"The tenant file {file} cannot be written ({error.strerror}).",
             f"Point {FOLDER_VARIABLE} to a folder that you may write to.",

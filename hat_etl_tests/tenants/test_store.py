@@ -230,3 +230,16 @@ def test_the_folder_is_made_when_it_is_not_there(folder: Path, monkeypatch: pyte
     monkeypatch.setenv("HAT_ETL_TENANTS", str(folder / "a" / "b"))
     store.create("acme", ans_registry="412345")
     assert store.names() == ["acme"]
+
+
+def test_a_folder_that_is_a_file_is_not_told_as_a_tenant_that_is_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever named the tenant's file instead of its folder was sent to edit one that there is not."""
+    file = folder / "acme.toml"
+    file.write_text(GOOD, encoding="utf-8")
+    monkeypatch.setenv("HAT_ETL_TENANTS", str(file))
+    with pytest.raises(ConfigurationError) as caught:
+        store.create("acme", ans_registry="412345")
+    assert "cannot be written" in caught.value.cause
+    assert "Point HAT_ETL_TENANTS to a folder" in caught.value.next_step
