@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster import DagsterInstance, RunsFilter
-from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
+from dagster._core.storage.tags import PARTITION_NAME_TAG, RETRY_NUMBER_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
 
 from hat_etl.orchestration.doubles import is_double
 
@@ -33,7 +33,9 @@ def note(run: dg.DagsterRun, error: WindowClosed, instance: DagsterInstance) -> 
     So does what was launched by itself, and a load that has begun. What a person has launched outside the windows has
     begun nothing: the person is told.
     """
-    goes_on = SENSOR_NAME_TAG in run.tags or (_is_load(run) and error.begun)
+    # Of a run that a person launches again, the tags are those of the first.
+    is_of_a_person = run.parent_run_id is not None and RETRY_NUMBER_TAG not in run.tags
+    goes_on = (SENSOR_NAME_TAG in run.tags and not is_of_a_person) or (_is_load(run) and error.begun)
     if goes_on:
         instance.add_run_tags(run.run_id, {CLOSED_TAG: "closed", CAUGHT_TAG: run.run_id})
     return goes_on

@@ -11,9 +11,10 @@ import pytest
 from dagster._core.storage.tags import RETRY_NUMBER_TAG
 
 from hat_etl.definitions import defs
+from hat_etl.errors import WindowClosed
 from hat_etl.orchestration import schedules
 from hat_etl.orchestration.loading import LEDGER_TAG, _Ledger
-from hat_etl.orchestration.openings import CLOSED_TAG, KEPT, caught
+from hat_etl.orchestration.openings import CLOSED_TAG, KEPT, caught, note
 from hat_etl.orchestration.runs import ERP_TAG
 from hat_etl.sync import window
 from hat_etl.tenants import store
@@ -128,6 +129,20 @@ def test_the_retry_of_a_killed_load_that_finds_its_window_closed_goes_on_when_it
     (request,) = take_up(door)
     assert request.run_key == retry.run_id
     assert execute(door, request).success
+
+
+@pytest.mark.parametrize(("tags", "goes_on"), [({}, False), ({RETRY_NUMBER_TAG: "1"}, True)], ids=["person", "daemon"])
+def test_a_scheduled_sync_that_a_person_launches_again_outside_the_windows_is_for_the_person(
+    tags: dict[str, str], goes_on: bool, door: Door, demo: Demo
+) -> None:
+    """It has all tags of the first: it did nothing, and was green."""
+    job = defs.resolve_job_def("incremental_sync")
+    first = door.instance.create_run_for_job(job, tags=BY_SCHEDULE, status=dg.DagsterRunStatus.FAILURE)
+    again = door.instance.create_run_for_job(
+        job, tags={**first.tags, **tags}, parent_run_id=first.run_id, root_run_id=first.run_id
+    )
+    assert note(again, WindowClosed("Closed.", "Wait.", "demo"), door.instance) is goes_on
+    assert bool(caught(door.instance, datetime.now(UTC))) is goes_on
 
 
 def test_what_changes_nothing_meanwhile_does_not_keep_a_caught_run_from_going_on(
