@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from lxml.etree import SerialisationError
 from openpyxl import Workbook
 from openpyxl.cell import Cell, WriteOnlyCell
 from openpyxl.styles import Font
@@ -54,12 +58,24 @@ def write_xlsx(entries: Sequence[dict[str, Any]], path: Path) -> None:
     details = frame(entries)
     summary = details.groupby(["Tabela HAT", "Situação", "Regra"], sort=True).size().rename("Registros").reset_index()
     book, content = Workbook(write_only=True), BytesIO()  # which forgets each row once it is written
-    _add_sheet(book, "Resumo", summary, (30,) * len(summary.columns))
-    for number, first in enumerate(range(0, max(1, len(details)), LARGEST_SHEET), 1):
-        name = "Registros" if number == 1 else f"Registros {number}"
-        _add_sheet(book, name, details[first : first + LARGEST_SHEET], _WIDTHS)
-    book.save(content)
+    try:
+        _add_sheet(book, "Resumo", summary, (30,) * len(summary.columns))
+        for number, first in enumerate(range(0, max(1, len(details)), LARGEST_SHEET), 1):
+            name = "Registros" if number == 1 else f"Registros {number}"
+            _add_sheet(book, name, details[first : first + LARGEST_SHEET], _WIDTHS)
+        book.save(content)
+    except SerialisationError as error:
+        raise _cannot_grow(book, error) from None
     _replace(path, content.getvalue())
+
+
+def _cannot_grow(book: Workbook, error: SerialisationError) -> OSError:
+    """What is told where the files fail in which sheets grow: those for the time being, in a folder of their own."""
+    for sheet in book:
+        with suppress(SerialisationError):  # else it is tried again when the sheet goes, and printed
+            sheet.close()
+    code = getattr(errno, str(error).removeprefix("IO_"), errno.EIO)
+    return OSError(code, f"{os.strerror(code)} in {tempfile.gettempdir()}")
 
 
 def _add_sheet(book: Workbook, name: str, rows: pd.DataFrame, widths: Sequence[int]) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import random
 import shutil
 import stat
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +94,22 @@ def test_a_disk_that_gets_full_leaves_the_earlier_report_whole(small_disk: Path)
     assert raised.value.errno == errno.ENOSPC
     assert list(small_disk.iterdir()) == [file]
     assert keys(file) == {"Registros": ["1"]}
+
+
+def test_where_there_is_no_room_for_what_comes_and_goes_is_told(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something unexpected was to be reported, with a traceback of what broke after it."""
+    file, unheard = tmp_path / "rejects.xlsx", list[object]()
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    monkeypatch.setattr(sys, "unraisablehook", unheard.append)
+    dice = random.Random(1)
+    with pytest.raises(OSError, match=f"No space left on device in {small_disk}") as raised:
+        rejects.write_xlsx([entry(number, str(dice.random())) for number in range(9_000)], file)
+    assert raised.value.errno == errno.ENOSPC
+    gc.collect()
+    assert unheard == []
+    assert not file.exists()
 
 
 def test_a_pipe_is_written_to(tmp_path: Path) -> None:
