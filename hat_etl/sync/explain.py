@@ -54,7 +54,8 @@ def explain(tenant: Tenant, table: str, *key: str, outside_windows: bool = False
     owner = f"{erp.schema_name}." if erp.schema_name else ""
     tables = tuple(f"{owner}{physical_name(alias, erp.company)}" for alias in entity.reads)
     told = Explanation(tenant.name, table, _PARTED.join(key), entity.view, tables, entity.row_filter)
-    if not (outside_windows or window.is_open(tenant)):
+    may_read = outside_windows or window.is_open(tenant)
+    if not may_read:
         told.notes.append(
             f"The ERP was not read, for its windows are closed ({window.hours(tenant)}). If the operator agrees that it"
             f" is read now: {shlex.join([*command, *key])} {window.OPTION}"
@@ -68,7 +69,7 @@ def explain(tenant: Tenant, table: str, *key: str, outside_windows: bool = False
                 tenant=tenant.name,
             )
         lookup = Lookup(connection, database.schema, entity, parts)
-        _Telling(tenant, entity, lookup, told, may_read=not told.notes).tell()
+        _Telling(tenant, entity, lookup, told, may_read).tell()
     return told
 
 
