@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -78,7 +79,8 @@ def up(
     tenants = tenants or Path(os.environ.get("HAT_ETL_TENANTS", "tenants"))
     _refuse_to_overwrite(tenants / f"{TENANT}.toml")
     folder = (folder or server.default_folder()).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder, "HAT_ETL_SANDBOX")
+    _make(tenants, "HAT_ETL_TENANTS")
     with _alone(folder):
         sandbox = Sandbox.up(folder)
         manifest = read_manifest(folder)
@@ -97,6 +99,19 @@ def up(
         if erp == "oracle":
             _run_script(sandbox, company)
     return sandbox, manifest
+
+
+def _make(folder: Path, variable: str) -> None:
+    """Make a folder where it is not there. Raises ConfigurationError where nothing can be written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ConfigurationError(
+            f"The folder {folder} cannot be written to ({error.strerror}).",
+            f"Point {variable} to a folder that you may write to.",
+        ) from None
 
 
 def _refuse_to_overwrite(file: Path) -> None:
@@ -186,7 +201,6 @@ def _write_tenant(
         secret.touch(mode=0o600)
         secret.chmod(0o600)
         secret.write_text(url, encoding="utf-8")
-    tenants.mkdir(parents=True, exist_ok=True)
     (tenants / f"{TENANT}.toml").write_text(
         f'''{_MARK}name = "{TENANT}"
 ans_registry = "{ANS_REGISTRY}"

@@ -57,6 +57,19 @@ def _schemas(sandbox: Sandbox) -> list[str]:
         return [name for (name,) in rows]
 
 
+@pytest.mark.parametrize(("where", "variable"), [("folder", "HAT_ETL_SANDBOX"), ("tenants", "HAT_ETL_TENANTS")])
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_built(
+    where: str, variable: str, tmp_path: Path
+) -> None:
+    """Something unexpected was to be reported."""
+    (tmp_path / "file").touch()
+    places = {"folder": tmp_path / "sandbox", "tenants": tmp_path / "tenants", where: tmp_path / "file" / "below"}
+    with pytest.raises(ConfigurationError, match="below cannot be written to") as caught:
+        command.up(places["folder"], beneficiaries=10, tenants=places["tenants"])
+    assert variable in caught.value.next_step
+    assert not (tmp_path / "sandbox" / "postgres").exists()
+
+
 def test_a_build_that_was_cut_short_starts_anew(folder: Path) -> None:
     sandbox, _ = _up(folder, 100)
     with psycopg.connect(sandbox.url(PLS, PROTHEUS)) as connection:
