@@ -22,6 +22,7 @@ from psycopg.rows import class_row
 from hat_etl.billing.contents import Contents
 from hat_etl.billing.states import State, before
 from hat_etl.errors import Busy, DataError
+from hat_etl.target import technical
 from hat_etl.target.database import Connection, TenantDatabase, errors
 from hat_etl.tenants.config import Tenant
 
@@ -126,7 +127,7 @@ class Store:
     def connection(self) -> Iterator[Connection]:
         """A connection of our own for the block, in autocommit mode.
 
-        Raises TargetError, also when the database is another tenant's.
+        Raises TargetError, also when the database is another tenant's, or a later hat_etl keeps it.
         """
         with errors(self.tenant.name, again=f"hat-etl billing run {self.tenant.name}"):
             try:
@@ -144,6 +145,7 @@ class Store:
         connection = self._database.connect()
         try:
             self._database.check_identity(connection)
+            technical.version(connection, self.tenant.name)
         except BaseException:
             connection.close()
             raise

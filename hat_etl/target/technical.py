@@ -28,11 +28,25 @@ def latest(migrations: Path = MIGRATIONS) -> str:
 def bring_up_to_date(connection: psycopg.Connection, tenant: str, migrations: Path = MIGRATIONS) -> None:
     """Take the steps that the database has not seen, in the transaction that the caller has begun.
 
-    Raises TargetError when a later hat_etl has been here: it may keep what this one would overlook.
+    Raises TargetError when a later hat_etl has been here.
     """
-    found = _version(connection)
+    found = version(connection, tenant, migrations)
     if found == latest(migrations):
         return
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {TECHNICAL_SCHEMA}".encode())
+    connection.execute(_steps(found, migrations).encode())
+
+
+def version(connection: psycopg.Connection, tenant: str, migrations: Path = MIGRATIONS) -> str | None:
+    """The version of the tables that are there, if any are.
+
+    Raises TargetError when a later hat_etl has been here: it may keep what this one would overlook.
+    """
+    name = f"{TECHNICAL_SCHEMA}.{VERSION_TABLE}"
+    if connection.execute("SELECT to_regclass(%s)", (name,)).fetchone() == (None,):
+        return None
+    row = connection.execute(f"SELECT version_num FROM {name}".encode()).fetchone()
+    found = None if row is None else str(row[0])
     if found is not None and found > latest(migrations):
         raise TargetError(
             f"A later version of hat_etl keeps this database (tables of schema hat_etl: {found}; this one knows"
@@ -40,16 +54,7 @@ def bring_up_to_date(connection: psycopg.Connection, tenant: str, migrations: Pa
             "Install the later version on this machine, too.",
             tenant=tenant,
         )
-    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {TECHNICAL_SCHEMA}".encode())
-    connection.execute(_steps(found, migrations).encode())
-
-
-def _version(connection: psycopg.Connection) -> str | None:
-    name = f"{TECHNICAL_SCHEMA}.{VERSION_TABLE}"
-    if connection.execute("SELECT to_regclass(%s)", (name,)).fetchone() == (None,):
-        return None
-    row = connection.execute(f"SELECT version_num FROM {name}".encode()).fetchone()
-    return None if row is None else str(row[0])
+    return found
 
 
 def _steps(found: str | None, migrations: Path) -> str:

@@ -182,6 +182,21 @@ def test_decisions_are_taken_by_number(world: World) -> None:
     assert hat_etl("billing", "retry", "acme", number).exit_code == 6
 
 
+@pytest.mark.parametrize("decision", [("release", "--protocol", "77"), ("retry",)], ids=" ".join)
+def test_nothing_is_decided_about_a_lot_that_a_later_version_keeps(world: World, decision: tuple[str, ...]) -> None:
+    """It was, by tables that may mean something else by now, though every stage refused."""
+    number = world.add()
+    world.pull()
+    world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+    world.send()
+    world.rows("UPDATE hat_etl.schema_version SET version_num = '9999' RETURNING 1")
+    command, *options = decision
+    result = hat_etl("billing", command, "acme", number, *options)
+    assert result.exit_code == 5
+    assert "A later version of hat_etl keeps this database" in result.stderr
+    assert world.states() == {number: "unknown"}
+
+
 def test_two_of_a_stage_at_a_time_are_one_too_many(world: World) -> None:
     from hat_etl.billing.store import store_of
 
