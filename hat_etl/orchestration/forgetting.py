@@ -9,8 +9,8 @@ from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 from pydantic import Field
 
-AT_ONCE = 5_000
-"""Runs that are looked at in one go; the next day goes on."""
+AT_ONCE = 1_000
+"""Runs in memory at a time."""
 
 
 class ForgetConfig(dg.Config):
@@ -22,16 +22,23 @@ class ForgetConfig(dg.Config):
 def forget(instance: DagsterInstance, before: datetime) -> int:
     """Forget the runs that were made before; gives their number. The last of each job and tenant stays on the board."""
     ended = RunsFilter(statuses=list(FINISHED_STATUSES), created_before=before)
-    old = [record.dagster_run for record in instance.get_run_records(ended, limit=AT_ONCE, ascending=True)]
-    forgotten = 0
-    for run in old:
-        tenant = {PARTITION_NAME_TAG: run.tags[PARTITION_NAME_TAG]} if PARTITION_NAME_TAG in run.tags else {}
-        (last,) = instance.get_runs(RunsFilter(job_name=run.job_name, tags=tenant), limit=1)
-        if last.run_id != run.run_id:
-            instance.compute_log_manager.delete_logs(prefix=[run.run_id])
-            instance.delete_run(run.run_id)
-            forgotten += 1
+    forgotten, stays = 0, None
+    # What lies between the one that stays and those to come is gone.
+    while old := instance.get_run_records(ended, limit=AT_ONCE, cursor=stays, ascending=True):
+        for run in (record.dagster_run for record in old):
+            if _is_last(instance, run):
+                stays = run.run_id
+            else:
+                instance.compute_log_manager.delete_logs(prefix=[run.run_id])
+                instance.delete_run(run.run_id)
+                forgotten += 1
     return forgotten
+
+
+def _is_last(instance: DagsterInstance, run: dg.DagsterRun) -> bool:
+    tenant = {PARTITION_NAME_TAG: run.tags[PARTITION_NAME_TAG]} if PARTITION_NAME_TAG in run.tags else {}
+    (last,) = instance.get_runs(RunsFilter(job_name=run.job_name, tags=tenant), limit=1)
+    return last.run_id == run.run_id
 
 
 @dg.op(description="Forgets what ran long ago. The ledger in each tenant's database keeps it.")

@@ -13,6 +13,7 @@ from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import TickStatus
 
 from hat_etl.definitions import defs
+from hat_etl.orchestration import forgetting
 from hat_etl.orchestration.forgetting import forget, nightly
 
 
@@ -51,6 +52,17 @@ def test_old_runs_are_forgotten_and_the_last_of_each_tenant_stays(instance: dg.D
     for run in (first, failed):
         assert instance.all_logs(run) == []
     assert instance.all_logs(last) != []
+
+
+def test_the_last_runs_of_many_tenants_keep_no_other_from_being_forgotten(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more than the oldest 5,000 runs were looked at: with as many that stay, nothing was forgotten any more."""
+    monkeypatch.setattr(forgetting, "AT_ONCE", 2)
+    stay = {made(instance, tenant) for tenant in ("acme", "other", "third")}
+    old = [made(instance, "slow") for _ in range(4)]
+    assert forget(instance, datetime.now(UTC) + timedelta(days=1)) == 3
+    assert {run.run_id for run in instance.get_runs()} == {*stay, old[-1]}
 
 
 def test_the_logs_of_a_forgotten_run_are_gone(instance: dg.DagsterInstance, home: Path) -> None:
