@@ -70,12 +70,12 @@ class HatApi:
         self._transport.put(self._lot_path(update.batch_number), {"codeSusep": self._registry}, update.document())
 
     def delete_lot(self, batch_number: str, provider: str) -> None:
-        """Confirm the deletion of a lot. One that is gone already is well."""
+        """Confirm the deletion of a lot. One that HAT says it has no more is well."""
         params = {"healthProviderId": provider, "codeSusep": self._registry, "force": "true"}
         try:
             self._transport.delete(self._lot_path(batch_number), params)
         except Refused as error:
-            if error.status != 404:
+            if not error.says_absent:
                 raise
 
     def authorizations(self, page: int, tracking_status: int = WAITING) -> Page[Authorization]:

@@ -133,10 +133,12 @@ def test_a_hat_that_refuses_what_pull_tells_it_is_told(world: World) -> None:
     assert world.in_hat(number).tracking == 1
 
 
-def test_a_deletion_that_hat_refuses_to_hear_of_is_not_counted_as_done(world: World) -> None:
+@pytest.mark.parametrize("status", [403, 404], ids=["refused", "404 of a gateway"])
+def test_a_deletion_that_hat_refuses_to_hear_of_is_not_counted_as_done(status: int, world: World) -> None:
+    """A gateway's own 404 was taken for HAT's word that the lot is gone."""
     unseen = world.add()
     world.state.mark_deleted(unseen)
-    with world.hat_answers(403, "DELETE"):
+    with world.hat_answers(status, "DELETE"):
         report = world.pull()
         assert (report.counts["deleted"], len(report.problems)) == (0, 1)
         world.list_again(unseen)

@@ -139,12 +139,12 @@ class HatServer:
         if status is not None and status not in range(1, 7):
             return JSONResponse({"code": "400", "message": "status"}, 400)
         if not self.state.put(number, body):
-            return JSONResponse({"code": "404", "message": "Lote não encontrado"}, 404)
+            return _no_such_lot()
         return JSONResponse({"batchNumber": number})
 
     async def _delete_lot(self, request: Request) -> Response:
         done = self.state.delete(request.path_params["number"], request.query_params.get("healthProviderId"))
-        return Response(status_code=204 if done else 404)
+        return Response(status_code=204) if done else _no_such_lot()
 
     async def _list_authorizations(self, request: Request) -> Response:
         offset, limit = _window(request)
@@ -188,6 +188,10 @@ class HatServer:
             return JSONResponse({"code": "404", "message": "Token não encontrado"}, 404)
         done, answer = found
         return JSONResponse(answer) if done else JSONResponse({"code": "202", "message": "Em processamento"}, 202)
+
+
+def _no_such_lot() -> Response:
+    return JSONResponse({"code": "404", "message": "Lote não encontrado"}, 404)
 
 
 def _window(request: Request) -> tuple[int, int]:
