@@ -14,7 +14,7 @@ from hat_etl.billing.store import Lot, Store, store_of
 from hat_etl.billing.validate import validate_pulled
 from hat_etl.billing.work import Breaker, StageReport, each, waiting
 from hat_etl.errors import DecisionNeeded, HatApiError
-from hat_etl.hat_api.bodies import LotItem, LotUpdate, RejectionCause
+from hat_etl.hat_api.bodies import LotItem, LotUpdate, Page, RejectionCause
 from hat_etl.hat_api.client import WAITING, HatApi, hat_api
 from hat_etl.hat_api.files import Files, NotDownloaded
 from hat_etl.hat_api.transport import Refused, Unreachable
@@ -46,8 +46,9 @@ def pull(tenant: Tenant) -> StageReport:
         hat_api(tenant) as api,
         closing(Files(tenant)) as files,
     ):
+        lots = _Pull(store, api, files, report)
         try:
-            _Pull(store, api, files, report).all()
+            lots.all()
         except HatApiError as error:
             if not report.problems:
                 raise
@@ -55,6 +56,7 @@ def pull(tenant: Tenant) -> StageReport:
         else:
             # Only when the list is through: before that, a lot may be known whose predecessor is not.
             validate_pulled(store, report)
+            lots.forget_unlisted()
     return report.finish()
 
 
@@ -62,15 +64,45 @@ class _Pull:
     def __init__(self, store: Store, api: HatApi, files: Files, report: StageReport) -> None:
         self._store, self._api, self._files, self._report = store, api, files, report
         self._breaker = Breaker()
+        self._listed = set[tuple[str, str]]()
+        self._is_read_whole = True
 
     def all(self) -> None:
         """Go through the list."""
-        listed = waiting(
-            self._api.waiting_lots, lambda item: (item.health_provider_id, item.batch_number), self._report,
-            "lots without number or provider",
-        )  # fmt: skip
+        listed = waiting(self._page, _key, self._report, "lots without number or provider")
         for lots in listed:
             each(lots, self._take, self._store.tenant.billing.workers)
+
+    def _page(self, page: int) -> Page[LotItem]:
+        found = self._api.waiting_lots(page)
+        self._listed.update(map(_key, found.items))
+        self._is_read_whole &= not found.broken
+        return found
+
+    def forget_unlisted(self) -> None:
+        """Wait no more for the files of lots that HAT lists no more, once its whole list is through.
+
+        One that was missed, as it moved between pages meanwhile, is noted anew when it is listed.
+        """
+        if not self._is_read_whole:
+            return
+        with self._store.transaction() as connection:
+            missing = connection.execute(
+                "SELECT provider, batch_number FROM hat_etl.billing_missing_files ORDER BY first_at"
+            ).fetchall()
+            gone = [(str(row[0]), str(row[1])) for row in missing if row not in self._listed]
+            for lot in gone:
+                _forget_missing(connection, lot)
+        for provider, number in gone:
+            self._report.count("no longer listed")
+            self._report.problem(
+                HatApiError(
+                    f"HAT no longer lists lot {number} of provider {provider}, whose file could not be had.",
+                    "It is waited for no more. If it is to be billed, have it set to trackingStatus 0 in HAT, or sent"
+                    " anew by the provider.",
+                    self._store.tenant.name,
+                )
+            )
 
     def _take(self, item: LotItem) -> None:
         try:
@@ -91,7 +123,7 @@ class _Pull:
             return
         with self._store.transaction() as connection:
             lot = self._keep(connection, item, content)
-            _forget_missing(connection, item)
+            _forget_missing(connection, _key(item))
         # Committed: only now may HAT forget that the lot waits.
         self._tell(lot)
 
@@ -175,7 +207,7 @@ class _Pull:
     def _follow_deletion(self, item: LotItem) -> None:
         with self._store.transaction() as connection:
             _serialise(connection, item)
-            _forget_missing(connection, item)
+            _forget_missing(connection, _key(item))
             known = self._store.find(connection, item.health_provider_id, item.batch_number)
             if known is not None and not self._settle_deletion(connection, known):
                 return
@@ -256,17 +288,16 @@ def enqueue_deletion(connection: Connection, lot: Lot) -> None:
     rows.enqueue(connection, lot.lot, "delete", {"batch_number": lot.batch_number, "provider": lot.provider})
 
 
+def _key(item: LotItem) -> tuple[str, str]:
+    return item.health_provider_id, item.batch_number
+
+
 def _serialise(connection: Connection, item: LotItem) -> None:
-    connection.execute(
-        "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{item.health_provider_id}/{item.batch_number}",)
-    )
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", ("/".join(_key(item)),))
 
 
-def _forget_missing(connection: Connection, item: LotItem) -> None:
-    connection.execute(
-        "DELETE FROM hat_etl.billing_missing_files WHERE provider = %s AND batch_number = %s",
-        (item.health_provider_id, item.batch_number),
-    )
+def _forget_missing(connection: Connection, key: tuple[str, str]) -> None:
+    connection.execute("DELETE FROM hat_etl.billing_missing_files WHERE provider = %s AND batch_number = %s", key)
 
 
 def _is_decided(connection: Connection, lot: Lot, hold: str) -> bool:

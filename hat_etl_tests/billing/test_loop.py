@@ -268,6 +268,31 @@ def test_a_lot_whose_file_is_missing_is_forgotten_when_it_is_deleted(world: Worl
     assert world.rows("SELECT FROM hat_etl.billing_missing_files") == []
 
 
+def test_a_lot_whose_file_is_missing_is_forgotten_when_hat_lists_it_no_more(world: World) -> None:
+    """It turned check ``stuck`` red for ever, and no command could end that."""
+    gone, other = world.add(file_fault="missing"), world.add(file_fault="missing")
+    world.pull()
+    world.state.delete(gone, None)
+    missing = "SELECT batch_number, attempts FROM hat_etl.billing_missing_files"
+    with world.hat_answers(500, "GET", "/batchesAuthorization"), pytest.raises(Unreachable):
+        world.pull()
+    assert len(world.rows(missing)) == 2, "HAT's list has not been read"
+    report = world.pull()
+    assert report.counts == {"missing": 1, "no longer listed": 1}
+    assert f"lot {gone} of provider 000123" in str(report.problems[-1])
+    assert world.rows(missing) == [(other, 2)]
+    assert world.pull().counts == {"missing": 1}
+
+
+def test_a_lot_whose_file_is_missing_is_not_forgotten_while_hats_list_is_not_read_whole(world: World) -> None:
+    """What cannot be read of a list may be the lot."""
+    number = world.add(file_fault="missing")
+    world.pull()
+    world.state._do("UPDATE lots SET batch_number = ''")
+    world.pull()
+    assert world.rows("SELECT batch_number FROM hat_etl.billing_missing_files") == [(number,)]
+
+
 def test_a_lot_that_is_deleted_after_it_was_sent_stops_for_a_decision(world: World) -> None:
     number = world.add()
     world.loop()
