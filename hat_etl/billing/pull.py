@@ -8,7 +8,7 @@ from contextlib import closing
 
 from hat_etl.billing import store as rows
 from hat_etl.billing.operators.profile import operator_of
-from hat_etl.billing.push import enqueue_status, refusal, tell
+from hat_etl.billing.push import enqueue_status, refusal, settle_deletion, tell
 from hat_etl.billing.states import UNSENT, State
 from hat_etl.billing.store import Lot, Store, store_of
 from hat_etl.billing.validate import validate_pulled
@@ -56,7 +56,7 @@ def pull(tenant: Tenant) -> StageReport:
         else:
             # Only when the list is through: before that, a lot may be known whose predecessor is not.
             validate_pulled(store, report)
-            lots.forget_unlisted()
+            lots.settle_unlisted()
     return report.finish()
 
 
@@ -79,20 +79,23 @@ class _Pull:
         self._is_read_whole &= not found.broken
         return found
 
-    def forget_unlisted(self) -> None:
-        """Wait no more for the files of lots that HAT lists no more, once its whole list is through.
+    def settle_unlisted(self) -> None:
+        """Wait no more for what HAT lists no more, once its whole list is through.
 
-        One that was missed, as it moved between pages meanwhile, is noted anew when it is listed.
+        What was missed, as it moved between pages meanwhile, is noted anew when it is listed.
         """
-        if not self._is_read_whole:
-            return
+        if self._is_read_whole:
+            self._forget_files()
+            self._end_deletions()
+
+    def _forget_files(self) -> None:
         with self._store.transaction() as connection:
             missing = connection.execute(
                 "SELECT provider, batch_number FROM hat_etl.billing_missing_files ORDER BY first_at"
             ).fetchall()
             gone = [(str(row[0]), str(row[1])) for row in missing if row not in self._listed]
-            for lot in gone:
-                _forget_missing(connection, lot)
+            for key in gone:
+                _forget_missing(connection, key)
         for provider, number in gone:
             self._report.count("no longer listed")
             self._report.problem(
@@ -103,6 +106,17 @@ class _Pull:
                     self._store.tenant.name,
                 )
             )
+
+    def _end_deletions(self) -> None:
+        """A deleted lot is listed until its deletion is confirmed: HAT's answer was lost, or not understood."""
+        with self._store.connection() as connection:
+            untold = connection.execute(
+                "SELECT lot, l.provider, l.batch_number FROM hat_etl.billing_outbox o"
+                " JOIN hat_etl.billing_lots l USING (lot) WHERE kind = 'delete' AND o.state = 'waiting'"
+            ).fetchall()
+        for lot, *key in untold:
+            if tuple(key) not in self._listed and settle_deletion(self._store, lot):
+                self._report.count("deleted")
 
     def _take(self, item: LotItem) -> None:
         try:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hat_etl.billing import store as outbox
 from hat_etl.billing.states import State, status_in_hat
-from hat_etl.billing.store import Lot, Store, store_of
+from hat_etl.billing.store import Lot, Message, Store, store_of
 from hat_etl.billing.work import Breaker, StageReport, each
 from hat_etl.errors import HatApiError
 from hat_etl.hat_api.bodies import LotUpdate
@@ -53,14 +53,11 @@ def tell(store: Store, api: HatApi, lot: int) -> str | None:
     comes after those that were tried less often.
     """
     with store.transaction() as connection:
-        status = outbox.waiting(connection, lot, "status")
-        deletion = outbox.waiting(connection, lot, "delete")
+        status, deletion = _waiting(connection, lot)
         try:
             if deletion is not None:
                 api.delete_lot(deletion.body["batch_number"], deletion.body["provider"])
-                outbox.done(connection, deletion.id)
-                outbox.drop(connection, lot, "status")
-                outbox.note(connection, lot, "deletion confirmed")
+                _end_deletion(connection, deletion)
                 return "deleted"
             if status is not None:
                 api.put_lot(LotUpdate.model_validate(status.body))
@@ -79,6 +76,26 @@ def tell(store: Store, api: HatApi, lot: int) -> str | None:
     if isinstance(failure, Unreachable):
         raise failure
     return "refused"
+
+
+def settle_deletion(store: Store, lot: int) -> bool:
+    """End a deletion that waits to be told, as HAT has the lot no more; whether one waited."""
+    with store.transaction() as connection:
+        _, deletion = _waiting(connection, lot)
+        if deletion is not None:
+            _end_deletion(connection, deletion)
+    return deletion is not None
+
+
+def _waiting(connection: Connection, lot: int) -> tuple[Message | None, Message | None]:
+    """Status and deletion that wait for HAT, locked always in this order."""
+    return outbox.waiting(connection, lot, "status"), outbox.waiting(connection, lot, "delete")
+
+
+def _end_deletion(connection: Connection, deletion: Message) -> None:
+    outbox.done(connection, deletion.id)
+    outbox.drop(connection, deletion.lot, "status")
+    outbox.note(connection, deletion.lot, "deletion confirmed")
 
 
 def push(tenant: Tenant) -> StageReport:

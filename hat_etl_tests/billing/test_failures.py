@@ -147,3 +147,18 @@ def test_a_deletion_that_hat_refuses_to_hear_of_is_not_counted_as_done(status: i
         report = world.pull()
         assert (report.counts["deleted"], len(report.problems)) == (0, 1)
     assert world.pull().counts["deleted"] == 1
+
+
+def test_a_deletion_that_hat_refuses_to_hear_of_is_done_when_it_lists_the_lot_no_more(world: World) -> None:
+    """As after a lost reply, where what HAT says of a lot that it has no more is not known for its own word."""
+    number = world.add()
+    world.pull()
+    world.state.mark_deleted(number)
+    with world.hat_answers(404, "DELETE"):
+        assert world.pull().counts["refused"] == 1
+        world.state.delete(number, None)
+        world.pull()
+        world.rows("UPDATE hat_etl.billing_outbox SET not_before = now() RETURNING 1")
+        assert world.push().problems == []
+    assert world.events(number)[-1] == "deletion confirmed"
+    assert overview(world.tenant)["waiting"] == {}
