@@ -130,6 +130,7 @@ class _Pull:
         if item.is_deleted:
             self._follow_deletion(item)
             return
+        self._drop_deletion(item)
         try:
             content = self._files.fetch(item)
         except NotDownloaded as error:
@@ -140,6 +141,13 @@ class _Pull:
             _forget_missing(connection, _key(item))
         # Committed: only now may HAT forget that the lot waits.
         self._tell(lot)
+
+    def _drop_deletion(self, item: LotItem) -> None:
+        """HAT has the lot, whatever was to be told of a deletion, and whether or not its file can be had."""
+        with self._store.transaction() as connection:
+            known = self._store.find(connection, item.health_provider_id, item.batch_number)
+            if known is not None:
+                rows.drop(connection, known.lot, "delete")
 
     def _tell(self, lot: int) -> None:
         if self._call(lambda: tell(self._store, self._api, lot)) == "refused":
@@ -177,7 +185,7 @@ class _Pull:
             self._report.count("pulled")
             enqueue_status(self._store, connection, lot)
             return lot
-        # HAT has it, whatever was to be told of a deletion.
+        # A person may have confirmed the deletion meanwhile.
         rows.drop(connection, known.lot, "delete")
         if known.state is State.WITHDRAWN:
             known = self._take_back(connection, known)

@@ -259,6 +259,24 @@ def test_a_withdrawn_lot_that_hat_lists_again_is_taken_again(world: World) -> No
     assert not world.in_hat(number).is_gone, "the deletion that could not be told is told no more"
 
 
+def test_a_withdrawn_lot_that_hat_lists_again_without_its_file_is_not_deleted_in_hat(world: World) -> None:
+    """The deletion that could not be told was told then, of a lot that the provider had back."""
+    number = world.add()
+    world.pull()
+    world.state.mark_deleted(number)
+    with world.hat_answers(403, "DELETE"):
+        world.pull()
+    world.list_again(number)
+    world.state._do("UPDATE lots SET file_fault = 'missing'")
+    world.pull()
+    world.rows("UPDATE hat_etl.billing_outbox SET not_before = now() RETURNING 1")
+    world.push()
+    assert not world.in_hat(number).is_gone
+    world.state.mend_file(number)
+    world.loop()
+    assert (world.states(), world.at_operator()) == ({number: "protocolled"}, {number: 1})
+
+
 def test_a_lot_whose_file_is_missing_is_forgotten_when_it_is_deleted(world: World) -> None:
     """It turned check ``stuck`` red for ever."""
     number = world.add(file_fault="missing")
