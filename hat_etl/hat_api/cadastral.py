@@ -34,7 +34,7 @@ _OF_THE_ROW = frozenset({400, 409, 412, 422})
 """Answers of HTTP that speak of the row; others speak of the call, and end the run."""
 
 _PATIENCE = 5
-"""Questions in a row that HAT may leave without an answer: then it is not this row or that."""
+"""Calls in a row that HAT may leave without an answer of its own: then it is not this row or that."""
 
 _LONGEST_REASON = 500
 _LONG_NUMBER, _WORD, _HIDDEN = re.compile(r"\(?\d(?:[ ./()-]{0,3}\d){5,}"), re.compile(r"[^\W\d_]{3,}"), "(…)"
@@ -42,6 +42,10 @@ _FOUND = "found in HAT"
 _REFUSED = "O HAT recusou este registro: {told}. Corrija-o no Protheus ou no HAT; ele é enviado de novo a cada carga."
 _IN_DOUBT = (
     "O HAT ainda não respondeu ao envio deste registro. A próxima carga consulta a resposta antes de enviá-lo de novo."
+)
+_TURNED_AWAY = (
+    "Algo diante do HAT (gateway ou firewall) recusou o envio deste registro (HTTP {status}). Verifique o caminho até"
+    " api_url; o registro é enviado de novo na próxima carga."
 )
 _AWAITED = (
     "HAT does not tell yet what became of {rows} of {table} that an earlier run has sent. Nothing more of them is sent"
@@ -63,7 +67,7 @@ class Cadastral:
         self._in_doubt: set[tuple[str, tuple[str, ...]]] = set()
         self._gone: set[tuple[str, tuple[str, ...]]] = set()
         self._silences = 0
-        """Questions in a row that HAT has not answered."""
+        """Calls in a row that HAT has not answered itself."""
 
     def close(self) -> None:
         self._api.close()
@@ -154,6 +158,8 @@ class Cadastral:
                 receipt = self._write(resource, change)
             except Unreachable as error:
                 lost: HatApiError = error
+            except Refused as error:
+                return self._turned_away(change, error)
             else:
                 try:
                     return self._outcome(call, change, receipt)
@@ -168,8 +174,15 @@ class Cadastral:
             time.sleep(min(pause, LONGEST_PAUSE))
         raise AssertionError("at least one attempt is made")
 
+    def _turned_away(self, change: Change, error: Refused) -> Refusal:
+        """Hold the row of a write that something before HAT has answered. Raises what speaks of all calls."""
+        self._silences += 1
+        if error.status not in _OF_THE_ROW or self._silences >= _PATIENCE:
+            raise error
+        return Refusal(change, "held", _TURNED_AWAY.format(status=error.status))
+
     def _write(self, resource: Resource, change: Change) -> Receipt:
-        """One attempt. Raises Unreachable, or Refused when HAT refuses all calls."""
+        """One attempt. Raises Unreachable, or Refused when it is not HAT's word about the row."""
         row = json.loads(change.row)
         method, path = "POST", resource.address(row)
         body: dict[str, Any] | None = resource.body(row, self._registry)
@@ -184,14 +197,15 @@ class Cadastral:
             if error.says_absent and method == "PUT":
                 # What HAT does not have cannot be changed; the other APIs include it then by themselves.
                 return self._write(resource, replace(change, action=INCLUDE))
-            if error.status in _OF_THE_ROW:
-                said = error.answer or IntegrationAnswer()
-                return Receipt(answer=said.model_copy(update={"code": str(error.status)}))
+            if error.is_hats and error.answer is not None and error.status in _OF_THE_ROW:
+                return Receipt(answer=error.answer.model_copy(update={"code": str(error.status)}))
             raise
 
     def _outcome(self, call: int, change: Change, receipt: Receipt) -> Refusal | None:
         answer = receipt.answer
-        if receipt.token is not None:
+        if receipt.token is None:
+            self._silences = 0
+        else:
             self._calls.note_token(call, receipt.token)
             try:
                 answer = self._ask(receipt.token)

@@ -234,6 +234,58 @@ def test_what_a_gateway_says_of_a_token_is_not_hats_word(answer: Response, world
     assert world.is_shown()
 
 
+_TURNED_AWAY = [
+    HTMLResponse("<h1>Request rejected</h1>", 400), JSONResponse({"message": "Bad request"}, 400),
+    Response(status_code=409),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", _TURNED_AWAY, ids=["400", "JSON 400", "409"])
+def test_what_a_gateway_says_of_a_write_is_not_hats_word(answer: Response, world: World) -> None:
+    """Its 400 was a refusal: whoever read of it was to mend the row in the ERP, and HAT could have it all the same."""
+    world.stands_before("POST /healthProviders", answer, acted=True)
+    world.clinic.change("BAU", 1, BAU_NOME="CLINICA X")
+    world.clinic.professional(2)
+    world.sync()
+    assert "MEDICO 2" in world.names_in_hat("/professionals")
+    severity, reason = world.reasons()["health_providers", 1]
+    assert severity == "held"
+    assert f"HTTP {answer.status_code}" in reason
+    world.clinic.change("BAU", 1, BAU_NOME="CLINICA 1")
+    world.nothing_stands_before()
+    world.sync()
+    assert world.names_in_hat() == ["CLINICA 1"]
+    assert world.is_shown()
+    assert world.reasons() == {}
+
+
+def test_an_exclusion_that_a_gateway_turns_away_is_asked_for_again(world: World) -> None:
+    world.clinic.professional(2)
+    world.sync()
+    world.stands_before("DELETE /professionals/.*", _TURNED_AWAY[0])
+    world.clinic.delete("BB0", 2)
+    world.sync()
+    assert ("000002",) in world.clinic.site.rows()["professionals"]
+    world.nothing_stands_before()
+    world.sync()
+    assert world.names_in_hat("/professionals") == ["MEDICO 1"]
+    assert world.is_shown()
+    assert world.reasons() == {}
+
+
+def test_a_gateway_that_turns_every_write_away_ends_the_run(world: World) -> None:
+    """All rows were refused, as it seemed, and the run went well."""
+    asked = world.stands_before("POST /healthProviders", _TURNED_AWAY[0])
+    for number in range(2, 42):
+        world.clinic.provider(number)
+    assert "HTTP 400" in world.fails(9)
+    assert len(asked) < 20
+    world.nothing_stands_before()
+    world.sync()
+    assert world.is_shown()
+    assert max(Counter(world.sent()).values()) == 1
+
+
 def test_of_a_token_that_hat_cannot_answer_the_row_itself_tells(world: World) -> None:
     world.stands_before("GET /integration/.*", _ODD["500"])
     world.clinic.change("BAU", 1, BAU_NOME="CLINICA X")
