@@ -37,9 +37,10 @@ def held(tenant: Tenant) -> StageReport:
     """Says which lots wait for a person: the stages say so only when they stop one."""
     report = StageReport(tenant.name, "held")
     with store_of(tenant) as store:
-        numbers = [lot.batch_number for lot in store.lots("hold IS NOT NULL")] if store.is_there() else []
-    if numbers:
-        listed = ", ".join(numbers[:_LISTED]) + (" and others" if len(numbers) > _LISTED else "")
+        lots = list(store.lots("hold IS NOT NULL")) if store.is_there() else []
+    if lots:
+        named = [f"{lot.batch_number} of provider {lot.provider}" for lot in lots[:_LISTED]]
+        listed = ", ".join(named) + (" and others" if len(lots) > _LISTED else "")
         report.problem(
             DecisionNeeded(
                 f"These lots wait for a person: {listed}.", f"See why with: hat-etl billing show {tenant.name}",

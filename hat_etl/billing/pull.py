@@ -123,7 +123,7 @@ class _Pull:
             self._follow(item)
         except (Refused, Unreachable) as error:
             # HAT takes no word on this one; it lists it again.
-            error.cause = f"Lot {item.batch_number}: {error.cause}"
+            error.cause = f"{_named(item)}: {error.cause}"
             self._report.problem(error)
 
     def _follow(self, item: LotItem) -> None:
@@ -281,9 +281,7 @@ class _Pull:
             ).fetchone()
             assert row is not None
         self._report.count("missing")
-        self._report.problem(
-            type(error)(f"Lot {item.batch_number}: {error.cause}", error.next_step, self._store.tenant.name)
-        )
+        self._report.problem(type(error)(f"{_named(item)}: {error.cause}", error.next_step, self._store.tenant.name))
         if row[0] >= _TOLD_AFTER and not row[1]:
             self._call(lambda: self._tell_missing(item))
 
@@ -312,6 +310,11 @@ def enqueue_deletion(connection: Connection, lot: Lot) -> None:
 
 def _key(item: LotItem) -> tuple[str, str]:
     return item.health_provider_id, item.batch_number
+
+
+def _named(item: LotItem) -> str:
+    """Providers may use one number."""
+    return f"Lot {item.batch_number} of provider {item.health_provider_id}"
 
 
 def _serialise(connection: Connection, item: LotItem) -> None:

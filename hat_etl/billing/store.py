@@ -215,7 +215,8 @@ class Store:
             content = self.contents.get(place, lot.provider, lot.batch_number)
         if hashlib.sha256(content or b"").hexdigest() != lot.sha256:
             raise DataError(
-                f"What is stored of lot {lot.batch_number} is not what was pulled: its SHA-256 differs.",
+                f"What is stored of lot {lot.batch_number} of provider {lot.provider} is not what was pulled: its"
+                " SHA-256 differs.",
                 f"Restore {place or 'hat_etl.billing_contents'} from a backup; nothing of the lot is sent until then.",
                 self.tenant.name,
             )

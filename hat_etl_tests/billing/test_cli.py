@@ -125,7 +125,7 @@ def test_every_run_says_that_a_lot_waits_for_a_person(world: World) -> None:
     for _ in range(2):
         result = hat_etl("billing", "run", "acme")
         assert result.exit_code == 7
-        assert f"These lots wait for a person: {number}." in result.stderr
+        assert f"These lots wait for a person: {number} of provider 000123." in result.stderr
     hat_etl("billing", "release", "acme", number, "--keep")
     assert hat_etl("billing", "run", "acme").exit_code == 0
 

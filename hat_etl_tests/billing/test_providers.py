@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hat_etl.billing.loop import held
+
 from .conftest import World
 
 ONE, OTHER = "000123", "000456"
@@ -44,12 +46,26 @@ def test_the_deletion_of_a_lot_that_was_never_seen_is_of_one_of_them(world: Worl
     assert [world.in_hat("7", provider).is_gone for provider in (ONE, OTHER)] == [True, False]
 
 
+def test_lots_that_wait_are_told_with_their_providers(world: World) -> None:
+    """One read of lots 7 and 7, and of the file of lot 7, and did not know whose."""
+    for provider in (ONE, OTHER):
+        world.add(provider, number="7")
+    world.loop()
+    world.state.mark_deleted("7")
+    world.pull()
+    (problem,) = held(world.tenant).problems
+    assert f"7 of provider {ONE}, 7 of provider {OTHER}" in str(problem)
+
+
 def test_a_file_that_is_missing_is_of_one_of_them(world: World) -> None:
     missing = "SELECT provider, attempts, told FROM hat_etl.billing_missing_files ORDER BY provider"
     world.add(ONE, number="7", file_fault="missing")
     world.pull()
     world.add(OTHER, number="7", file_fault="missing")
-    for _ in range(4):
+    told = " ".join(map(str, world.pull().problems))
+    assert f"Lot 7 of provider {ONE}: " in told
+    assert f"Lot 7 of provider {OTHER}: " in told
+    for _ in range(3):
         world.pull()
     assert world.rows(missing) == [(ONE, 5, True), (OTHER, 4, False)]
     assert [len(world.in_hat("7", provider).causes) for provider in (ONE, OTHER)] == [1, 0]
