@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hat_etl.billing.operators.base import Denials, Letter, NoAnswer, Rejected
+from hat_etl.billing.operators.base import Denials, Letter, NoAnswer, Rejected, Taken
 from hat_etl.billing.operators.soap import SoapOperator
 from hat_etl.errors import ConfigurationError
 from hat_etl.sandbox.hat.lots import Recipe, make
@@ -129,6 +129,37 @@ def test_why_a_lot_cannot_be_sent_is_told_in_portuguese(service: Service) -> Non
         assert cause.code == code
         assert word in cause.detailed_description
         assert "The " not in cause.detailed_description
+
+
+def refusal(text: str) -> str:
+    return f"""<protocoloRecebimentoWS xmlns="{NS}"><recebimentoLote><mensagemErro><codigoGlosa>5053</codigoGlosa>
+<descricaoGlosa>{text}</descricaoGlosa></mensagemErro></recebimentoLote></protocoloRecebimentoWS>"""
+
+
+@pytest.mark.parametrize(
+    ("text", "protocol"),
+    [("LOTE JÁ RECEBIDO COM O PROTOCOLO 77", "77"), ("Lote de guias ja foi processado", None),
+     ("Arquivo duplicado", None), ("LOTE JÁ ENVIADO (12 GUIAS)", None)],
+)  # fmt: skip
+def test_a_lot_whose_delivery_was_in_doubt_and_that_is_a_double_has_arrived(
+    text: str, protocol: str | None, service: Service
+) -> None:
+    service.answer = refusal(text)
+    assert service.operator.deliver(replace(LETTER, again=True)) == Taken(protocol)
+    assert isinstance(service.operator.deliver(LETTER), Rejected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["GUIA 123 JÁ PROCESSADA NO PROTOCOLO 77", "Guia duplicada", "LOTE 7: GUIA 123 DUPLICADA",
+     "Item 1 duplicado na guia", "Foi duplicada a guia 123 do lote", "PROCEDIMENTO JÁ ENVIADO"],
+)  # fmt: skip
+def test_a_lot_of_which_a_guide_or_an_item_is_a_double_has_not_arrived(text: str, service: Service) -> None:
+    """It was booked as taken, without a protocol or with that of another lot, and its billing was lost."""
+    service.answer = refusal(text)
+    outcome = service.operator.deliver(replace(LETTER, again=True))
+    assert isinstance(outcome, Rejected)
+    assert outcome.causes[0].description == text
 
 
 @pytest.mark.parametrize("key", ["certificate", "authorities"])

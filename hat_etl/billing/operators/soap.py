@@ -37,6 +37,8 @@ _LOT_FAULTS = {"HashInvalido": ("5014", "Hash inválido"), "SchemaInvalido": ("5
 _NO_HASH = "Há caracteres que o ISO-8859-1 não tem (aspas curvas, travessões, €): troque-os e envie o lote de novo."
 
 _DOUBLE = re.compile(r"j[áa] (foi )?(recebid|submetid|enviad|processad)|duplicad", re.IGNORECASE)
+_PART = re.compile(r"(?<!lote de )\b(guias?|ite(m|ns)|procedimentos?)\b", re.IGNORECASE)
+_PART_AFTER = re.compile(rf"\w* ([ao]s? )?{_PART.pattern}", re.IGNORECASE)
 _PROTOCOL = re.compile(r"protocolo\D{0,20}(\d{1,12})\b", re.IGNORECASE)
 
 
@@ -172,10 +174,16 @@ def _certificate(settings: Soap) -> Certificate | None:
 
 def _rejected(rejection: Rejection, letter: Letter) -> Taken | Rejected:
     text = rejection.description or ""
-    if letter.again and _DOUBLE.search(text):
+    if letter.again and _is_double(text):
         protocol = _PROTOCOL.search(text)
         return Taken(protocol[1] if protocol else None)
     return Rejected((cause(rejection.code or "5007", text or "Lote recusado pela operadora"),))
+
+
+def _is_double(text: str) -> bool:
+    """Whether the lot is said to be there already, and not a guide or an item, which may have come with another lot."""
+    found = _DOUBLE.search(text)
+    return found is not None and not (_PART.search(text, 0, found.start()) or _PART_AFTER.match(text, found.end()))
 
 
 def _of(letter: Letter, statements: Sequence[Statement], asked: Sequence[str]) -> list[Statement]:
