@@ -152,8 +152,9 @@ def page_of(item: type[ItemT], document: Any) -> Page[ItemT]:
             found.append(item.model_validate(entry))
         except ValidationError:
             broken += 1
-    return Page(tuple(found), _is_yes(document.get("hasNext")), broken)
+    return Page(tuple(found), is_yes(document.get("hasNext")), broken)
 
 
-def _is_yes(value: Any) -> bool:
+def is_yes(value: Any) -> bool:
+    """A flag of a list, which may come as a text."""
     return value.strip().lower() in ("true", "1", "s", "sim", "y", "yes") if isinstance(value, str) else bool(value)

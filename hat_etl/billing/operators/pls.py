@@ -26,12 +26,15 @@ from hat_etl.billing.operators.base import (
     cause,
 )
 from hat_etl.errors import ConfigurationError
+from hat_etl.hat_api.bodies import is_yes
 from hat_etl.hat_api.tls import trusted
 from hat_etl.tenants.billing import Pls
 from hat_etl.tenants.config import Tenant
 
 _SUBMITTED = "ja submetido"
 """In the message of a lot that PLS has already."""
+_PAGES = 50
+"""Pages of accounts of one lot number, at most: there should be one."""
 _UNREACHED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
@@ -107,22 +110,37 @@ class PlsOperator:
         return {}
 
     def _account(self, letter: Letter) -> dict[str, Any] | Absent | NoAnswer:
-        params = {"healthProvider": letter.provider, "batchNumber": letter.lot_number, "page": "1", "pageSize": "10"}
-        try:
-            response = self._client.get("/totvsHealthPlans/v1/protocols", params=params)
-        except httpx.TransportError as error:
-            return NoAnswer(type(error).__name__, down=isinstance(error, _UNREACHED))
-        answer = _json(response)
-        if not response.is_success or not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
-            return NoAnswer(f"HTTP {response.status_code}")
-        items = [item for item in answer["items"] if isinstance(item, dict)]
-        found = [item for item in items if _text(item.get("batchNumber")) == letter.lot_number]
+        found = self._accounts(letter)
+        if isinstance(found, NoAnswer):
+            return found
         for item in found:
             if letter.protocol is not None and _text(item.get("protocol")) == letter.protocol:
                 return item
         if len(found) > 1:
             return NoAnswer(f"{len(found)} accounts have its number", ambiguous=True)
         return found[0] if found else Absent()
+
+    def _accounts(self, letter: Letter) -> list[dict[str, Any]] | NoAnswer:
+        """The accounts with the lot's number, of all pages."""
+        seen: list[Any] = []
+        asked = {"healthProvider": letter.provider, "batchNumber": letter.lot_number, "pageSize": "10"}
+        for page in range(1, _PAGES + 1):
+            try:
+                response = self._client.get("/totvsHealthPlans/v1/protocols", params=asked | {"page": str(page)})
+            except httpx.TransportError as error:
+                return NoAnswer(type(error).__name__, down=isinstance(error, _UNREACHED))
+            answer = _json(response)
+            if not response.is_success or not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
+                return NoAnswer(f"HTTP {response.status_code}")
+            new = [item for item in answer["items"] if item not in seen]
+            seen += new
+            # Where nothing new comes, page is not heeded.
+            if not new or not is_yes(answer.get("hasNext")):
+                break
+        else:
+            return NoAnswer(f"more than {_PAGES} pages of accounts")
+        items = [item for item in seen if isinstance(item, dict)]
+        return [item for item in items if _text(item.get("batchNumber")) == letter.lot_number]
 
 
 def file_name(letter: Letter) -> str:
