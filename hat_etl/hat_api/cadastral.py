@@ -177,7 +177,7 @@ class Cadastral:
     def _turned_away(self, change: Change, error: Refused) -> Refusal:
         """Hold the row of a write that something before HAT has answered. Raises what speaks of all calls."""
         self._silences += 1
-        if error.status not in _OF_THE_ROW or self._silences >= _PATIENCE:
+        if error.status not in _OF_THE_ROW | {403} or error.is_of_the_token or self._silences >= _PATIENCE:
             raise error
         return Refusal(change, "held", _TURNED_AWAY.format(status=error.status))
 

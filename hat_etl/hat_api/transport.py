@@ -30,6 +30,9 @@ _BUSY = frozenset({429, 502, 503, 504})
 """Answers of something that stands before HAT, or of a HAT that will not act now."""
 
 
+_OF_THE_TOKEN = frozenset({401, 403})
+
+
 class Unreachable(HatApiError):
     """HAT did not answer, or answered that it cannot now. What was asked may have been done all the same."""
 
@@ -42,11 +45,13 @@ class Refused(HatApiError):
     """Of HTTP."""
     answer: IntegrationAnswer | None = field(default=None, repr=False)
     """What HAT said; it may quote the data, so no message shows it."""
+    is_page: bool = False
+    """Whether it is a page for people, which no API gives: something before HAT says no."""
 
     @property
     def is_of_the_token(self) -> bool:
         """Whether HAT refuses whatever this Mastertoken asks for."""
-        return self.status in (401, 403)
+        return self.status in _OF_THE_TOKEN and not self.is_page
 
     @property
     def is_hats(self) -> bool:
@@ -139,14 +144,22 @@ class Transport:
         for token in tokens:
             headers = {"Authorization": token.reveal()}
             response = self._client.request(method, path, params=params, json=body, headers=headers)
-            if response.status_code not in (401, 403):
+            if response.status_code not in _OF_THE_TOKEN:
                 self._keyring.accepted(token)
                 return response
         return response
 
     def _failure(self, method: str, path: str, response: httpx.Response) -> HatApiError:
-        code = response.status_code
-        if code in (401, 403):
+        code, is_page = response.status_code, "html" in response.headers.get("Content-Type", "").lower()
+        if code in _OF_THE_TOKEN and is_page:
+            return Refused(
+                f"Something before HAT, such as a firewall, refuses {method} {path} (a page, HTTP {code}).",
+                f"See that it lets calls of this machine through to api_url. Then run: hat-etl doctor {self._tenant}",
+                self._tenant,
+                status=code,
+                is_page=True,
+            )
+        if code in _OF_THE_TOKEN:
             names = " and ".join(token.origin for token in self._keyring.tokens())
             return Refused(
                 f"HAT does not accept the Mastertoken behind {names} ({method} {path}, HTTP {code}).",
@@ -163,6 +176,7 @@ class Transport:
             self._tenant,
             status=code,
             answer=_answer_in(response),
+            is_page=is_page,
         )
 
     def _unreachable(self, method: str, path: str, why: str) -> Unreachable:

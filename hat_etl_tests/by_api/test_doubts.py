@@ -236,11 +236,11 @@ def test_what_a_gateway_says_of_a_token_is_not_hats_word(answer: Response, world
 
 _TURNED_AWAY = [
     HTMLResponse("<h1>Request rejected</h1>", 400), JSONResponse({"message": "Bad request"}, 400),
-    Response(status_code=409),
+    Response(status_code=409), HTMLResponse("<h1>Forbidden</h1>", 403),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("answer", _TURNED_AWAY, ids=["400", "JSON 400", "409"])
+@pytest.mark.parametrize("answer", _TURNED_AWAY, ids=["400", "JSON 400", "409", "403"])
 def test_what_a_gateway_says_of_a_write_is_not_hats_word(answer: Response, world: World) -> None:
     """Its 400 was a refusal: whoever read of it was to mend the row in the ERP, and HAT could have it all the same."""
     world.stands_before("POST /healthProviders", answer, acted=True)

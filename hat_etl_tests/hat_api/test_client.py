@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.responses import HTMLResponse, JSONResponse
 
 from hat_etl.errors import ConfigurationError
 from hat_etl.hat_api import transport
@@ -121,6 +122,16 @@ def test_settings_that_are_missing_are_named(key: str, hat: Hat) -> None:
 def test_an_answer_of_something_else_is_told(hat: Hat, connect: Callable[..., HatApi]) -> None:
     with pytest.raises(Refused, match="HTTP 404"):
         connect(api={"billing_path": "/elsewhere"}).waiting_lots(1)
+
+
+def test_a_page_of_a_firewall_is_not_taken_for_a_wrong_mastertoken(hat: Hat, connect: Callable[..., HatApi]) -> None:
+    """One was sent to compare a Mastertoken that was right."""
+    for page, told in ((HTMLResponse("<h1>Forbidden</h1>", 403), "firewall"), (JSONResponse({}, 403), "Mastertoken")):
+        hat.faulty._app = page
+        with pytest.raises(Refused, match=told) as caught:
+            connect().waiting_lots(1)
+        assert caught.value.is_of_the_token is (told == "Mastertoken")
+        assert ("Mastertoken" in str(caught.value)) is (told == "Mastertoken")
 
 
 def test_one_broken_item_hides_no_other() -> None:
