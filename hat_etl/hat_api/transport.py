@@ -46,7 +46,7 @@ class Refused(HatApiError):
     answer: IntegrationAnswer | None = field(default=None, repr=False)
     """What HAT said; it may quote the data, so no message shows it."""
     is_page: bool = False
-    """Whether it is a page for people, which no API gives: something before HAT says no."""
+    """Whether it was a page for people: something before HAT says no."""
 
     @property
     def is_of_the_token(self) -> bool:
@@ -126,11 +126,12 @@ class Transport:
                 failure: HatApiError = self._unreachable(method, path, type(error).__name__)
                 again = safe or unsent
             else:
-                if response.is_success:
+                unheard = response.is_success and method != "GET" and _is_page(response)
+                if response.is_success and not unheard:
                     return response
                 code = response.status_code
                 failure = self._failure(method, path, response)
-                again = code == 429 or (safe and (code >= 500 or code == 408))
+                again = code == 429 or (safe and (code >= 500 or code == 408 or unheard))
                 wait = _asked_pause(response, wait) if code in _BUSY else wait
             if not again or attempt == self._settings.attempts:
                 # The cause of a failure quotes addresses and headers.
@@ -150,7 +151,9 @@ class Transport:
         return response
 
     def _failure(self, method: str, path: str, response: httpx.Response) -> HatApiError:
-        code, is_page = response.status_code, "html" in response.headers.get("Content-Type", "").lower()
+        code, is_page = response.status_code, _is_page(response)
+        if response.is_success:
+            return self._unreachable(method, path, f"a page, HTTP {code}")
         if code in _OF_THE_TOKEN and is_page:
             return Refused(
                 f"Something before HAT, such as a firewall, refuses {method} {path} (a page, HTTP {code}).",
@@ -186,6 +189,11 @@ class Transport:
             f" api_url, and run: hat-etl doctor {self._tenant}",
             self._tenant,
         )
+
+
+def _is_page(response: httpx.Response) -> bool:
+    """Whether the answer is a page for people: HAT's have none, whatever it calls their type."""
+    return response.content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
 
 
 def _asked_pause(response: httpx.Response, otherwise: float) -> float:

@@ -6,6 +6,7 @@ from math import inf
 from typing import Any
 
 import pytest
+from starlette.responses import HTMLResponse
 
 from hat_etl.billing.story import overview
 from hat_etl.billing.work import Breaker, StageReport, waiting
@@ -147,6 +148,29 @@ def test_a_deletion_that_hat_refuses_to_hear_of_is_not_counted_as_done(status: i
         report = world.pull()
         assert (report.counts["deleted"], len(report.problems)) == (0, 1)
     assert world.pull().counts["deleted"] == 1
+
+
+def test_a_page_that_something_before_hat_answers_with_is_not_hats_word(world: World) -> None:
+    """With its 200 a status counted as told, and a deletion as confirmed: the provider never saw them."""
+    number, deleted = world.add(), world.add()
+    world.pull()
+    world.send()
+    world.state.mark_deleted(deleted)
+    hat = world.hat_faults._app
+
+    async def answering(scope: Any, receive: Any, send: Any) -> None:
+        listed = scope["method"] == "GET"
+        await (hat if listed else HTMLResponse("<html>Em manutenção</html>"))(scope, receive, send)
+
+    world.hat_faults._app = answering
+    report = world.push()
+    assert report.counts["pushed"] == 0
+    assert [type(problem) for problem in report.problems] == [Unreachable] * 2
+    world.pull()
+    world.hat_faults._app = hat
+    world.push()
+    assert world.in_hat(number).protocol is not None
+    world.loop()
 
 
 def test_a_deletion_that_hat_refuses_to_hear_of_is_done_when_it_lists_the_lot_no_more(world: World) -> None:

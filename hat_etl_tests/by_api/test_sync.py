@@ -147,6 +147,15 @@ def test_an_answer_that_cannot_be_unpacked_is_a_lost_reply(world: World) -> None
     assert "DecodingError" in world.fails(9)
 
 
+def test_a_page_in_the_place_of_an_answer_is_a_lost_reply(world: World) -> None:
+    """It ended the run, though HAT could be asked for the row."""
+    world.stands_before("POST /healthProviders", HTMLResponse("<html>Em manutenção</html>"), acted=True)
+    world.clinic.change("BAU", 1, BAU_NOME="CLINICA X")
+    world.sync()
+    assert world.paths() == ["/healthProviders"]
+    assert world.is_shown()
+
+
 def test_a_row_that_hat_does_not_let_go_stays_with_a_warning_until_it_does(world: World) -> None:
     world.clinic.professional(2)
     world.sync()

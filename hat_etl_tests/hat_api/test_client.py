@@ -126,8 +126,12 @@ def test_an_answer_of_something_else_is_told(hat: Hat, connect: Callable[..., Ha
 
 def test_a_page_of_a_firewall_is_not_taken_for_a_wrong_mastertoken(hat: Hat, connect: Callable[..., HatApi]) -> None:
     """One was sent to compare a Mastertoken that was right."""
-    for page, told in ((HTMLResponse("<h1>Forbidden</h1>", 403), "firewall"), (JSONResponse({}, 403), "Mastertoken")):
-        hat.faulty._app = page
+    for answer, told in (
+        (HTMLResponse("<h1>Forbidden</h1>", 403), "firewall"),
+        (JSONResponse({}, 403), "Mastertoken"),
+        (HTMLResponse("Token inválido", 401), "Mastertoken"),
+    ):
+        hat.faulty._app = answer
         with pytest.raises(Refused, match=told) as caught:
             connect().waiting_lots(1)
         assert caught.value.is_of_the_token is (told == "Mastertoken")
