@@ -131,9 +131,12 @@ def push(tenant: Tenant) -> StageReport:
 
 def refusal(tenant: Tenant, lot: Lot) -> HatApiError:
     """HAT takes no word on a lot."""
+    hurry = f", or after: hat-etl billing retry {tenant.name} {lot.batch_number}"
+    if lot.state in (State.REFUSED, State.UNKNOWN):
+        hurry = ""  # to retry these means to send the lot again
     return HatApiError(
         f"HAT refuses what it is told of lot {lot.batch_number} of provider {lot.provider}.",
-        f"See its messages with: hat-etl billing show {tenant.name} {lot.batch_number}. It is told again in an hour, or"
-        f" after: hat-etl billing retry {tenant.name} {lot.batch_number}",
+        f"See its messages with: hat-etl billing show {tenant.name} {lot.batch_number}. It is told again in an hour"
+        f"{hurry}.",
         tenant.name,
     )

@@ -14,6 +14,7 @@ from hat_etl.errors import ConfigurationError, DecisionNeeded, HatApiError, Oper
 from hat_etl.hat_api.bodies import LotItem, Page
 from hat_etl.hat_api.transport import Unreachable
 from hat_etl.sandbox.hat.lots import Recipe, make
+from hat_etl.sandbox.operator.behaviour import Mishap
 
 from .conftest import PROVIDER, REGISTRY, World
 
@@ -132,6 +133,20 @@ def test_a_hat_that_refuses_what_pull_tells_it_is_told(world: World) -> None:
     assert [lot["state"] for lot in overview(world.tenant)["stuck"]] == ["not told to HAT"]
     world.pull()
     assert world.in_hat(number).tracking == 1
+
+
+def test_whoever_reads_that_hat_refuses_a_status_is_not_told_to_send_the_lot_again(world: World) -> None:
+    """Of a lot in doubt ``retry`` says that it has not arrived: the operator could get it twice."""
+    doubtful, bad = world.add(), world.add(kind="too_many")
+    with world.hat_answers(403, "PUT"):
+        world.pull()
+        world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+        world.send()
+        assert world.states() == {doubtful: "unknown", bad: "refused"}
+        world.rows("UPDATE hat_etl.billing_outbox SET not_before = now() RETURNING 1")
+        problems = world.push().problems
+    assert len(problems) == 2
+    assert all("retry" not in str(problem) for problem in problems)
 
 
 @pytest.mark.parametrize("status", [403, 404], ids=["refused", "404 of a gateway"])
