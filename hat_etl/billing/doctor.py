@@ -34,7 +34,7 @@ def examine(tenant: Tenant) -> list[Check]:
     if tenant.billing.store is not None:
         checks.append(_store(tenant, tenant.billing.store))
     if tenant.billing.deliver is not None:
-        checks.append(_operator(tenant))
+        checks += _operators(tenant)
     return checks
 
 
@@ -62,8 +62,22 @@ def _token(tenant: Tenant, subject: str, reference: SecretRef | None) -> Check:
     return Check(subject, "ok", f"accepted; {len(page.items)}{more} lots wait")
 
 
-def _operator(tenant: Tenant) -> Check:
-    subject = "operator: service"
+def _operators(tenant: Tenant) -> Iterator[Check]:
+    """Whoever takes the lots and whoever is asked about them, each by itself."""
+    billing = tenant.billing
+    yield _operator(_only(tenant, ask=None), "operator: service")
+    asked = "operator: asked about lots"
+    if billing.ask == "views":
+        yield _operator(tenant, asked)
+    elif billing.ask == "pls" and billing.deliver != "pls":
+        yield _operator(_only(tenant, ask=None, deliver="pls"), asked)
+
+
+def _only(tenant: Tenant, **keys: str | None) -> Tenant:
+    return tenant.model_copy(update={"billing": tenant.billing.model_copy(update=keys)})
+
+
+def _operator(tenant: Tenant, subject: str) -> Check:
     try:
         with operator_of(tenant) as operator:
             answer = operator.status(_PROBE)
@@ -75,6 +89,9 @@ def _operator(tenant: Tenant) -> Check:
     if isinstance(answer, NoAnswer) and answer.down:
         mend = "See that it is up and that the network lets this machine reach it."
         return Check(subject, "failed", f"Cannot be reached ({answer.why}).", mend, OperatorError.exit_code)
+    if isinstance(answer, NoAnswer) and answer.turned_away:
+        mend = "Compare addresses and login under [billing] with those that the operator has given."
+        return Check(subject, "failed", f"Turns questions away ({answer.why}).", mend, OperatorError.exit_code)
     told = answer.why if isinstance(answer, NoAnswer) else "answers"
     return Check(subject, "ok", f"{tenant.billing.deliver}: {told}")
 

@@ -15,15 +15,35 @@ def states(world: World) -> dict[str, str]:
 
 def test_what_is_well_is_said_so(world: World) -> None:
     world.add()
-    (token, operator) = examine(world.tenant)
+    (token, operator, asked) = examine(world.tenant)
     assert (token.state, token.detail) == ("ok", "accepted; 1 lots wait")
-    assert operator.state == "ok"
+    assert (operator.state, asked.state) == ("ok", "ok")
 
 
 @pytest.mark.parametrize("deliver", ["soap", "pls"])
 def test_an_operator_that_cannot_be_reached_fails(deliver: str, world: World) -> None:
     world.write_tenant(deliver=deliver, operator="http://127.0.0.1:1")
     assert states(world)["operator: service"] == "failed"
+
+
+@pytest.mark.parametrize("deliver", ["soap", "pls"])
+def test_an_address_that_is_not_the_services_fails(deliver: str, world: World) -> None:
+    """It was well, and who was told by ``send`` to ask the doctor about the address was sent away."""
+    world.write_tenant(deliver=deliver, operator=f"{world.operator.url}/elsewhere")
+    assert states(world)["operator: service"] == "failed"
+
+
+def test_a_login_that_the_operator_does_not_know_fails(world: World) -> None:
+    world.operator.service.passwords = {}
+    assert states(world)["operator: service"] == "failed"
+
+
+def test_the_service_is_asked_also_where_another_is_asked_about_lots(world: World) -> None:
+    """Nobody looked at it: all was well while no lot could be delivered."""
+    file = world.folder / "acme.toml"
+    file.write_text(file.read_text().replace(f"{world.operator.url}/ws", "http://127.0.0.1:1/ws"))
+    found = states(world)
+    assert (found["operator: service"], found["operator: asked about lots"]) == ("failed", "ok")
 
 
 def test_a_folder_that_is_not_there_fails(world: World) -> None:

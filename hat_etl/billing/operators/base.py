@@ -79,14 +79,15 @@ class Absent:
 class NoAnswer:
     """The operator did not answer a question, or cannot be asked it.
 
-    ``down``: it could not be reached; ``later``: it may not be asked now, which is no failure; ``ambiguous``: only a
-    person can tell.
+    ``down``: it could not be reached; ``turned_away``: its address or the login is wrong; ``later``: it may not be
+    asked now, which is no failure; ``ambiguous``: only a person can tell.
     """
 
     why: str
     down: bool = False
     later: bool = False
     ambiguous: bool = False
+    turned_away: bool = False
 
 
 @dataclass(frozen=True)

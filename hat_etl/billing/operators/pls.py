@@ -35,6 +35,7 @@ _SUBMITTED = "ja submetido"
 """In the message of a lot that PLS has already."""
 _PAGES = 50
 """Pages of accounts of one lot number, at most: there should be one."""
+_TURNED_AWAY = (401, 403, 404)
 _UNREACHED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
@@ -78,7 +79,7 @@ class PlsOperator:
             return NotSent(type(error).__name__)
         except httpx.TransportError as error:
             return Unclear(type(error).__name__)
-        if response.status_code in (401, 403, 404):
+        if response.status_code in _TURNED_AWAY:
             return NotSent(f"HTTP {response.status_code}")
         answer = _json(response)
         if not isinstance(answer, dict) or "success" not in answer:
@@ -131,7 +132,7 @@ class PlsOperator:
                 return NoAnswer(type(error).__name__, down=isinstance(error, _UNREACHED))
             answer = _json(response)
             if not response.is_success or not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
-                return NoAnswer(f"HTTP {response.status_code}")
+                return NoAnswer(f"HTTP {response.status_code}", turned_away=response.status_code in _TURNED_AWAY)
             new = [item for item in answer["items"] if item not in seen]
             seen += new
             # Where nothing new comes, page is not heeded.

@@ -34,6 +34,8 @@ from hat_etl.tiss.soap import Answered, Certificate, Refused, SoapClient, Timeou
 _LOT_FAULTS = {"HashInvalido": ("5014", "Hash inválido"), "SchemaInvalido": ("5002", "XML não validado")}
 """Faults that speak of the lot; all others speak of how the operator is called."""
 
+_LOGIN_FAULT = "LoginInvalido"
+
 _NO_HASH = "Há caracteres que o ISO-8859-1 não tem (aspas curvas, travessões, €): troque-os e envie o lote de novo."
 
 _DOUBLE = re.compile(r"j[áa] (foi )?(recebid|submetid|enviad|processad)|duplicad", re.IGNORECASE)
@@ -139,8 +141,9 @@ class SoapOperator:
         outcome = self._client.send(self._address(url, letter), request)
         if isinstance(outcome, Answered):
             return outcome.reply
-        down = isinstance(outcome, Refused) and outcome.reason == "not sent"
-        return NoAnswer(outcome.detail, down=down)
+        refused = outcome.reason if isinstance(outcome, Refused) else None
+        turned_away = refused == "http" or outcome.detail == _LOGIN_FAULT
+        return NoAnswer(outcome.detail, down=refused == "not sent", turned_away=turned_away)
 
     def _address(self, url: str, letter: Letter) -> str:
         return url.replace("{version}", letter.version or "")
