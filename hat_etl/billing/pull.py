@@ -27,6 +27,9 @@ CONTENT_CHANGED, DELETED_LATE = "content_changed", "deleted_after_delivery"
 _ASKED = {CONTENT_CHANGED: "other content", DELETED_LATE: "deleted in HAT"}
 """Events of the history with which a lot begins to wait for these."""
 
+_A_WHILE_AGO = "now() - interval '1 hour'"
+"""What HAT lists no more since then is no longer there: one list may miss what moves between its pages meanwhile."""
+
 _TOLD_AFTER = 5
 """Failed downloads after which HAT is told, with code 5012."""
 
@@ -80,10 +83,7 @@ class _Pull:
         return found
 
     def settle_unlisted(self) -> None:
-        """Wait no more for what HAT lists no more, once its whole list is through.
-
-        What was missed, as it moved between pages meanwhile, is noted anew when it is listed.
-        """
+        """Wait no more for what HAT lists no more, once its whole list is through."""
         if self._is_read_whole:
             self._forget_files()
             self._end_deletions()
@@ -91,7 +91,8 @@ class _Pull:
     def _forget_files(self) -> None:
         with self._store.transaction() as connection:
             missing = connection.execute(
-                "SELECT provider, batch_number FROM hat_etl.billing_missing_files ORDER BY first_at"
+                f"SELECT provider, batch_number FROM hat_etl.billing_missing_files WHERE last_at < {_A_WHILE_AGO}"
+                " ORDER BY first_at"
             ).fetchall()
             gone = [(str(row[0]), str(row[1])) for row in missing if row not in self._listed]
             for key in gone:
@@ -113,6 +114,7 @@ class _Pull:
             untold = connection.execute(
                 "SELECT lot, l.provider, l.batch_number FROM hat_etl.billing_outbox o"
                 " JOIN hat_etl.billing_lots l USING (lot) WHERE kind = 'delete' AND o.state = 'waiting'"
+                f" AND o.created_at < {_A_WHILE_AGO}"
             ).fetchall()
         for lot, *key in untold:
             if tuple(key) not in self._listed and settle_deletion(self._store, lot):

@@ -197,7 +197,10 @@ def test_a_deletion_that_hat_refuses_to_hear_of_is_done_when_it_lists_the_lot_no
         assert world.pull().counts["refused"] == 1
         world.state.delete(number, None)
         world.pull()
-        world.rows("UPDATE hat_etl.billing_outbox SET not_before = now() RETURNING 1")
+        assert overview(world.tenant)["waiting"] == {"delete": 1}
+        ago = "created_at = created_at - interval '1 hour', not_before = now()"
+        world.rows(f"UPDATE hat_etl.billing_outbox SET {ago} RETURNING 1")
+        world.pull()
         assert world.push().problems == []
     assert world.events(number)[-1] == "deletion confirmed"
     assert overview(world.tenant)["waiting"] == {}
