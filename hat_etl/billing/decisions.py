@@ -6,7 +6,7 @@ from hat_etl.billing import store as rows
 from hat_etl.billing.deliver import schedule
 from hat_etl.billing.operators.base import cause
 from hat_etl.billing.pull import CONTENT_CHANGED, DELETED_LATE, enqueue_deletion, latest_content
-from hat_etl.billing.push import enqueue_status
+from hat_etl.billing.push import enqueue_status, is_absent
 from hat_etl.billing.states import CHECKED, UNSENT, WITH_OPERATOR, State
 from hat_etl.billing.store import Lot, Store, store_of
 from hat_etl.billing.validate import NUMBER_REUSED
@@ -21,8 +21,9 @@ _ARRIVED, _CORRECTED = "arrived, as a person says", "protocol, as a person says"
 def release(tenant: Tenant, batch_number: str, *, accept: bool, provider: str | None = None) -> Lot:
     """End what a lot waits for; gives the lot as it stands then.
 
-    ``accept``: take the new file, send the reused number all the same, or confirm the deletion in HAT; otherwise keep
-    the old file, refuse the lot, or keep it in HAT. Raises DataError when it waits for nothing, or this cannot be.
+    ``accept``: take the new file, send the reused number all the same, or confirm the deletion in HAT, also of a lot
+    that HAT has no more; otherwise keep the old file, refuse the lot, or keep it in HAT. Raises DataError when it waits
+    for nothing, or this cannot be.
     """
     with store_of(tenant) as store, store.transaction() as connection:
         lot = only(store, connection, batch_number, provider)
@@ -42,6 +43,8 @@ def release(tenant: Tenant, batch_number: str, *, accept: bool, provider: str | 
                 else:
                     # HAT lists the lot until it is told that this is all there is to say.
                     enqueue_status(store, connection, lot.lot, again=True)
+            case None if accept and is_absent(connection, lot.lot):
+                _follow_late_deletion(store, connection, lot)
             case _:
                 raise _cannot(tenant, lot, "waits for no decision")
         rows.change(connection, lot.lot, "released", decided, hold=None)

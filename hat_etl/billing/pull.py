@@ -154,7 +154,7 @@ class _Pull:
     def _tell(self, lot: int) -> None:
         if self._call(lambda: tell(self._store, self._api, lot)) == "refused":
             with self._store.connection() as connection:
-                self._report.problem(refusal(self._store.tenant, self._store.get(connection, lot)))
+                self._report.problem(refusal(self._store, connection, lot))
 
     def _call(self, call: Callable[[], str | None]) -> str | None:
         """Tell HAT something, unless it has not answered three times in a row; counts refusals and deletions."""

@@ -19,6 +19,9 @@ _REFUSED_PAUSE = 3600.0
 """Seconds until HAT is told again what it has refused."""
 
 
+_ABSENT = "HAT has no such lot"
+
+
 def status_body(tenant: Tenant, lot: Lot) -> dict[str, Any]:
     """What HAT should show of the lot."""
     if lot.state is State.REFUSED:
@@ -67,7 +70,7 @@ def tell(store: Store, api: HatApi, lot: int) -> str | None:
             return None
         except Refused as error:
             failure: HatApiError = error
-            why, pause = f"HTTP {error.status}", _REFUSED_PAUSE
+            why, pause = _ABSENT if error.says_absent else f"HTTP {error.status}", _REFUSED_PAUSE
         except Unreachable as error:
             failure, why, pause = error, "no answer", float(store.tenant.billing.retry_seconds)
         for message in (status, deletion):
@@ -123,14 +126,32 @@ def push(tenant: Tenant) -> StageReport:
                 report.count(became)
             if became == "refused":
                 with store.connection() as connection:
-                    report.problem(refusal(tenant, store.get(connection, lot)))
+                    report.problem(refusal(store, connection, lot))
 
         each((int(row[0]) for row in rows), work, tenant.billing.workers)
     return report.finish()
 
 
-def refusal(tenant: Tenant, lot: Lot) -> HatApiError:
+def is_absent(connection: Connection, lot: int) -> bool:
+    """Whether HAT itself has answered that it has no such lot, when it was told the status that waits."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM hat_etl.billing_outbox WHERE lot = %s AND kind = 'status' AND state = 'waiting'"
+        " AND error = %s)",
+        (lot, _ABSENT),
+    ).fetchone()
+    return row == (True,)
+
+
+def refusal(store: Store, connection: Connection, number: int) -> HatApiError:
     """HAT takes no word on a lot."""
+    tenant, lot = store.tenant, store.get(connection, number)
+    if is_absent(connection, number):
+        return HatApiError(
+            f"HAT has no lot {lot.batch_number} of provider {lot.provider}, whose status it is told.",
+            "It is told again in an hour. If HAT is to have the lot no more, let it be told nothing: hat-etl billing"
+            f" release {tenant.name} {lot.batch_number} --accept",
+            tenant.name,
+        )
     hurry = f", or after: hat-etl billing retry {tenant.name} {lot.batch_number}"
     if lot.state in (State.REFUSED, State.UNKNOWN):
         hurry = ""  # to retry these means to send the lot again

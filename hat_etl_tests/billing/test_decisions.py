@@ -11,6 +11,7 @@ from hat_etl.billing.decisions import arrived, release, retry
 from hat_etl.billing.operators.base import NoAnswer
 from hat_etl.billing.operators.profile import Divided
 from hat_etl.billing.operators.soap import SoapOperator
+from hat_etl.billing.story import overview
 from hat_etl.errors import DataError
 from hat_etl.sandbox.hat.lots import Recipe, make
 from hat_etl.sandbox.operator.behaviour import Mishap
@@ -249,6 +250,26 @@ def test_a_late_deletion_is_confirmed_or_not(accept: bool, world: World) -> None
     assert world.in_hat(number).is_gone is accept
     assert world.pull().counts == {}, "HAT lists it no more"
     assert world.states()[number] == "protocolled"
+
+
+def test_of_a_lot_that_hat_has_no_more_nothing_is_told_once_a_person_says_so(world: World) -> None:
+    """It was told in vain every hour, check ``stuck`` stayed red for ever, and no command ended that."""
+    number = world.add()
+    world.loop()
+    world.poll()
+    with world.hat_answers(404, "PUT"):
+        (problem,) = world.push().problems
+    assert "--accept" not in str(problem), "a gateway says so"
+    world.state._do("DELETE FROM lots")
+    world.rows("UPDATE hat_etl.billing_outbox SET not_before = now() RETURNING 1")
+    (problem,) = world.push().problems
+    assert f"hat-etl billing release acme {number} --accept" in str(problem)
+    with pytest.raises(DataError, match="waits for no decision"):
+        release(world.tenant, number, accept=False)
+    release(world.tenant, number, accept=True)
+    assert world.push().problems == []
+    assert [problem for report in world.loop(rounds=2) for problem in report.problems] == []
+    assert overview(world.tenant)["waiting"] == {}
 
 
 def test_a_lot_in_doubt_whose_deletion_is_confirmed_is_not_delivered(world: World) -> None:
