@@ -98,7 +98,7 @@ class OracleSource:
         relation = (owner, entity.view.upper())
         session, name = self._session(), ".".join(map(quote, relation))
         try:
-            with self._told(entity.table):
+            with self._told():
                 described = session.columns(f"SELECT * FROM {name} WHERE 1 = 0")
                 columns = tuple(_live(column) for column in described)
                 self._try_flashback(session, name)
@@ -282,14 +282,14 @@ class OracleSource:
             raise refusals.read_failed(self._tenant.name, table, oracle_errors.code(error), self._again) from None
 
     @contextmanager
-    def _told(self, table: str | None = None) -> Iterator[None]:
+    def _told(self) -> Iterator[None]:
         """Turn a lost connection into a SourceError; what the server says of a statement is the caller's."""
         try:
             yield
         except (oracledb.Error, OSError) as error:
             if not oracle_errors.is_dead(error):
                 raise
-            raise refusals.read_failed(self._tenant.name, table, oracle_errors.code(error), self._again) from None
+            raise refusals.read_failed(self._tenant.name, None, oracle_errors.code(error), self._again) from None
 
 
 def _live(column: oracledb.FetchInfo) -> LiveColumn:

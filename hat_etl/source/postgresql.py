@@ -184,8 +184,9 @@ class PostgresSource:
         columns = tuple(LiveColumn(str(r[2]), str(r[3]), r[4]) for r in rows if (r[0], r[1]) == relation)
         name = ".".join(quote(part) for part in relation)
         try:
-            with self._told():
-                return ViewShape(entity, columns, self._estimate(name), relation)
+            return ViewShape(entity, columns, self._estimate(name), relation)
+        except psycopg.OperationalError as error:  # no fault of this view
+            raise read_failed(self._tenant.name, None, error, self._again) from None
         except psycopg.errors.InsufficientPrivilege:
             raise refusals.view_forbidden(self._tenant, entity) from None
         except psycopg.Error as error:
@@ -220,11 +221,8 @@ class PostgresSource:
 
     def sample_stamps(self, shape: ViewShape) -> tuple[int, int]:
         sample = f"SELECT {stamp(shape)} AS s FROM {relation(shape)} LIMIT {SAMPLE_ROWS}"
-        try:
-            with self._told(shape.entity.table):
-                seen, stamped = self.control().execute(f"SELECT count(*), count(s) FROM ({sample}) t").fetchall()[0]
-        except psycopg.Error as error:
-            raise read_failed(self._tenant.name, shape.entity.table, error, self._again) from None
+        with self._told(shape.entity.table):
+            seen, stamped = self.control().execute(f"SELECT count(*), count(s) FROM ({sample}) t").fetchall()[0]
         return int(seen), int(stamped)
 
     def unindexed_stamps(self) -> list[UnindexedStamp]:
@@ -309,10 +307,10 @@ class PostgresSource:
 
     @contextmanager
     def _told(self, table: str | None = None) -> Iterator[None]:
-        """Turn a lost connection into a SourceError; what the server says of a statement is the caller's."""
+        """Turn a lost connection, and whatever the server refuses, into a SourceError."""
         try:
             yield
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             raise read_failed(self._tenant.name, table, error, self._again) from None
 
     def _encoding(self) -> str:

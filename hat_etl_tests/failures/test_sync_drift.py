@@ -199,3 +199,15 @@ def test_a_table_of_the_erp_that_stays_locked_ends_a_load_with_its_cause(ground:
     assert_told(result.err, where, "structure is being changed", "hat-etl load demo --resume")
     ground.load("--resume" if moment == "amid" else "--restart")
     ground.assert_clean()
+
+
+def test_a_catalogue_that_refuses_to_tell_ends_a_run_as_the_erps_trouble(ground: Ground) -> None:
+    """Where a DBA had taken a right from all logins, loads and syncs ended in a traceback."""
+    with ground.in_erp() as connection:
+        connection.execute("REVOKE EXECUTE ON FUNCTION pg_get_viewdef(oid) FROM PUBLIC")
+    untouched = Untouched(ground)
+    for command in ("sync", "load", "plan"):
+        result = ground.run(command, ground.name)
+        assert result.exit_code == 4, result.err
+        assert_told(result.err, "demo", "Reading the ERP failed (InsufficientPrivilege, SQLSTATE 42501)", "hat-etl")
+    untouched.check()

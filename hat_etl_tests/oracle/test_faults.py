@@ -91,6 +91,18 @@ def test_a_connection_that_is_lost_again_and_again_ends_the_run(row: int, oracle
     assert ground.state() == before
 
 
+def test_a_connection_lost_while_a_view_is_described_is_no_views_fault(oracle: OracleServer, ground: Ground) -> None:
+    """The sync left out the table, and with it, for the connection stayed lost, all that came after."""
+    before = ground.state()
+    for question in (("sync", ground.name), ("views", "check", ground.name)):
+        oracle.faults.plant(Fault("NUM_ROWS FROM ALL_TABLES", 0, Reset()))
+        result = ground.run(*question)
+        assert result.exit_code == 4, result.err
+        assert_told(result.err, "demo", "Reading the ERP failed (DPY-4011)", " ".join(("hat-etl", *question)))
+    assert ground.state() == before
+    ground.assert_clean()
+
+
 def test_without_the_right_to_look_back_a_lost_connection_ends_the_run_and_it_can_be_resumed(
     oracle: OracleServer, ground: Ground
 ) -> None:
