@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, TypeVar
 
 from hat_etl.errors import HatEtlError
+from hat_etl.parallel import LISTENING
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,6 +29,8 @@ def call_apart(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) 
     process.start()
     there.close()
     try:
+        while not here.poll(LISTENING):
+            pass
         outcome = here.recv()
     except EOFError:
         process.join()

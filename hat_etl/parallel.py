@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
 
-_LISTENING = 1.0
+T = TypeVar("T")
+
+LISTENING = 1.0
 """Seconds after which a wait begins anew: a signal that comes while it begins is not heard before it ends."""
 
 
@@ -22,7 +25,7 @@ def in_parallel(tasks: Sequence[Callable[[], None]], workers: int, give_up: Call
         try:
             unfinished = set(futures)
             while unfinished:
-                finished, unfinished = wait(unfinished, _LISTENING, FIRST_EXCEPTION)
+                finished, unfinished = wait(unfinished, LISTENING, FIRST_EXCEPTION)
                 for future in finished:
                     future.result()
         except BaseException:
@@ -30,3 +33,10 @@ def in_parallel(tasks: Sequence[Callable[[], None]], workers: int, give_up: Call
             for future in futures:
                 future.cancel()
             raise
+
+
+def result_of(future: Future[T]) -> T:
+    """What a future gives, or the error that it raises; a signal is heard while it is waited for."""
+    while wait([future], LISTENING).not_done:
+        pass
+    return future.result()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
+import time
+from multiprocessing.connection import Connection
 
 import pytest
 
 from hat_etl.errors import HatEtlError, SourceError
 from hat_etl.own_process import call_apart
+from hat_etl_tests.test_parallel import interrupt
 
 
 class Ended(BaseException):
@@ -72,3 +76,13 @@ def test_it_ends_with_a_caller_who_is_interrupted() -> None:
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert not multiprocessing.active_children()
+
+
+def test_a_signal_that_does_not_end_the_wait_is_heard_all_the_same() -> None:
+    """A sync of all tenants that was told to stop went on until the tenant at which it was had been synchronised."""
+    began, thread = time.monotonic(), threading.Thread(target=interrupt, args=(Connection.recv, Connection.poll))
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        call_apart(time.sleep, 20)
+    thread.join()
+    assert time.monotonic() - began < 20

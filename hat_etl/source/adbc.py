@@ -17,6 +17,8 @@ from adbc_driver_manager import AdbcConnection, AdbcStatement
 # Beside pyarrow's own reader this one tells the SQLSTATE of what fails between two batches.
 from adbc_driver_manager._reader import AdbcRecordBatchReader
 
+from hat_etl.parallel import result_of
+
 BATCH_BYTES = 4 << 20
 """Size hint of one batch on the wire, in bytes."""
 
@@ -59,7 +61,7 @@ class Session:
         with ThreadPoolExecutor(1) as waiting:  # the driver's own wait lets no handler of a signal run
             answer = waiting.submit(self._row, query)
             try:
-                return answer.result()
+                return result_of(answer)
             except BaseException:
                 if not answer.done():
                     self._connection.cancel()

@@ -15,6 +15,7 @@ import numpy as np
 
 from hat_etl.entities.model import STAMP
 from hat_etl.errors import DecisionNeeded
+from hat_etl.parallel import result_of
 from hat_etl.source.reader import Buckets, Recnos, Snapshot, ViewShape
 from hat_etl.sync.brake import clock_behind, gone_back, latest_rows_older
 from hat_etl.sync.by_api import ByApi
@@ -221,7 +222,7 @@ class Inflow:
         intake = self.intakes[shape.entity.table]
         intake.make()
         intake.make_all()
-        ranges = known.differing(known.by_bucket(self.control, intake, schema), count.result())
+        ranges = known.differing(known.by_bucket(self.control, intake, schema), result_of(count))
         if len(ranges) > _MANY_RANGES:
             ranges = []
         with closing(snapshot.live_recnos(shape, ranges)) as batches:

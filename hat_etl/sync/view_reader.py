@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hat_etl.parallel import LISTENING
 from hat_etl.source.reader import Range, Recnos, Snapshot, ViewShape, recnos_of
 from hat_etl.sync.hat_side import HatSide
 from hat_etl.sync.plan import FULL, WINDOW
@@ -256,7 +257,10 @@ def read_side_by_side(readers: Sequence[ViewReader], connections: int) -> Genera
         try:
             unread = len(readers)
             while unread:
-                item = ready.get()
+                try:
+                    item = ready.get(timeout=LISTENING)
+                except queue.Empty:
+                    continue
                 if isinstance(item, BaseException):
                     raise item
                 unread -= isinstance(item, Reading)
