@@ -29,7 +29,14 @@ from hat_etl.target.integrity import (
     tie_unless_orphans,
 )
 from hat_etl.target.rights import give, rights_on
-from hat_etl.target.schema import STAGE_SCHEMA, comments, constraint_name, create_indexes
+from hat_etl.target.schema import (
+    STAGE_SCHEMA,
+    add_keys,
+    comments,
+    constraint_name,
+    create_indexes,
+    create_key_indexes,
+)
 
 _SNAPSHOT_POLLS = 15 * 60 * 10
 _LOCK_ATTEMPTS = 60
@@ -227,8 +234,8 @@ def _rewrite(connection: Connection, entity: Entity, schema: str) -> None:
     """Bring a live table to the rows that are staged.
 
     A row whose keys stay is updated, so that what others keep about it, or tie to it, stays as well. A table of an
-    older hat_etl gets the columns that it lacks. Raises TargetError when rows that the ERP has no more are tied to
-    others' rows.
+    older hat_etl gets the columns that it lacks, and the keys that these are of. Raises TargetError when rows that the
+    ERP has no more are tied to others' rows.
     """
     hat, stage = f"{schema}.{entity.table}", f"{STAGE_SCHEMA}.{entity.table}"
     there = columns_of(connection, hat)
@@ -237,8 +244,11 @@ def _rewrite(connection: Connection, entity: Entity, schema: str) -> None:
         connection.execute(f'ALTER TABLE {hat} ADD COLUMN "{column.name}" {column.sql_type}')
     names = [field.name for field in entity.schema]
     same = sql.equal("h", "s", entity.key)
+    new = {column.name for column in lacking}
     alike = (
-        f"ROW({sql.names(key, 'h')}) IS NOT DISTINCT FROM ROW({sql.names(key, 's')})" for key in entity.alternate_keys
+        f"ROW({sql.names(key, 'h')}) IS NOT DISTINCT FROM ROW({sql.names(key, 's')})"
+        for key in entity.alternate_keys
+        if new.isdisjoint(key)
     )
     stays = " AND ".join([same, *alike])
     changed = ", ".join(f'"{name}" = s."{name}"' for name in names if name not in entity.key)
@@ -262,6 +272,12 @@ def _rewrite(connection: Connection, entity: Entity, schema: str) -> None:
     for column in lacking:
         if column.required:
             connection.execute(f'ALTER TABLE {hat} ALTER COLUMN "{column.name}" SET NOT NULL')
+    for key, index, addition in zip(
+        entity.keys, create_key_indexes(entity, schema), add_keys(entity, schema), strict=True
+    ):
+        if not new.isdisjoint(key):
+            connection.execute(index)
+            connection.execute(addition)
     for comment in comments(entity, schema) if lacking else ():
         connection.execute(comment)
     connection.execute("SET LOCAL enable_nestloop = on")

@@ -147,6 +147,29 @@ def test_a_table_of_an_older_hat_etl_gets_its_columns_where_tables_are_rewritten
         site.ask("load", "demo", "--restart")
 
 
+def test_a_table_of_an_older_hat_etl_gets_its_keys_where_tables_are_rewritten(site: Site) -> None:
+    """Rows that others refer to were taken for rows that had left the ERP, and the key was not made again."""
+    constraints, key = (
+        b"SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'hat'::regnamespace",
+        ", ".join(BY_TABLE["beneficiaries"].key),
+    )
+    with site.hat("postgres") as connection:
+        before, keys = site.contents(), set(connection.execute(constraints))
+        connection.execute(b"ALTER TABLE hat.beneficiaries DROP COLUMN beneficiary_id CASCADE")
+        connection.execute(b"CREATE SCHEMA app")
+        connection.execute(f"CREATE TABLE app.notes AS SELECT {key} FROM hat.beneficiaries LIMIT 3".encode())
+        connection.execute(f"ALTER TABLE app.notes ADD FOREIGN KEY ({key}) REFERENCES hat.beneficiaries".encode())
+    try:
+        site.ask("load", "demo")
+        assert site.contents() == before
+        with site.hat("postgres") as connection:
+            assert set(connection.execute(constraints)) == keys
+    finally:
+        with site.hat("postgres") as connection:
+            connection.execute(b"DROP SCHEMA app CASCADE")
+        site.ask("load", "demo", "--restart")
+
+
 def test_a_snapshot_is_one_moment_whatever_changes_meanwhile(site: Site) -> None:
     """Rows that are gone from two tables by now are read from both, for the snapshot is older."""
     from contextlib import closing
