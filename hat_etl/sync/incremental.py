@@ -32,7 +32,7 @@ from hat_etl.sync.moment import at_one_moment
 from hat_etl.sync.plan import refuse_unloaded, select
 from hat_etl.sync.request import SyncRequest
 from hat_etl.sync.run import Problem, Progress, RunReport, Silent, close_ledger
-from hat_etl.sync.view_texts import refuse_made_anew
+from hat_etl.sync.view_texts import made_anew_since, refusal
 from hat_etl.sync.window import keep_to
 from hat_etl.target import ledger, staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors
@@ -148,7 +148,8 @@ class _Sync:
             raise stop(self.tenant.name, found.problems)
         self.inflow.made_anew = found.made_anew
         at_one_moment(self.source, self.progress, lambda moment: self.inflow.bring(moment, found.shapes))
-        refuse_made_anew(self.source, found.shapes, self.tenant.name, command)
+        if changed := made_anew_since(self.source, found.shapes):
+            raise refusal(changed, self.tenant.name, command)
         self._commit()
 
     def _commit(self) -> None:

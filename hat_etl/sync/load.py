@@ -30,7 +30,7 @@ from hat_etl.sync.plan import INITIAL, describe, select
 from hat_etl.sync.prefetch import prefetch
 from hat_etl.sync.request import LoadRequest
 from hat_etl.sync.run import Progress, RunReport, Silent, close_ledger
-from hat_etl.sync.view_texts import made_anew, refuse_made_anew
+from hat_etl.sync.view_texts import made_anew, made_anew_since, refusal
 from hat_etl.sync.window import keep_to
 from hat_etl.target import indexing, integrity, ledger, staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors
@@ -187,7 +187,9 @@ class _Load:
             lambda moment: self._read(moment, stage, shapes),
             expected_rows=sum(shape.estimated_rows for shape in shapes),
         )
-        refuse_made_anew(self.source, shapes, self.tenant.name, self.again)
+        if changed := made_anew_since(self.source, shapes):
+            self._forget(changed, stage)
+            raise refusal(changed, self.tenant.name, self.again)
         with errors(self.tenant.name, again=self.again):
             self._check_shrink(accept=accept_shrink)
             outcomes = self._settle(stage)
@@ -236,6 +238,16 @@ class _Load:
             staging.drop(self.control)
             return None
         return stage
+
+    def _forget(self, changed: Sequence[ViewShape], stage: Stage | None) -> None:
+        """Take out what was read of these views: it may be of the new text, and is said to be of the one before."""
+        if stage is not None and stage.complete:
+            return  # nothing was read
+        tables = {shape.entity.table for shape in changed}
+        with errors(self.tenant.name, again=self.again):
+            for checkpoint in self.done:
+                if checkpoint.table in tables:
+                    staging.forget(self.control, self.run, checkpoint)
 
     def _gaps(self, snapshot: Snapshot, shapes: Iterable[ViewShape]) -> list[tuple[ViewShape, Range]]:
         """Ranges that are not staged yet, the largest tables first so that no connection idles at the end."""

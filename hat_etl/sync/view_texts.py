@@ -29,18 +29,21 @@ def made_anew(shape: ViewShape, known: str) -> bool:
     return bool(shape.definition and known) and shape.definition != known
 
 
-def refuse_made_anew(source: Source, shapes: Sequence[ViewShape], tenant: str, again: str) -> None:
-    """Raise SourceError when a view was made anew since it was described: its rows may be of both texts."""
-    changed = [
+def made_anew_since(source: Source, shapes: Sequence[ViewShape]) -> list[ViewShape]:
+    """The views that were made anew since they were described: what was read of them may be of both texts."""
+    return [
         before
         for before, now in zip(shapes, with_digests(source, shapes), strict=True)
         if made_anew(now, before.definition)
     ]
-    if changed:
-        raise SourceError(
-            f"Made anew with another text while the run read: {', '.join(shape.entity.view for shape in changed)}."
-            " Rows by the text before and by the new one would stand side by side. HAT is unchanged.",
-            f"When the views are as they shall be, run again: {again}",
-            tenant=tenant,
-            table=", ".join(shape.entity.table for shape in changed),
-        )
+
+
+def refusal(changed: Sequence[ViewShape], tenant: str, again: str) -> SourceError:
+    """The error for a run while which views were made anew."""
+    return SourceError(
+        f"Made anew with another text while the run read: {', '.join(shape.entity.view for shape in changed)}."
+        " Rows by the text before and by the new one would stand side by side. HAT is unchanged.",
+        f"When the views are as they shall be, run again: {again}",
+        tenant=tenant,
+        table=", ".join(shape.entity.table for shape in changed),
+    )

@@ -134,7 +134,7 @@ def checkpoints(connection: Connection, run: int) -> Iterator[Checkpoint]:
 
 
 def forget(connection: Connection, run: int, checkpoint: Checkpoint) -> None:
-    """Take a staged range out again, for its rows have changed in the ERP since."""
+    """Take a staged range out again, for its rows may be others by now."""
     entity, bounds = BY_TABLE[checkpoint.table], (checkpoint.range.low, checkpoint.range.high)
     with connection.transaction():
         for table in (entity.table, rejected_table(entity)):

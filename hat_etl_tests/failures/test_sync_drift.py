@@ -167,6 +167,23 @@ def test_a_view_made_anew_while_a_run_reads_ends_it(command: str, ground: Ground
     ground.assert_clean()
 
 
+def test_what_a_load_read_by_a_text_that_was_taken_back_is_not_kept(ground: Ground, make_ground: MAKE_GROUND) -> None:
+    """It was resumed once the view had its text again, and HAT showed what the other text had shown."""
+    expected, phase, view = loaded(ground, make_ground), Phase("reading", "load"), view_of("specialties")
+    load = ground.start("load", ground.name, prepare=phase)
+    phase.await_reached()
+    with as_owner(ground) as connection:
+        remade("specialties", descricao="lower(descricao)::character(60)")(connection)
+    phase.go_on()
+    assert load.wait().exit_code == 4
+    with as_owner(ground) as connection:
+        connection.execute(f"DROP VIEW hat.{view}")
+        connection.execute(f"ALTER VIEW hat.{view}_was RENAME TO {view}")
+    ground.load("--resume")
+    assert Shown.by(ground) == expected
+    ground.assert_clean()
+
+
 @dataclass
 class Impatient:
     """In the process of a load: a lock in the ERP is waited for as long as a test waits, and then ``phase`` comes."""
