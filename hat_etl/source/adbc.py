@@ -5,10 +5,11 @@ Built on the driver's low-level interface. Its DB-API layer imports pandas, whic
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import threading
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import Any
+from typing import Any, TypeVar
 
 import adbc_driver_postgresql
 import pyarrow as pa
@@ -18,6 +19,8 @@ from adbc_driver_manager import AdbcConnection, AdbcStatement
 from adbc_driver_manager._reader import AdbcRecordBatchReader
 
 from hat_etl.parallel import result_of
+
+T = TypeVar("T")
 
 BATCH_BYTES = 4 << 20
 """Size hint of one batch on the wire, in bytes."""
@@ -57,9 +60,25 @@ class Session:
             prepared.execute_update()
 
     def row(self, query: str) -> tuple[Any, ...]:
-        """The only row of a query. A signal to the main thread cancels the query, however long it would take."""
+        """The only row of a query."""
+        with closing(self.batches(query)) as batches:
+            (row,) = (row for batch in batches for row in zip(*(c.to_pylist() for c in batch.columns), strict=True))
+        return row
+
+    def batches(self, query: str) -> Generator[pa.RecordBatch, None, None]:
+        """The rows of a query, read while they are asked for. Closing the iterator gives up the rest.
+
+        A signal to the main thread cancels the query that it waits for, however long it would take.
+        """
+        with closing(self._read(query)) as batches:
+            while (batch := self._heard(lambda: next(batches, None))) is not None:
+                yield batch
+
+    def _heard(self, read: Callable[[], T]) -> T:
+        if threading.current_thread() is not threading.main_thread():
+            return read()
         with ThreadPoolExecutor(1) as waiting:  # the driver's own wait lets no handler of a signal run
-            answer = waiting.submit(self._row, query)
+            answer = waiting.submit(read)
             try:
                 return result_of(answer)
             except BaseException:
@@ -67,13 +86,7 @@ class Session:
                     self._connection.cancel()
                 raise
 
-    def _row(self, query: str) -> tuple[Any, ...]:
-        with closing(self.batches(query)) as batches:
-            (row,) = (row for batch in batches for row in zip(*(c.to_pylist() for c in batch.columns), strict=True))
-        return row
-
-    def batches(self, query: str) -> Generator[pa.RecordBatch, None, None]:
-        """The rows of a query, read while they are asked for. Closing the iterator gives up the rest."""
+    def _read(self, query: str) -> Generator[pa.RecordBatch, None, None]:
         with AdbcStatement(self._connection) as prepared:
             prepared.set_options(**_OPTIONS)
             prepared.set_sql_query(query)

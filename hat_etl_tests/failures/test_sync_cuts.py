@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -90,6 +91,27 @@ def test_a_connection_breaks(when: str, how: str, worn: Ground, proxies: PROXIES
         assert result.exit_code == 5, result.err
         assert_told(result.err, "demo", "tenant database", "go on with: hat-etl sync demo")
     assert "--resume" not in result.err
+    untouched.check()
+
+
+@pytest.mark.parametrize("when", [*ERP, *HAT])
+def test_a_sync_that_is_told_to_stop_ends_even_when_no_server_answers(
+    when: str, worn: Ground, proxies: PROXIES
+) -> None:
+    """While all Recnos were compared neither Ctrl-C nor SIGTERM was heard before the ERP answered."""
+    untouched = Untouched(worn)
+    behind(worn, *proxies)
+    gate = moment(when, *proxies)
+    sync = worn.start("sync", worn.name)
+    gate.await_closed()
+    began = time.monotonic()
+    sync.signal(signal.SIGTERM)
+    result = sync.wait()
+    assert time.monotonic() - began < BOUND
+    assert result.exit_code == 128 + signal.SIGTERM, result.err
+    assert_told(result.err, "Broken off", "hat-etl status demo")
+    for proxy in proxies:
+        proxy.cut()
     untouched.check()
 
 
