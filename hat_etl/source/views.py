@@ -110,7 +110,7 @@ def render(
     if found.stampless.intersection(entity.reads):
         # One table without stamps hides changes, so that the stamps of the others say nothing either.
         sql = re.sub(rf"^( *)\S.* AS {STAMP}\b", rf"\1CAST(NULL AS TIMESTAMP) AS {STAMP}", sql, flags=re.MULTILINE)
-    for field in found.wide:
+    for field in sorted(found.wide):
         # What is beyond the published size makes the column too long, and the row is rejected; padding would cut it.
         # At the end, so that it never stands in for what another field lacks: a blank then stays inside.
         sql = re.sub(
