@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
@@ -40,3 +41,12 @@ def result_of(future: Future[T]) -> T:
     while wait([future], LISTENING).not_done:
         pass
     return future.result()
+
+
+def taken(ready: queue.Queue[T] | queue.SimpleQueue[T]) -> T:
+    """The next item of a queue; a signal is heard while it is waited for."""
+    while True:
+        try:
+            return ready.get(timeout=LISTENING)
+        except queue.Empty:
+            continue

@@ -11,12 +11,15 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from hat_etl.parallel import in_parallel, result_of
+from hat_etl.source.adbc import Session
+from hat_etl.source.postgresql_snapshot import PostgresSnapshot
 from hat_etl.sync.view_reader import Absent, Offer, ViewReader, read_side_by_side
 
 
@@ -96,3 +99,21 @@ def test_a_signal_that_does_not_end_the_wait_for_rows_is_heard_all_the_same(hear
     with pytest.raises(KeyboardInterrupt):
         next(read_side_by_side([cast(ViewReader, reader)], 1))
     assert reader.in_time
+
+
+def test_a_signal_that_does_not_end_the_wait_for_a_session_is_heard_all_the_same(heard: threading.Event) -> None:
+    """So did a sync all of whose sessions of the ERP were counting."""
+    session, moment, in_time = cast(Session, object()), datetime.now(UTC), list[bool]()
+    snapshot = PostgresSnapshot("demo", "hat-etl sync demo", moment, moment, [], "UTF8")
+
+    def count() -> None:
+        interrupt(PostgresSnapshot._session.__wrapped__)  # type: ignore[attr-defined]
+        in_time.append(heard.wait(20))
+        snapshot._free.put(session)
+
+    counting = threading.Thread(target=count)
+    counting.start()
+    with pytest.raises(KeyboardInterrupt), snapshot._session("persons"):
+        pass
+    counting.join()
+    assert in_time == [True]

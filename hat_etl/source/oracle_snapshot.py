@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from hat_etl.entities.model import RECNO
 from hat_etl.errors import SourceError
+from hat_etl.parallel import taken
 from hat_etl.source import oracle_errors, oracle_refusals, oracle_sql, refusals
 from hat_etl.source.oracle_fetcher import FetcherDied, FetcherSession
 from hat_etl.source.oracle_session import EXACT, Binds, OracleSession
@@ -182,7 +183,7 @@ class OracleSnapshot:
 
     @contextmanager
     def _lent(self) -> Iterator[Session]:
-        session = self._free.get()
+        session = taken(self._free)
         try:
             yield session
         finally:

@@ -14,6 +14,7 @@ from adbc_driver_manager import Error as AdbcError
 
 from hat_etl.entities.model import DELETED, RECNO, STAMP, Column, Kind
 from hat_etl.errors import SourceError
+from hat_etl.parallel import taken
 from hat_etl.source import refusals
 from hat_etl.source.adbc import Session
 from hat_etl.source.encoding import from_cp1252
@@ -61,7 +62,7 @@ class PostgresSnapshot:
 
     @contextmanager
     def _session(self, table: str) -> Iterator[Session]:
-        session = self._free.get()
+        session = taken(self._free)
         try:
             yield session
         except (AdbcError, OSError) as error:  # Arrow makes an OSError of what it does not understand itself

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hat_etl.parallel import LISTENING
+from hat_etl.parallel import taken
 from hat_etl.source.reader import Range, Recnos, Snapshot, ViewShape, recnos_of
 from hat_etl.sync.hat_side import HatSide
 from hat_etl.sync.plan import FULL, WINDOW
@@ -257,10 +257,7 @@ def read_side_by_side(readers: Sequence[ViewReader], connections: int) -> Genera
         try:
             unread = len(readers)
             while unread:
-                try:
-                    item = ready.get(timeout=LISTENING)
-                except queue.Empty:
-                    continue
+                item = taken(ready)
                 if isinstance(item, BaseException):
                     raise item
                 unread -= isinstance(item, Reading)
