@@ -16,7 +16,7 @@ from datetime import date, datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from hat_etl import __version__, memory
+from hat_etl import memory
 from hat_etl.entities import ENTITIES
 from hat_etl.entities.model import Entity
 from hat_etl.errors import ConfigurationError, DecisionNeeded
@@ -28,8 +28,10 @@ from hat_etl.sync.lost_commit import settled_by_ledger
 from hat_etl.sync.moment import at_one_moment
 from hat_etl.sync.plan import INITIAL, describe, select
 from hat_etl.sync.prefetch import prefetch
+from hat_etl.sync.ranges import unstaged
 from hat_etl.sync.request import LoadRequest
 from hat_etl.sync.run import Progress, RunReport, Silent, close_ledger
+from hat_etl.sync.unfinished import take_up
 from hat_etl.sync.view_texts import made_anew, made_anew_since, refusal
 from hat_etl.sync.window import keep_to
 from hat_etl.target import indexing, integrity, ledger, staging, swap
@@ -38,10 +40,6 @@ from hat_etl.target.ledger import CommittedLoad, TableOutcome, Watermark
 from hat_etl.target.staging import Checkpoint, RangeWriter, Stage
 from hat_etl.tenants.config import Tenant
 from hat_etl.transform import Transformer
-
-RANGE_BREADTH = 250_000
-"""Recnos that one range covers at the least: what a broken load repeats at the most, per connection."""
-MAX_RANGES = 400
 
 _MEMORY = ("SET LOCAL maintenance_work_mem = '256MB'", "SET LOCAL work_mem = '64MB'")
 
@@ -63,7 +61,7 @@ def load(tenant: Tenant, request: LoadRequest, progress: Progress | None = None)
         progress = keep_to(tenant, progress, request.command(tenant.name, resume=request.resume), again)
     source, database = open_source(tenant, again), TenantDatabase(tenant)
     with database.claim(again) as control:
-        stage = _take_up(control, tenant, request)
+        stage = take_up(control, tenant, request)
         if stage is None and request.resume and (done := ledger.committed_load(control)) is not None:
             return _told_again(tenant, done, started)
         if stage is None:
@@ -107,34 +105,6 @@ def _told_again(tenant: Tenant, done: CommittedLoad, started: float) -> RunRepor
         remarks=(f"Nothing was left to be done: load {done.run} has succeeded, and none is unfinished.",),
         horizon=done.horizon,
     )
-
-
-def _take_up(control: Connection, tenant: Tenant, request: LoadRequest) -> Stage | None:
-    """The unfinished load to go on with, or None for a new one."""
-    stage = staging.find(control)
-    if stage is None or request.restart:
-        staging.drop(control)
-        return None
-    if not request.resume:
-        raise DecisionNeeded(
-            f"Load {stage.run} of this tenant was broken off; what it staged is still there.",
-            f"Go on with it: hat-etl load {tenant.name} --resume. Or begin anew: hat-etl load {tenant.name} --restart",
-            tenant=tenant.name,
-        )
-    if stage.version != __version__:
-        raise DecisionNeeded(
-            f"The unfinished load {stage.run} was begun by hat_etl {stage.version}, and this is {__version__}: rows by"
-            " the rules of both would stand side by side.",
-            f"Begin anew: hat-etl load {tenant.name} --restart",
-            tenant=tenant.name,
-        )
-    if request.only and set(request.only) != set(stage.tables):
-        raise DecisionNeeded(
-            f"The unfinished load {stage.run} is of other tables: {', '.join(stage.tables)}.",
-            "Resume it without --only, or begin anew with --restart.",
-            tenant=tenant.name,
-        )
-    return stage
 
 
 @dataclass
@@ -253,14 +223,9 @@ class _Load:
         """Ranges that are not staged yet, the largest tables first so that no connection idles at the end."""
         gaps = []
         for shape in shapes:
-            bounds = snapshot.bounds(shape)
-            staged = sorted((c.range for c in self.done if c.table == shape.entity.table), key=lambda r: r.low)
-            for gap in uncovered(bounds, staged):
-                parts = min(MAX_RANGES, -(-(gap.high - gap.low + 1) // RANGE_BREADTH))
-                if len(shape.entity.reads) > 1:
-                    # A joined view reads its second table whole for every range: no more ranges than connections.
-                    parts = min(parts, self.tenant.erp.connections)
-                gaps += [(shape, part) for part in gap.split(parts)]
+            staged = [checkpoint.range for checkpoint in self.done if checkpoint.table == shape.entity.table]
+            unread = unstaged(shape, snapshot.bounds(shape), staged, self.tenant.erp.connections)
+            gaps += [(shape, part) for part in unread]
         return sorted(gaps, key=lambda task: -task[0].estimated_rows)
 
     def _stage_ranges(self, snapshot: Snapshot, shapes: Sequence[ViewShape]) -> None:
@@ -419,19 +384,3 @@ class _Load:
 
 class _Stopped(Exception):
     """Another range has failed: this one gives up."""
-
-
-def uncovered(bounds: Range | None, staged: Sequence[Range]) -> list[Range]:
-    """The parts of ``bounds`` outside the ``staged`` ranges, which are sorted and do not overlap."""
-    if bounds is None:
-        return []
-    gaps, low = [], bounds.low
-    for range_ in staged:
-        if range_.low > bounds.high:
-            break
-        if range_.low > low:
-            gaps.append(Range(low, range_.low - 1))
-        low = max(low, range_.high + 1)
-    if low <= bounds.high:
-        gaps.append(Range(low, bounds.high))
-    return gaps

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from hat_etl.source.reader import Range, ViewShape
 from hat_etl.target.rows import Span
 
@@ -11,6 +13,11 @@ JOINED_RANGE_ROWS = 4_000_000
 """The same for a view that reads its second table whole for every range."""
 SPLIT_ROWS = 100_000
 """Rows from which on a view is read whole on all connections at once."""
+
+STAGED_BREADTH = 250_000
+"""Recnos that a range of a load covers at the least: what a broken load repeats at the most, per connection."""
+MOST_STAGED = 400
+"""Ranges of a load, per table."""
 
 
 def parts_of(shape: ViewShape, connections: int) -> int:
@@ -28,3 +35,30 @@ def span_of(range_: Range | None, bounds: Range | None) -> Span:
         None if range_.low == bounds.low else range_.low,
         None if range_.high == bounds.high else range_.high,
     )
+
+
+def unstaged(shape: ViewShape, bounds: Range | None, staged: Sequence[Range], connections: int) -> list[Range]:
+    """The ranges in which a load has yet to read a view, of which it has the ``staged`` ones."""
+    found = []
+    for gap in _uncovered(bounds, sorted(staged, key=lambda range_: range_.low)):
+        parts = min(MOST_STAGED, -(-(gap.high - gap.low + 1) // STAGED_BREADTH))
+        if len(shape.entity.reads) > 1:
+            # A joined view reads its second table whole for every range: no more ranges than connections.
+            parts = min(parts, connections)
+        found += gap.split(parts)
+    return found
+
+
+def _uncovered(bounds: Range | None, staged: Sequence[Range]) -> Iterator[Range]:
+    """The parts of ``bounds`` outside the ``staged`` ranges, which are sorted and do not overlap."""
+    if bounds is None:
+        return
+    low = bounds.low
+    for range_ in staged:
+        if range_.low > bounds.high:
+            break
+        if range_.low > low:
+            yield Range(low, range_.low - 1)
+        low = max(low, range_.high + 1)
+    if low <= bounds.high:
+        yield Range(low, bounds.high)
