@@ -78,6 +78,7 @@ def test_it_ends_with_a_caller_who_is_interrupted() -> None:
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.usefixtures("heard")
 def test_a_signal_that_does_not_end_the_wait_is_heard_all_the_same() -> None:
     """A sync of all tenants that was told to stop went on until the tenant at which it was had been synchronised."""
     began, thread = time.monotonic(), threading.Thread(target=interrupt, args=(Connection.recv, Connection.poll))

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,31 +36,19 @@ def interrupt(*waits: Callable[..., Any]) -> None:
     signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
 
-@pytest.fixture
-def heard() -> Iterator[threading.Event]:
-    """Set when the main thread has heard of Ctrl-C."""
-    event = threading.Event()
-
-    def stop(number: int, frame: object) -> None:
-        event.set()
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, stop)
-    yield event
-    signal.signal(signal.SIGINT, before)
-
-
-def test_a_signal_that_does_not_end_the_wait_is_heard_all_the_same() -> None:
+def test_a_signal_that_does_not_end_the_wait_is_heard_all_the_same(heard: threading.Event) -> None:
     """A load that was told to stop at the moment in which it began to wait went on, for no server answered it."""
-    give_up, heard = threading.Event(), list[bool]()
+    in_time = list[bool]()
 
     def task() -> None:
         interrupt(concurrent.futures.wait)
-        heard.append(give_up.wait(20))
+        in_time.append(heard.wait(20))
 
+    given_up = threading.Event()
     with pytest.raises(KeyboardInterrupt):
-        in_parallel([task], 1, give_up.set, "task")
-    assert heard == [True]
+        in_parallel([task], 1, given_up.set, "task")
+    assert in_time == [True]
+    assert given_up.is_set()
 
 
 def test_a_signal_that_does_not_end_the_wait_for_one_answer_is_heard_all_the_same(heard: threading.Event) -> None:
