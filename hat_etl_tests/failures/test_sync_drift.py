@@ -219,7 +219,7 @@ def test_a_table_of_the_erp_that_stays_locked_ends_a_load_with_its_cause(ground:
 
 
 def test_a_catalogue_that_refuses_to_tell_ends_a_run_as_the_erps_trouble(ground: Ground) -> None:
-    """Where a DBA had taken a right from all logins, loads and syncs ended in a traceback."""
+    """A right that a DBA had taken from all logins was said to be lacking in the tenant database."""
     with ground.in_erp() as connection:
         connection.execute("REVOKE EXECUTE ON FUNCTION pg_get_viewdef(oid) FROM PUBLIC")
     untouched = Untouched(ground)
