@@ -32,12 +32,19 @@ def until_commit(ground: Ground, hat: Proxy, *, arrives: bool) -> tuple[Phase, G
 
 @contextmanager
 def waiting_for_standby(ground: Ground) -> Iterator[Callable[[], None]]:
-    """Commits wait for a standby that is not there until the block ends; gives what waits for one to wait."""
+    """Commits wait for a standby that is not there until the block ends; gives what waits for one to wait.
+
+    It is the checkpointer that tells all sessions so, once it has heard of the setting: a commit just after that of the
+    setting did not wait. It does nothing else before it has, and a checkpoint is had only from it.
+    """
     waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event = 'SyncRep'"
     with ground.server.admin() as admin:
         admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
         admin.execute("SELECT pg_reload_conf()")
+        shown = "SHOW synchronous_standby_names"
         try:
+            eventually(lambda: admin.execute(shown).fetchone() == ("nobody",), "the sessions hear of the setting")
+            admin.execute("CHECKPOINT")
             yield lambda: eventually(lambda: admin.execute(waits, (ground.hat,)).fetchone() == (1,), "the commit waits")
         finally:
             admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
