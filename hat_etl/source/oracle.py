@@ -279,17 +279,20 @@ class OracleSource:
         try:
             yield session
         except (oracledb.Error, OSError) as error:
-            raise refusals.read_failed(self._tenant.name, table, oracle_errors.code(error), self._again) from None
+            raise refusals.read_failed(self._tenant.name, table, oracle_errors.cause(error), self._again) from None
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Turn a lost connection into a SourceError; what the server says of a statement is the caller's."""
+        """Turn a lost connection, and what the server is short of, into a SourceError.
+
+        What else it says of a statement is the caller's.
+        """
         try:
             yield
         except (oracledb.Error, OSError) as error:
-            if not oracle_errors.is_dead(error):
+            if not (oracle_errors.is_dead(error) or oracle_errors.is_short(error)):
                 raise
-            raise refusals.read_failed(self._tenant.name, None, oracle_errors.code(error), self._again) from None
+            raise refusals.read_failed(self._tenant.name, None, oracle_errors.cause(error), self._again) from None
 
 
 def _live(column: oracledb.FetchInfo) -> LiveColumn:

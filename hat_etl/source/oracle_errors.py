@@ -19,6 +19,14 @@ NO_FLASHBACK = frozenset({"ORA-01031", "ORA-00942", "ORA-00904", "ORA-06550", "O
 CHANGED = "ORA-01466"
 """A table or view was redefined since the moment that is asked for."""
 TIMED_OUT = "DPY-4024"
+
+_SHORT = {
+    TIMED_OUT, "ORA-00018", "ORA-00020", "ORA-00040", "ORA-00054", "ORA-00376", "ORA-01000", "ORA-01013", "ORA-01033",
+    "ORA-01034", "ORA-01090", "ORA-01115", "ORA-01219", "ORA-01652", "ORA-02392", "ORA-02393", "ORA-02394", "ORA-02395",
+    "ORA-04020", "ORA-04021", "ORA-04030", "ORA-04031", "ORA-04036", "ORA-07455", *_EXPIRED,
+}  # fmt: skip
+"""Codes by which a server says that it lacks something, or ends a statement that takes too much of it."""
+
 TOO_LARGE = "DPY-4042"
 """A number does not fit the decimal that was asked for."""
 
@@ -34,9 +42,20 @@ def code(error: Exception) -> str:
     return found[0] if found else type(error).__name__
 
 
+def cause(error: Exception) -> str:
+    """The code of an error, and what it means where that is the driver's own word."""
+    found = code(error)
+    return f"{found}: no answer within the time for one call" if found == TIMED_OUT else found
+
+
 def is_dead(error: Exception) -> bool:
     """Whether the connection is gone, and another one could go on in its place."""
     return isinstance(error, OSError) or not _DEAD.isdisjoint(codes(error))
+
+
+def is_short(error: Exception) -> bool:
+    """Whether the server lacks time, room or memory, or is closing down, whatever it was asked."""
+    return not _SHORT.isdisjoint(codes(error))
 
 
 def is_expired(error: Exception) -> bool:

@@ -220,9 +220,7 @@ class OracleSnapshot:
                 tenant=tenant,
                 table=table,
             )
-        if code == oracle_errors.TIMED_OUT:
-            return refusals.read_failed(tenant, table, f"{code}: no answer within the time for one call", self.again)
-        return refusals.read_failed(tenant, table, code, self.again)
+        return refusals.read_failed(tenant, table, oracle_errors.cause(error), self.again)
 
 
 def _between(shape: ViewShape, range_: Range) -> tuple[str, dict[str, int]]:

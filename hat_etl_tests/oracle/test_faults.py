@@ -103,6 +103,20 @@ def test_a_connection_lost_while_a_view_is_described_is_no_views_fault(oracle: O
     ground.assert_clean()
 
 
+@pytest.mark.parametrize("code", [1013, 1033, 1652, 4031])
+def test_what_a_server_is_short_of_while_a_view_is_described_is_no_views_fault(
+    code: int, oracle: OracleServer, ground: Ground
+) -> None:
+    """The sync left out the table (exit code 6), and the DBA was to make a view anew with which nothing was wrong."""
+    before = ground.state()
+    oracle.faults.plant(Fault("NUM_ROWS FROM ALL_TABLES", 0, OracleError(code)))
+    result = ground.run("sync", ground.name)
+    assert result.exit_code == 4, result.err
+    assert_told(result.err, "demo", f"Reading the ERP failed (ORA-{code:05d})", "hat-etl sync demo")
+    assert ground.state() == before
+    ground.assert_clean()
+
+
 def test_without_the_right_to_look_back_a_lost_connection_ends_the_run_and_it_can_be_resumed(
     oracle: OracleServer, ground: Ground
 ) -> None:
