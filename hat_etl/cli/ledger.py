@@ -93,7 +93,9 @@ def _print_tenants(lines: list[tuple[Any, ...]]) -> None:
 
 @click.command()
 @click.argument("tenant")
-@click.option("--limit", type=click.IntRange(0), default=20, show_default=True, help="How many runs, newest first.")
+@click.option(
+    "--limit", type=click.IntRange(0, 2**63 - 1), default=20, show_default=True, help="How many runs, newest first."
+)
 @_JSON
 def runs(tenant: str, limit: int, as_json: bool) -> None:
     """Show the latest runs of TENANT and what each did."""

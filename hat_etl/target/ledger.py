@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from hat_etl import __version__
 from hat_etl.entities import BY_TABLE
@@ -332,9 +333,9 @@ class LedgerReader:
                 return []
             latest = connection.execute(sa.select(runs).order_by(runs.c.run.desc()).limit(limit)).mappings().all()
             numbers = [row["run"] for row in latest]
-            tables = connection.execute(
-                sa.select(run_tables).where(run_tables.c.run.in_(numbers)).order_by(run_tables.c.table)
-            ).mappings()
+            # One array, for a statement takes 65,535 parameters.
+            among = run_tables.c.run == sa.any_(sa.literal(numbers, ARRAY(sa.BigInteger)))
+            tables = connection.execute(sa.select(run_tables).where(among).order_by(run_tables.c.table)).mappings()
             by_run: dict[int, list[dict[str, Any]]] = {number: [] for number in numbers}
             for row in tables:
                 by_run[row["run"]].append({name: value for name, value in row.items() if name != "run"})

@@ -217,6 +217,20 @@ def test_fewer_runs_than_none_are_not_to_be_had(ground: Ground) -> None:
     assert "--limit" in result.err
 
 
+def test_as_many_runs_are_shown_as_there_are(ground: Ground) -> None:
+    """A large number, and a ledger of more runs than a statement takes parameters, were refused by the database."""
+    with ground.in_hat() as connection:
+        connection.execute(
+            "INSERT INTO hat_etl.runs (mode, state, reference_day, version)"
+            " SELECT 'sync', 'failed', current_date, '0' FROM generate_series(1, 70000)"
+        )
+        ((runs,),) = connection.execute("SELECT count(*) FROM hat_etl.runs").fetchall()
+    assert ground.run("runs", ground.name, "--limit", str(2**63)).exit_code == 2
+    result = ground.run("runs", ground.name, "--limit", str(2**63 - 1), "--json")
+    assert result.exit_code == 0, result.err
+    assert len(result.document) == runs
+
+
 def test_a_command_that_was_started_without_outputs_does_its_work(ground: Ground) -> None:
     ground.write()
     result = subprocess.run(
