@@ -165,8 +165,8 @@ def compare_fields(entity: Entity, tables: Tables, tenant: str, definition: Call
     """What is amiss with the physical fields below the view, as far as the login is shown their tables.
 
     A view takes fields that are put side by side at their sizes in the dictionary, and what is beyond only where it was
-    made of fields that are longer. One that was made before cuts it off; its ``definition`` tells, and is asked for
-    only where it matters.
+    made of fields that are longer. One that was made before cuts it off, or puts it in a wrong place; its
+    ``definition`` tells, and is asked for only where it matters.
     """
     memos = {field: live for alias in entity.reads for field, live in tables.get(alias, {}).items() if live.is_memo}
     findings = [
@@ -187,21 +187,31 @@ def compare_fields(entity: Entity, tables: Tables, tenant: str, definition: Call
             next_step = "Ask for the operator's SX3; look at the rejects after the load."
             if live.width < size:
                 fate = "its value never becomes complete, and its row is rejected"
-            elif not _cuts(definition(), field, size):
-                fate = "rows with a longer value are rejected"
-            else:
-                level, fate = "error", "the view cuts off the rest, so that different values become one"
+            elif amiss := _amiss(definition(), field, size):
+                level, fate = "error", amiss
                 next_step = (
                     f"{_make_anew(tenant)}. Where the table is loaded already, then read all of it: hat-etl sync"
                     f" {tenant} --full"
                 )
+            else:
+                fate = "rows with a longer value are rejected"
             message = f"Field {field} has {live.width} characters in this ERP, and column {column.alias} takes {size}"
             findings.append(Finding(entity.view, column.alias, level, f"{message}: {fate}.", next_step))
     return findings
 
 
-def _cuts(definition: str, field: str, size: int) -> bool:
-    """Whether a view's text pads the field to its size, which cuts it, and nowhere shows what is beyond."""
+def _amiss(definition: str, field: str, size: int) -> str | None:
+    """How a view's text makes one of different values of a longer field, if it does.
+
+    It pads the field to its size, which cuts it, and nowhere shows what is beyond; or shows that before another field,
+    as hat_etl once made views, where it stands in for what that one lacks.
+    """
     taken = rf"\([^,]*\b{field}\b[^,]*?(?:,| FROM )\s*"
-    padded = re.search(rf"\bRPAD{taken}{size}\b", definition, re.IGNORECASE)
-    return bool(padded) and not re.search(rf"\bSUBSTR(?:ING\"?)?{taken}{size + 1}\b", definition, re.IGNORECASE)
+    beyond = rf"\bSUBSTR(?:ING\"?)?{taken}{size + 1}\b"
+    if not re.search(rf"\bRPAD{taken}{size}\b", definition, re.IGNORECASE):
+        return None
+    if not re.search(beyond, definition, re.IGNORECASE):
+        return "the view cuts off the rest, so that different values become one"
+    if re.search(rf"{beyond}(?:(?!\sAS\s).)*\bRPAD\b", definition, re.IGNORECASE | re.DOTALL):
+        return "the view lets the rest make up for what another field lacks, so that different values become one"
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -12,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
-from hat_etl.entities import ENTITIES
+from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.entities.model import Entity
-from hat_etl.source import view_live
+from hat_etl.source import view_live, views
 from hat_etl_tests.views import pls
 from hat_etl_tests.views.conftest import Erp
 
@@ -112,6 +113,23 @@ def test_what_is_beyond_a_fields_width_does_not_make_up_for_what_another_one_lac
         plant.row("BA1", 2, **{**CARD, "BA1_MATRIC": "123456", "BA1_TIPREG": "70", "BA1_DIGITO": "1"})
         shown = [row["codigobeneficiario"].rstrip() for row in plant.read("HAT_BA1_Beneficiario")]
         assert shown == ["0001000212345601 7", "00010002123456701"]
+
+
+def test_a_view_in_which_it_does_is_to_be_made_anew(erp: Erp) -> None:
+    """Those of before an upgrade stayed, and were called good."""
+    tables, target = erp.schemas()
+    owner, entity = erp.tenant(tables, target), BY_TABLE["beneficiaries"]
+    with psycopg.connect(erp.url, autocommit=True) as connection:
+        pls.create(connection, tables, widths={"BA1_MATRIC": 8})
+        view_live.install(owner)
+        assert not view_live.check(owner, "postgresql", offline=False).failed
+        made = views.create_view(entity, owner, "postgresql", views.Found(wide=frozenset({"BA1_MATRIC"})), replace=True)
+        before = re.sub(r"(RPAD\(a.BA1_MATRIC, 6\))(.*)( \|\| TRIM.*)(?= AS )", r"\1\3\2", made)
+        assert before != made
+        connection.execute(before.encode())
+    faults = [f for f in view_live.check(owner, "postgresql", offline=False).findings if f.level == "error"]
+    assert {fault.column for fault in faults} == {"CodigoBeneficiario", "CodigoSemDigito"}
+    assert all("make up for" in fault.message and "hat-etl views install acme" in fault.next_step for fault in faults)
 
 
 def test_a_slice_is_taken_from_the_padded_field(plant: Plant) -> None:
