@@ -234,10 +234,11 @@ def _rewrite(connection: Connection, entity: Entity, schema: str) -> None:
     """Bring a live table to the rows that are staged.
 
     A row whose keys stay is updated, so that what others keep about it, or tie to it, stays as well. A table of an
-    older hat_etl gets the columns that it lacks, and the keys that these are of. Raises TargetError when rows that the
-    ERP has no more are tied to others' rows.
+    older hat_etl gets the columns that it lacks, and the keys that these are of; narrower ones get their width. Raises
+    TargetError when rows that the ERP has no more are tied to others' rows, or a view is in the way of a width.
     """
     hat, stage = f"{schema}.{entity.table}", f"{STAGE_SCHEMA}.{entity.table}"
+    _widen(connection, entity, schema)
     there = columns_of(connection, hat)
     lacking = [column for column in entity.columns if column.name not in there]
     for column in lacking:
@@ -281,3 +282,25 @@ def _rewrite(connection: Connection, entity: Entity, schema: str) -> None:
     for comment in comments(entity, schema) if lacking else ():
         connection.execute(comment)
     connection.execute("SET LOCAL enable_nestloop = on")
+
+
+def _widen(connection: Connection, entity: Entity, schema: str) -> None:
+    """Give columns that are narrower than what they are to hold the width that a new table would have."""
+    found = connection.execute(
+        "SELECT column_name, coalesce(character_maximum_length, numeric_precision) FROM information_schema.columns"
+        " WHERE table_schema = %s AND table_name = %s",
+        (schema, entity.table),
+    ).fetchall()
+    widths = {name: width for name, width in found if width is not None}
+    for column in entity.columns:
+        if widths.get(column.name, column.width) >= column.width:
+            continue
+        name = f"{schema}.{entity.table}.{column.name}"
+        try:
+            connection.execute(f'ALTER TABLE {schema}.{entity.table} ALTER "{column.name}" TYPE {column.sql_type}')
+        except pg.FeatureNotSupported as error:
+            raise TargetError(
+                f"Column {name} must become {column.sql_type}, and cannot: {error.diag.message_detail}.",
+                "Have the HAT application drop that view, then go on with --resume, and let it make the view again.",
+                table=entity.table,
+            ) from None

@@ -147,6 +147,47 @@ def test_a_table_of_an_older_hat_etl_gets_its_columns_where_tables_are_rewritten
         site.ask("load", "demo", "--restart")
 
 
+def test_a_column_of_an_older_hat_etl_gets_its_width_where_tables_are_rewritten(site: Site) -> None:
+    """The first value that was longer than the column had been ended every load."""
+    kinds, before = (
+        b"SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid IN"
+        b" ('hat.user_types'::regclass, 'hat.product_copayment_rules'::regclass) AND attnum > 0",
+        site.contents(),
+    )
+    with site.hat("postgres") as connection:
+        wide = set(connection.execute(kinds))
+        connection.execute(b"ALTER TABLE hat.user_types ALTER description TYPE varchar(2) USING left(description, 2)")
+        connection.execute(b"ALTER TABLE hat.product_copayment_rules ALTER copart_value TYPE numeric(10,2)")
+        connection.execute(b"CREATE VIEW hat.app_view AS SELECT code FROM hat.user_types")
+    try:
+        site.ask("load", "demo")
+        assert site.contents() == before
+        with site.hat("postgres") as connection:
+            assert set(connection.execute(kinds)) == wide
+    finally:
+        with site.hat("postgres") as connection:
+            connection.execute(b"DROP VIEW hat.app_view")
+        site.ask("load", "demo", "--restart")
+
+
+def test_a_view_on_a_column_that_must_become_wider_is_named(site: Site) -> None:
+    """The load told that the tenant database had refused a statement."""
+    before = site.contents()
+    with site.hat("postgres") as connection:
+        connection.execute(b"ALTER TABLE hat.user_types ALTER description TYPE varchar(2) USING left(description, 2)")
+        connection.execute(b"CREATE VIEW hat.app_view AS SELECT description FROM hat.user_types")
+    try:
+        code, _, err = site.run("load", "demo")
+        assert code == 5
+        for told in ("demo / user_types", "rule _RETURN on view hat.app_view depends on column", "--resume"):
+            assert told in err
+    finally:
+        with site.hat("postgres") as connection:
+            connection.execute(b"DROP VIEW hat.app_view")
+        site.ask("load", "demo", "--resume")
+    assert site.contents() == before
+
+
 def test_a_table_of_an_older_hat_etl_gets_its_keys_where_tables_are_rewritten(site: Site) -> None:
     """Rows that others refer to were taken for rows that had left the ERP, and the key was not made again."""
     constraints, key = (
