@@ -235,7 +235,7 @@ def _rewrite(connection: Connection, entity: Entity, schema: str) -> None:
 
     A row whose keys stay is updated, so that what others keep about it, or tie to it, stays as well. A table of an
     older hat_etl gets the columns that it lacks, and the keys that these are of; narrower ones get their width. Raises
-    TargetError when rows that the ERP has no more are tied to others' rows, or a view is in the way of a width.
+    TargetError when rows that the ERP has no more are tied to others' rows, or something is in the way of a width.
     """
     hat, stage = f"{schema}.{entity.table}", f"{STAGE_SCHEMA}.{entity.table}"
     _widen(connection, entity, schema)
@@ -301,6 +301,6 @@ def _widen(connection: Connection, entity: Entity, schema: str) -> None:
         except pg.FeatureNotSupported as error:
             raise TargetError(
                 f"Column {name} must become {column.sql_type}, and cannot: {error.diag.message_detail}.",
-                "Have the HAT application drop that view, then go on with --resume, and let it make the view again.",
+                "Have the HAT application drop what is named, then go on with --resume, and let it make that again.",
                 table=entity.table,
             ) from None
