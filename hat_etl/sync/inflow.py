@@ -99,13 +99,15 @@ class Inflow:
     def _to_read_whole(self, shapes: Sequence[ViewShape]) -> list[ViewShape]:
         """The views to read once more, for windows do not show how they have changed.
 
-        One row that is gone may have been purged. Several, each the latest of its table, are a restored backup.
+        One row that is gone may have been purged. Several, each the latest of its table, are a restored backup, unless
+        they may have left the filter of their view.
         """
         back = [table for table, reading in self.readings.items() if reading.went_back]
         gone = [table for table, reading in self.readings.items() if reading.went_back is None]
-        if back or len(gone) > 1:
+        purged = [table for table in gone if not self.readings[table].shape.entity.row_filter]
+        if back or len(purged) > 1:
             if not self.request.accept:
-                raise self._gone_back(latest_rows_older(back + gone, gone=bool(gone)), ", ".join(back + gone))
+                raise self._gone_back(latest_rows_older(back + purged, gone=bool(purged)), ", ".join(back + purged))
             self.rewound = True
         return [
             shape
@@ -248,7 +250,8 @@ class Inflow:
             if not intake.empty:
                 live += known.live_now(self.control, intake)
         top = reading.top
-        if reading.live is not None and before.top is not None and (top is None or top[1] < before.top[1]):
+        older = before.top is not None and (top is None or top[1] < before.top[1])
+        if reading.live is not None and older and not reading.top_deleted:
             top = before.top  # the window was empty
         horizon = self.horizon if self.rewound else max(self.horizon, before.horizon)
         return Watermark(horizon, live.rows, live.recnos, top)

@@ -48,6 +48,8 @@ class Reading:
     went_back: bool | None
     """Whether the row that was the latest has an older stamp now; None when it is gone, and nothing newer is there."""
     seconds: float
+    top_deleted: bool = False
+    """Whether the row that was the latest is deleted now, and nothing newer is there."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class ViewReader:
             return
         reading = Reading(shape, self.strategy, None, self.top, went_back=False, seconds=0.0)
         if self.strategy != REPAIR:
-            reading.went_back = self._went_back()
+            reading.went_back, reading.top_deleted = self._latest_before()
         if self.strategy == WINDOW:
             reading.live = known.Live(*self.snapshot.live(shape))
         reading.seconds = time.monotonic() - began
@@ -212,17 +214,21 @@ class ViewReader:
                 if self.top is None or stamp > self.top[1]:
                     self.top = (int(raw.column("source_recno")[place].as_py()), stamp)
 
-    def _went_back(self) -> bool | None:
-        """Whether the row that was the latest now has an older stamp: then a backup was restored. None: it is gone."""
+    def _latest_before(self) -> tuple[bool | None, bool]:
+        """Whether the row that was the latest now has an older stamp, and whether it is deleted.
+
+        With an older stamp, a backup was restored. None: the row is gone.
+        """
         before = self.before
         if len(self.shape.entity.reads) > 1:
-            return False  # the stamp of a joined row goes when that row is deleted
+            return False, False  # the stamp of a joined row goes when that row is deleted
         if before is None or (self.top is not None and self.top[1] >= before[1]):
-            return False
+            return False, False
         for raw in self.snapshot.rows(self.shape, np.array([before[0]], dtype=np.int64)):
             stamps = raw.column("source_stamp").cast(pa.timestamp("us"), safe=False).drop_null()
-            return bool(len(stamps)) and stamps[0].as_py().replace(tzinfo=UTC) < before[1]
-        return None
+            went_back = bool(len(stamps)) and stamps[0].as_py().replace(tzinfo=UTC) < before[1]
+            return went_back, raw.column("deleted")[0].as_py() == 1
+        return None, False
 
 
 def _naive(moment: datetime) -> datetime:

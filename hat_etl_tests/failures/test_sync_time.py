@@ -111,6 +111,44 @@ def test_a_backup_is_restored_after_a_load(ground: Ground, unmoved: Shown) -> No
     assert Shown.by(ground) == unmoved
 
 
+def test_rows_that_were_deleted_and_are_purged_are_no_restored_backup(ground: Ground) -> None:
+    """A wrong entry of several tables that was deleted, and packed some days later, stopped every sync from then on."""
+    with ground.in_erp() as connection:
+        wrong = {
+            alias: changes.insert(connection, alias, changes.live(connection, random.Random(1), alias, 1), **key)
+            for alias, key in (("BTS", {"matvid": "80000001"}), ("BR8", {"codpsa": "98765432"}))
+        }
+    synced(ground)
+    with ground.in_erp() as connection:
+        for alias, recnos in wrong.items():
+            changes.delete(connection, alias, recnos)
+    synced(ground)
+    with ground.in_erp() as connection:
+        for alias, recnos in wrong.items():
+            changes.purge(connection, alias, recnos)
+    synced(ground)
+    ground.assert_clean()
+
+
+def test_rows_that_leave_the_filters_of_their_views_are_no_restored_backup(ground: Ground) -> None:
+    """Lots and cancellations that were taken back together stopped the sync, as though a backup were in place."""
+    with ground.in_erp() as connection:
+        for alias, field in (("BCI", "lotgui"), ("BEA", "canedi")):
+            recnos = changes.live(connection, random.Random(1), alias, 1, f"{alias}_{field} <> ''")
+            changes.update(connection, alias, recnos, **{field: "9"})
+    synced(ground)
+    with ground.in_erp() as connection:
+        for alias, field in (("BCI", "lotgui"), ("BEA", "canedi")):
+            changes.update(
+                connection, alias, changes.live(connection, random.Random(1), alias, 1, f"{alias}_{field} = '9'"),
+                **{field: ""},
+            )  # fmt: skip
+    report = synced(ground)
+    left = {table["table"]: table["deleted"] for table in report["tables"] if table["deleted"]}
+    assert left == {"batch_authorizations": 1, "authorization_cancellations": 1}
+    ground.assert_clean()
+
+
 def test_the_clock_of_the_erp_is_behind(ground: Ground, moved: Shown) -> None:
     ground.pls = MOVED
     with ground.in_hat() as connection:
