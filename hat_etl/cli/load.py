@@ -53,7 +53,7 @@ def plan(tenant: str, only: tuple[str, ...], of_sync: bool, via: Via | None, as_
 @_ONLY
 @click.option("--resume", is_flag=True, help="Go on with a load that was broken off.")
 @click.option("--restart", is_flag=True, help="Throw away what a broken load staged and begin anew.")
-@click.option("--accept-shrink", is_flag=True, help="Load views that show less than half of the rows of the last load.")
+@click.option("--accept-shrink", is_flag=True, help="Load views that show less than half of the rows that they had.")
 @OUTSIDE_WINDOWS
 @_JSON
 def load(

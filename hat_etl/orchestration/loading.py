@@ -45,7 +45,7 @@ class LoadConfig(dg.Config):
     )
     accept_shrink: bool = Field(
         default=False,
-        description="Load views even if they show less than half of the rows of the last load.",
+        description="Load views even if they show less than half of the rows that they had.",
     )
     outside_windows: bool = Field(default=False, description="Read the ERP even when the tenant's windows are closed.")
 

@@ -296,7 +296,7 @@ class _Load:
         return marks
 
     def _check_shrink(self, *, accept: bool) -> None:
-        before = ledger.last_loaded(self.control)
+        before = ledger.rows_before(self.control)
         shrunk = []
         for entity in self.entities:
             read, _, _, deleted = self._counts(entity.table)
@@ -306,7 +306,7 @@ class _Load:
                 )
         if shrunk and not accept:
             raise DecisionNeeded(
-                f"Views show less than half of the rows of the last load: {'; '.join(shrunk)}.",
+                f"Views show less than half of the rows that they had at the last load or sync: {'; '.join(shrunk)}.",
                 "See with the operator whether that is right (wrong company, a view that filters, a restored backup?)."
                 f" If it is: hat-etl load {self.tenant.name} --resume --accept-shrink",
                 tenant=self.tenant.name,

@@ -123,12 +123,18 @@ def committed_load(connection: Connection) -> CommittedLoad | None:
     return CommittedLoad(run, horizon, tuple(outcomes[table] for table in BY_TABLE if table in outcomes))
 
 
-def last_loaded(connection: Connection) -> dict[str, int]:
-    """Rows that HAT held after the last successful run of each table: what a shrinking view is measured by."""
+def rows_before(connection: Connection) -> dict[str, int]:
+    """Live rows of each table's view at its last load, or at its last run where these were more.
+
+    That is what a shrinking view is measured by.
+    """
     rows = connection.execute(
-        'SELECT DISTINCT ON (t."table") t."table", t.loaded + t.rejected + t.held FROM hat_etl.run_tables t'
+        'SELECT "table", max(live) FROM ('
+        '(SELECT DISTINCT ON (t."table") t."table", t.loaded + t.rejected + t.held AS live FROM hat_etl.run_tables t'
         " JOIN hat_etl.runs r USING (run) WHERE r.state = 'succeeded' AND r.mode = 'load' AND t.strategy <> %s"
-        ' ORDER BY t."table", t.run DESC',
+        ' ORDER BY t."table", t.run DESC)'
+        ' UNION ALL SELECT "table", live_rows FROM hat_etl.watermarks WHERE live_rows IS NOT NULL'
+        ') b GROUP BY "table"',
         (PARENT_RELOADED,),
     ).fetchall()
     return {str(table): int(count) for table, count in rows}

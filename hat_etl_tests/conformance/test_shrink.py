@@ -107,6 +107,18 @@ def test_what_a_sync_brought_is_no_measure(site: Site) -> None:
     assert site.run("load", TENANT, *ONLY).code == 7
 
 
+@pytest.mark.parametrize("number", [15, 0])
+def test_less_than_half_of_what_syncs_have_made_of_a_table_stops_too(site: Site, number: int) -> None:
+    """Only the last load was the measure: a view emptied since took away all that months of syncs had brought."""
+    people(site, 40)
+    assert site.run("sync", TENANT).code == 0
+    people(site, number)
+    answer = site.run("load", TENANT, *ONLY)
+    assert answer.code == 7
+    assert f"40 rows before, {number} now" in answer.err
+    assert in_hat(site) == 39
+
+
 def test_what_a_load_of_the_parents_held_is_no_measure(small: Small) -> None:
     """That load tells of the few rows that lost their parents, not of the table."""
     for recno in range(100, 110):
