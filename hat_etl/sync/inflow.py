@@ -22,7 +22,7 @@ from hat_etl.sync.by_api import ByApi
 from hat_etl.sync.plan import FULL, WINDOW
 from hat_etl.sync.request import SyncRequest
 from hat_etl.sync.run import Progress
-from hat_etl.sync.view_reader import REPAIR, Absent, Batch, Item, Reading, ViewReader, read_side_by_side
+from hat_etl.sync.view_reader import REPAIR, Absent, Batch, Item, Reading, ViewReader, read_side_by_side, row_now
 from hat_etl.target import known, ledger
 from hat_etl.target.database import Connection, TenantDatabase, errors
 from hat_etl.target.intake import Intake
@@ -71,7 +71,7 @@ class Inflow:
             self.progress.phase("reading")
             full = self.request.full or self.rewound
             self._read(snapshot, shapes, full=full)
-            if not self.rewound and (again := self._to_read_whole(shapes)):
+            if not self.rewound and (again := self._to_read_whole(snapshot, shapes)):
                 self.progress.phase("reading everything")
                 self._read(snapshot, again, full=True)
             self.progress.phase("comparing keys")
@@ -96,24 +96,40 @@ class Inflow:
                 top = known.latest(self.control, shape.entity, self.database.schema, snapshot.clock)
                 self.marks[shape.entity.table] = replace(mark, top=top)
 
-    def _to_read_whole(self, shapes: Sequence[ViewShape]) -> list[ViewShape]:
+    def _to_read_whole(self, snapshot: Snapshot, shapes: Sequence[ViewShape]) -> list[ViewShape]:
         """The views to read once more, for windows do not show how they have changed.
 
-        One row that is gone may have been purged. Several, each the latest of its table, are a restored backup, unless
-        they may have left the filter of their view.
+        One row that is gone may have been purged. Several, each the latest of its table, are a restored backup.
         """
         back = [table for table, reading in self.readings.items() if reading.went_back]
         gone = [table for table, reading in self.readings.items() if reading.went_back is None]
-        purged = [table for table in gone if not self.readings[table].shape.entity.row_filter]
-        if back or len(purged) > 1:
+        lost = self._lost(snapshot, gone) if len(gone) > 1 else []
+        if back or len(lost) > 1:
             if not self.request.accept:
-                raise self._gone_back(latest_rows_older(back + purged, gone=bool(purged)), ", ".join(back + purged))
+                raise self._gone_back(latest_rows_older(back + lost, gone=bool(lost)), ", ".join(back + lost))
             self.rewound = True
         return [
             shape
             for shape in shapes
             if (self.rewound or shape.entity.table in gone) and self.readings[shape.entity.table].strategy != FULL
         ]
+
+    def _lost(self, snapshot: Snapshot, gone: Sequence[str]) -> list[str]:
+        """Those of the tables that may have lost their latest row to a restored backup.
+
+        A backup brings nothing that is later than what it takes away: where a row is as it was, those that were
+        changed before it are purged. And a filter hides rows for reasons of its own.
+        """
+        tops = {table: top for table in self.readings if (top := self.marks[table].top) is not None}
+        shapes = {table: reading.shape for table, reading in self.readings.items()}
+        kept = _NEVER
+        for table in sorted(tops.keys() - set(gone), key=lambda table: tops[table][1], reverse=True):
+            recno, stamp = tops[table]
+            now = row_now(snapshot, shapes[table], recno) if len(shapes[table].entity.reads) == 1 else None
+            if now is not None and now[0] == stamp:
+                kept = stamp
+                break
+        return [table for table in gone if not shapes[table].entity.row_filter and tops[table][1] > kept]
 
     def _gone_back(self, seen: str, table: str | None = None) -> DecisionNeeded:
         command, reads_all = self.request.command(self.tenant.name), self.request.recnos is None

@@ -224,11 +224,19 @@ class ViewReader:
             return False, False  # the stamp of a joined row goes when that row is deleted
         if before is None or (self.top is not None and self.top[1] >= before[1]):
             return False, False
-        for raw in self.snapshot.rows(self.shape, np.array([before[0]], dtype=np.int64)):
-            stamps = raw.column("source_stamp").cast(pa.timestamp("us"), safe=False).drop_null()
-            went_back = bool(len(stamps)) and stamps[0].as_py().replace(tzinfo=UTC) < before[1]
-            return went_back, raw.column("deleted")[0].as_py() == 1
-        return None, False
+        now = row_now(self.snapshot, self.shape, before[0])
+        if now is None:
+            return None, False
+        stamp, deleted = now
+        return stamp is not None and stamp < before[1], deleted
+
+
+def row_now(snapshot: Snapshot, shape: ViewShape, recno: int) -> tuple[datetime | None, bool] | None:
+    """The stamp of a row, and whether it is deleted; None where the view does not show it."""
+    for raw in snapshot.rows(shape, np.array([recno], dtype=np.int64)):
+        stamp = raw.column("source_stamp").cast(pa.timestamp("us"), safe=False)[0].as_py()
+        return stamp and stamp.replace(tzinfo=UTC), raw.column("deleted")[0].as_py() == 1
+    return None
 
 
 def _naive(moment: datetime) -> datetime:

@@ -130,6 +130,25 @@ def test_rows_that_were_deleted_and_are_purged_are_no_restored_backup(ground: Gr
     ground.assert_clean()
 
 
+def test_purged_rows_are_no_restored_backup_while_later_ones_are_there(ground: Ground) -> None:
+    """A purge that took the latest rows of several quiet tables stopped the sync, whatever had been written since."""
+    with ground.in_erp() as connection:
+        wrong = {
+            alias: changes.insert(connection, alias, changes.live(connection, random.Random(1), alias, 1), **key)
+            for alias, key in (("BTS", {"matvid": "80000001"}), ("BR8", {"codpsa": "98765432"}))
+        }
+    with ground.in_erp() as connection:
+        one, other = changes.live(connection, random.Random(1), "BG9", 2)
+        changes.update(connection, "BG9", [one], descri="NOME NOVO")
+    synced(ground)
+    with ground.in_erp() as connection:
+        for alias, recnos in wrong.items():
+            changes.purge(connection, alias, recnos)
+        changes.update(connection, "BG9", [other], descri="OUTRO NOME")
+    synced(ground)
+    ground.assert_clean()
+
+
 def test_rows_that_leave_the_filters_of_their_views_are_no_restored_backup(ground: Ground) -> None:
     """Lots and cancellations that were taken back together stopped the sync, as though a backup were in place."""
     with ground.in_erp() as connection:
