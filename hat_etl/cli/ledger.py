@@ -127,7 +127,8 @@ def _counted(run: dict[str, Any]) -> str:
 def rejects(tenant: str, table: str | None, xlsx: Path | None, as_json: bool) -> None:
     """Show the rows of TENANT that are not in HAT (rejected, held) and the warnings, as of the last run."""
     ledger = _ledger(tenant, "rejects")
-    refuse_unloaded(tenant, [entity.table for entity in select([table])] if table else [], ledger.watermarks())
+    asked = [entity.table for entity in select([table], tenant)] if table else []
+    refuse_unloaded(tenant, asked, ledger.watermarks())
     found = ledger.rejects(table)
     if xlsx is not None:
         from hat_etl.reports.rejects import write_xlsx

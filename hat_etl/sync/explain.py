@@ -46,9 +46,9 @@ def explain(tenant: Tenant, table: str, *key: str, outside_windows: bool = False
     Raises ConfigurationError (no such table, or not a key of it) and TargetError. An ERP that cannot be asked, or may
     not be read now, is a note in the answer.
     """
-    (entity,) = select([table])
+    (entity,) = select([table], tenant.name)
     command = ["hat-etl", "explain", tenant.name, table]
-    parts = _parts(entity, key, shlex.join(command))
+    parts = _parts(tenant, entity, key, shlex.join(command))
     database = TenantDatabase(tenant)
     erp = tenant.erp
     owner = f"{erp.schema_name}." if erp.schema_name else ""
@@ -73,13 +73,14 @@ def explain(tenant: Tenant, table: str, *key: str, outside_windows: bool = False
     return told
 
 
-def _parts(entity: Entity, key: Sequence[str], command: str) -> list[str]:
+def _parts(tenant: Tenant, entity: Entity, key: Sequence[str], command: str) -> list[str]:
     parts = key[0].split(_PARTED) if len(key) == 1 < len(entity.key) else list(key)
     if len(parts) != len(entity.key):
         raise ConfigurationError(
             f"The key of {entity.table} has {len(entity.key)} parts, and {len(parts)} came.",
             f"Write it as {_PARTED.join(entity.key)} (in quotes, for the shell), as hat-etl rejects shows it. Where a"
             f" part itself holds {_PARTED}: {command} {' '.join(name.upper() for name in entity.key)}",
+            tenant=tenant.name,
             table=entity.table,
         )
     return parts

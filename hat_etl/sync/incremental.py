@@ -58,7 +58,7 @@ def sync(tenant: Tenant, request: SyncRequest, progress: Progress | None = None)
     by HAT's API, where HAT keeps what it has accepted and the next such run goes on from there.
     """
     started = time.monotonic()
-    select(request.only)
+    select(request.only, tenant.name)
     progress = progress or Silent()
     if not request.outside_windows:
         progress = keep_to(tenant, progress, request.command(tenant.name))

@@ -55,7 +55,7 @@ def load(tenant: Tenant, request: LoadRequest, progress: Progress | None = None)
     started = time.monotonic()
     if request.resume and request.restart:
         raise ConfigurationError("A load cannot be resumed and restarted at once.", "Give one of the two.")
-    select(request.only)  # refuse unknown names before anything is touched
+    select(request.only, tenant.name)  # refuse unknown names before anything is touched
     progress, again = progress or Silent(), request.command(tenant.name, resume=True)
     if not request.outside_windows:
         progress = keep_to(tenant, progress, request.command(tenant.name, resume=request.resume), again)

@@ -38,14 +38,18 @@ class PlannedTable:
     remarks: tuple[str, ...]
 
 
-def select(only: Sequence[str]) -> tuple[Entity, ...]:
-    """The entities named, in load order; all when none is named. Raises ConfigurationError for an unknown name."""
+def select(only: Sequence[str], tenant: str | None = None) -> tuple[Entity, ...]:
+    """The entities named, in load order; all when none is named. Raises ConfigurationError for an unknown name.
+
+    ``tenant``: whose tables were asked for, where it is one tenant's.
+    """
     unknown = [table for table in only if table not in BY_TABLE]
     if unknown:
         near = [name for table in unknown for name in get_close_matches(table.lower(), BY_TABLE, n=1)]
         raise ConfigurationError(
             f"No such HAT table: {', '.join(unknown)}.",
             (f"Perhaps {', '.join(near)}? " if near else "") + f"The tables are: {', '.join(BY_TABLE)}.",
+            tenant=tenant,
         )
     return tuple(entity for entity in ENTITIES if not only or entity.table in only)
 
@@ -100,9 +104,10 @@ def describe(source: Source, tenant: Tenant, entities: Sequence[Entity]) -> list
 
 def plan(tenant: Tenant, only: Sequence[str] = ()) -> list[PlannedTable]:
     """What ``load`` would read. Raises as ``describe`` does."""
+    entities = select(only, tenant.name)
     source = open_source(tenant, f"hat-etl plan {tenant.name}")
     try:
-        shapes = describe(source, tenant, select(only))
+        shapes = describe(source, tenant, entities)
         moment = _of_moment(source.one_moment())
     finally:
         source.close()
@@ -118,12 +123,13 @@ def plan_sync(tenant: Tenant, only: Sequence[str] = (), via: Via | None = None) 
     Raises as ``describe`` does, TargetError, and DecisionNeeded for a table named in ``only`` that was never loaded.
     """
     by_api = (via or tenant.sync.via) == "api"
+    entities = select(only, tenant.name)
     ledger = LedgerReader(TenantDatabase(tenant), f"hat-etl plan {tenant.name} --sync")
     marks, undone, digests = ledger.watermarks(), ledger.to_be_read_whole(), ledger.view_digests()
     refuse_unloaded(tenant.name, only, marks)
     source = open_source(tenant, f"hat-etl plan {tenant.name} --sync")
     try:
-        shapes = describe(source, tenant, [entity for entity in select(only) if entity.table in marks])
+        shapes = describe(source, tenant, [entity for entity in entities if entity.table in marks])
         moment = _of_moment(source.one_moment())
     finally:
         source.close()

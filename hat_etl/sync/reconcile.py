@@ -159,7 +159,7 @@ def _compare(
 
     ``left_out``: what an earlier comparison, which this one follows, could not compare.
     """
-    entities = select(tables)
+    entities = select(tables, tenant.name)
     source, database = open_source(tenant, again), TenantDatabase(tenant)
     with closing(source), database.claim(again) as control:
         marks = watermarks(control, tenant, tables)

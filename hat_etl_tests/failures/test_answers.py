@@ -73,6 +73,21 @@ def test_a_table_that_there_is_not(ground: Ground, tmp_path: Path) -> None:
     assert not file.exists()
 
 
+@pytest.mark.parametrize(
+    "question",
+    ["load --only nada", "sync --only nada", "plan --only nada", "plan --sync --only nada", "rejects --table nada",
+     "reconcile --table nada", "explain nada 1", "explain companies 1"],
+)  # fmt: skip
+def test_an_error_about_a_table_names_its_tenant(ground: Ground, question: str) -> None:
+    """Of a name that is no table's, none was named, and ``plan --sync`` told to load it, as though it were one."""
+    command, *options = question.split()
+    arguments = [*options, ground.name] if command != "explain" else [ground.name, *options]
+    result = ground.run(command, *arguments, "--json")
+    assert result.exit_code == 3, result.err
+    assert "hat-etl load" not in result.err
+    assert result.document["tenant"] == result.document["error"]["tenant"] == ground.name
+
+
 def test_a_file_that_cannot_be_written(ground: Ground) -> None:
     result = ground.run("rejects", ground.name, "--xlsx", "/nowhere/rejects.xlsx")
     assert result.exit_code == 2, result.err
