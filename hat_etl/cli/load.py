@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from hat_etl.cli.main import echo, print_json, reporting
-from hat_etl.cli.options import OUTSIDE_WINDOWS, VIA
+from hat_etl.cli.options import ONLY, OUTSIDE_WINDOWS, VIA, TablesCommand
 from hat_etl.cli.progress import watching
 from hat_etl.cli.tables import print_table
 from hat_etl.sync import load as use_case
@@ -15,13 +15,12 @@ from hat_etl.sync.run import RunReport
 from hat_etl.tenants import store
 from hat_etl.tenants.config import Via
 
-_ONLY = click.option("--only", multiple=True, metavar="TABLE", help="Only this HAT table; may be given several times.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
-@click.command()
+@click.command(cls=TablesCommand)
 @click.argument("tenant")
-@_ONLY
+@ONLY
 @click.option("--sync", "of_sync", is_flag=True, help="What a sync would read, rather than a load.")
 @VIA
 @_JSON
@@ -48,9 +47,9 @@ def plan(tenant: str, only: tuple[str, ...], of_sync: bool, via: Via | None, as_
     )
 
 
-@click.command()
+@click.command(cls=TablesCommand)
 @click.argument("tenant")
-@_ONLY
+@ONLY
 @click.option("--resume", is_flag=True, help="Go on with a load that was broken off.")
 @click.option("--restart", is_flag=True, help="Throw away what a broken load staged and begin anew.")
 @click.option("--accept-shrink", is_flag=True, help="Load views that show less than half of the rows that they had.")

@@ -7,7 +7,7 @@ import sys
 import click
 
 from hat_etl.cli.main import at_work, echo, error_document, print_error, print_json, put_off, reporting, say
-from hat_etl.cli.options import OUTSIDE_WINDOWS, VIA
+from hat_etl.cli.options import ONLY, OUTSIDE_WINDOWS, VIA, TablesCommand
 from hat_etl.cli.progress import watching
 from hat_etl.cli.tables import print_table
 from hat_etl.errors import DataError, HatEtlError
@@ -20,10 +20,10 @@ from hat_etl.tenants import store
 from hat_etl.tenants.config import Via
 
 
-@click.command()
+@click.command(cls=TablesCommand)
 @click.argument("tenant", required=False)
 @click.option("--all", "everyone", is_flag=True, help="Every tenant of the folder, one after another.")
-@click.option("--only", multiple=True, metavar="TABLE", help="Only this HAT table; may be given several times.")
+@ONLY
 @click.option("--full", is_flag=True, help="Read every view whole and compare every row.")
 @click.option("--accept", is_flag=True, help="Go on where the brake stops: many changes, or an ERP that went back.")
 @VIA

@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -86,6 +86,29 @@ def test_an_error_about_a_table_names_its_tenant(ground: Ground, question: str) 
     assert result.exit_code == 3, result.err
     assert "hat-etl load" not in result.err
     assert result.document["tenant"] == result.document["error"]["tenant"] == ground.name
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("load", "NAME --only user_types kinships --json"), ("sync", "--only user_types kinships NAME --json"),
+     ("plan", "NAME --sync --only user_types --only kinships --json"),
+     ("plan", "--only user_types NAME --json --only=kinships")],
+)  # fmt: skip
+def test_several_tables_may_follow_the_option(make_ground: MAKE_GROUND, command: str, words: str) -> None:
+    """Only the first was taken for a table, and the second for a word that nobody expects."""
+    ground = make_ground()
+    result = ground.run(command, *words.replace("NAME", ground.name).split())
+    assert result.exit_code == 0, result.err
+    document = result.document
+    tables = document if command == "plan" else document["tables"]
+    assert [table["table"] for table in tables] == ["user_types", "kinships"]
+
+
+@pytest.mark.parametrize(("words", "code"), [(("nada", "kinships"), 3), (("kinships", "nada"), 2)])
+def test_a_word_among_several_tables_that_is_none_is_refused(ground: Ground, words: Sequence[str], code: int) -> None:
+    result = ground.run("load", ground.name, "--only", *words)
+    assert result.exit_code == code, result.err
+    assert_told(result.err, "nada")
 
 
 def test_a_file_that_cannot_be_written(ground: Ground) -> None:
