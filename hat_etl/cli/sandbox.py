@@ -38,7 +38,7 @@ ERP = click.option(
 @sandbox.command()
 @FOLDER
 @click.option("--beneficiaries", default=20_000, show_default=True, help="Size of the operator.")
-@click.option("--dirt", is_flag=True, help="Plant faults of every kind, with known counts.")
+@click.option("--dirt", is_flag=True, help="Plant faults of every kind, with known counts; from 2,000 beneficiaries.")
 @click.option("--seed", default=1, show_default=True, help="Same seed, same operator.")
 @click.option("--billing", is_flag=True, help="Also a HAT in which lots wait, and an operator's web service.")
 @ERP
