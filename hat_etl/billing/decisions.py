@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hat_etl.billing import store as rows
+from hat_etl.billing.commands import about
 from hat_etl.billing.deliver import schedule
 from hat_etl.billing.operators.base import cause
 from hat_etl.billing.pull import CONTENT_CHANGED, DELETED_LATE, enqueue_deletion, latest_content
@@ -184,6 +185,6 @@ def _refuse(store: Store, connection: Connection, lot: Lot) -> None:
 def _cannot(tenant: Tenant, lot: Lot, why: str) -> DataError:
     return DataError(
         f"Lot {lot.batch_number} of provider {lot.provider} {why}.",
-        f"Look at it with: hat-etl billing show {tenant.name} {lot.batch_number}",
+        f"Look at it with: {about(tenant.name, lot, 'show')}",
         tenant.name,
     )

@@ -13,6 +13,7 @@ from math import inf
 from typing import Any
 
 from hat_etl.billing import store as rows
+from hat_etl.billing.commands import about
 from hat_etl.billing.contents import OutOfReach
 from hat_etl.billing.operators.base import Absent, Letter, NoAnswer, NotSent, Operator, Rejected, Taken, Unclear
 from hat_etl.billing.operators.profile import operator_of
@@ -264,8 +265,8 @@ def _doubt(tenant: Tenant, lot: Lot, why: str) -> DecisionNeeded:
     return DecisionNeeded(
         f"It is not known whether lot {lot.batch_number} of provider {lot.provider} has reached the operator, and"
         f" asking did not tell ({why}). Later lots of the provider wait.",
-        f"It is asked again with the next run. Or look at the operator's portal, then: hat-etl billing release"
-        f" {tenant.name} {lot.batch_number} --protocol NUMBER (it has arrived), or hat-etl billing retry {tenant.name}"
-        f" {lot.batch_number} (it has not).",
+        "It is asked again with the next run. Or look at the operator's portal, then:"
+        f" {about(tenant.name, lot, 'release', '--protocol', 'NUMBER')} (it has arrived), or"
+        f" {about(tenant.name, lot, 'retry')} (it has not).",
         tenant.name,
     )

@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any
 
 from hat_etl.billing import store as rows
+from hat_etl.billing.commands import about
 from hat_etl.billing.deliver import question_about, schedule
 from hat_etl.billing.operators.base import Denials, NoAnswer, Operator, Standing
 from hat_etl.billing.operators.profile import operator_of
@@ -170,8 +171,8 @@ class _Poll:
 def _ambiguous(tenant: str, lot: Lot, why: str) -> DecisionNeeded:
     return DecisionNeeded(
         f"What the operator tells of lot {lot.batch_number} of provider {lot.provider} may be about another: {why}.",
-        "Look at the operator's portal which protocol is the lot's, then: hat-etl billing release"
-        f" {tenant} {lot.batch_number} --protocol NUMBER",
+        "Look at the operator's portal which protocol is the lot's, then:"
+        f" {about(tenant, lot, 'release', '--protocol', 'NUMBER')}",
         tenant,
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 from hat_etl.billing import store as rows
+from hat_etl.billing.commands import about
 from hat_etl.billing.operators.profile import operator_of
 from hat_etl.billing.push import enqueue_status, refusal, settle_deletion, tell
 from hat_etl.billing.states import UNSENT, State
@@ -222,8 +223,9 @@ class _Pull:
             DecisionNeeded(
                 f"HAT has another file for lot {known.batch_number} of provider {known.provider} than the one that was"
                 f" pulled; the lot is {known.state}.",
-                f"Ask the provider which one counts. Then: hat-etl billing release {self._store.tenant.name}"
-                f" {known.batch_number} --accept (the new one) or --keep (the old one).",
+                "Ask the provider which one counts. Then:"
+                f" {about(self._store.tenant.name, known, 'release', '--accept')} (the new one), or with --keep (the"
+                " old one).",
                 self._store.tenant.name,
             )
         )
@@ -266,8 +268,9 @@ class _Pull:
             DecisionNeeded(
                 f"Lot {known.batch_number} of provider {known.provider} was deleted in HAT, but the operator has it,"
                 f" or may have it ({known.state}).",
-                "Have it cancelled at the operator. Then: hat-etl billing release"
-                f" {self._store.tenant.name} {known.batch_number} --accept (confirm the deletion in HAT) or --keep.",
+                "Have it cancelled at the operator. Then:"
+                f" {about(self._store.tenant.name, known, 'release', '--accept')} (confirm the deletion in HAT), or"
+                " with --keep.",
                 self._store.tenant.name,
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hat_etl.billing import store as outbox
+from hat_etl.billing.commands import about
 from hat_etl.billing.states import State, status_in_hat
 from hat_etl.billing.store import Lot, Message, Store, store_of
 from hat_etl.billing.work import Breaker, StageReport, each
@@ -146,18 +147,20 @@ def refusal(store: Store, connection: Connection, number: int) -> HatApiError:
     """HAT takes no word on a lot."""
     tenant, lot = store.tenant, store.get(connection, number)
     if is_absent(connection, number):
+        ending = f"let it be told nothing: {about(tenant.name, lot, 'release', '--accept')}"
+        if lot.hold is not None:
+            # To accept means something else as long as another decision is awaited.
+            ending = f"decide first about {lot.hold}, for which it waits: {about(tenant.name, lot, 'show')}"
         return HatApiError(
             f"HAT has no lot {lot.batch_number} of provider {lot.provider}, whose status it is told.",
-            "It is told again in an hour. If HAT is to have the lot no more, let it be told nothing: hat-etl billing"
-            f" release {tenant.name} {lot.batch_number} --accept",
+            f"It is told again in an hour. If HAT is to have the lot no more, {ending}",
             tenant.name,
         )
-    hurry = f", or after: hat-etl billing retry {tenant.name} {lot.batch_number}"
+    hurry = f", or after: {about(tenant.name, lot, 'retry')}"
     if lot.state in (State.REFUSED, State.UNKNOWN):
         hurry = ""  # to retry these means to send the lot again
     return HatApiError(
         f"HAT refuses what it is told of lot {lot.batch_number} of provider {lot.provider}.",
-        f"See its messages with: hat-etl billing show {tenant.name} {lot.batch_number}. It is told again in an hour"
-        f"{hurry}.",
+        f"See its messages with: {about(tenant.name, lot, 'show')}. It is told again in an hour{hurry}.",
         tenant.name,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hat_etl.billing import store as rows
+from hat_etl.billing.commands import about
 from hat_etl.billing.contents import OutOfReach
 from hat_etl.billing.operators.base import cause
 from hat_etl.billing.push import enqueue_status
@@ -88,8 +89,8 @@ def _other_lot(connection: Connection, lot: Lot, number: str | None) -> str | No
 def _reused(tenant: str, lot: Lot, other: str) -> DecisionNeeded:
     return DecisionNeeded(
         f"Lots {other} and {lot.batch_number} of provider {lot.provider} have the same numeroLote.",
-        f"Ask the provider. Then: hat-etl billing release {tenant} {lot.batch_number} --accept (send it all the same)"
-        " or --keep (refuse it).",
+        f"Ask the provider. Then: {about(tenant, lot, 'release', '--accept')} (send it all the same), or with --keep"
+        " (refuse it).",
         tenant,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -197,9 +196,11 @@ _TOLD = 20
 
 
 def _print_lot(tenant: str, lot: Lot, *, as_json: bool) -> None:
+    from hat_etl.billing.commands import about
+
     held = f", waits for a person ({lot.hold})" if lot.hold else ""
     told = f"Lot {lot.batch_number} of provider {lot.provider}: {lot.state}{held}."
-    with telling(tenant, told, shlex.join(["hat-etl", "billing", "show", tenant, lot.batch_number])):
+    with telling(tenant, told, about(tenant, lot, "show")):
         if as_json:
             print_json({"lot": lot.batch_number, "provider": lot.provider, "state": str(lot.state), "hold": lot.hold})
         else:

@@ -272,6 +272,30 @@ def test_of_a_lot_that_hat_has_no_more_nothing_is_told_once_a_person_says_so(wor
     assert overview(world.tenant)["waiting"] == {}
 
 
+def test_a_lot_that_hat_has_no_more_and_that_waits_for_a_person_is_not_said_to_be_let_go_by_what_sends_it(
+    world: World,
+) -> None:
+    """Whoever did as the next step said had a lot with a reused number sent to the operator."""
+    for batch in ("A1", "A2"):
+        world.add(number="55", batch_number=batch)
+        with world.hat_answers(503, "PUT"):
+            world.pull()
+    world.state._do("DELETE FROM lots WHERE batch_number = 'A2'")
+
+    def told() -> str:
+        (problem,) = [found for found in world.push().problems if "A2" in str(found)]
+        return str(problem)
+
+    first = told()
+    assert "number_reused" in first
+    assert "--accept" not in first
+    release(world.tenant, "A2", accept=False)
+    assert "--accept" in told()
+    release(world.tenant, "A2", accept=True)
+    world.loop()
+    assert world.states() == {"A1": "protocolled", "A2": "withdrawn"}
+
+
 def test_a_lot_in_doubt_whose_deletion_is_confirmed_is_not_delivered(world: World) -> None:
     """HAT was told that the lot is gone, and the operator got it with the next run."""
     number = world.add()

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
+from click.testing import CliRunner
+
 from hat_etl.billing.loop import held
+from hat_etl.cli.main import main
 
 from .conftest import World
 
@@ -55,6 +61,19 @@ def test_lots_that_wait_are_told_with_their_providers(world: World) -> None:
     world.pull()
     (problem,) = held(world.tenant).problems
     assert f"7 of provider {ONE}, 7 of provider {OTHER}" in str(problem)
+
+
+def test_the_command_that_an_error_names_is_of_one_of_them(world: World) -> None:
+    """It named the number only, and ended with: several providers have a lot 7."""
+    for provider in (ONE, OTHER):
+        world.add(provider, number="7")
+    world.loop()
+    world.state.mark_deleted("7", ONE)
+    (problem,) = world.pull().problems
+    (command,) = re.findall(r"hat-etl (billing release .*?) \(", str(problem))
+    result = CliRunner().invoke(main, shlex.split(command))
+    assert result.exit_code == 0, result.output
+    assert f"Lot 7 of provider {ONE}" in result.output
 
 
 def test_a_file_that_is_missing_is_of_one_of_them(world: World) -> None:
