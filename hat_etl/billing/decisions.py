@@ -169,7 +169,7 @@ def _take_other_content(store: Store, connection: Connection, lot: Lot) -> None:
 def _follow_late_deletion(store: Store, connection: Connection, lot: Lot) -> None:
     if lot.state is State.SENT:
         raise _cannot(store.tenant, lot, "is on its way to the operator: decide when it is known how that has ended")
-    if lot.state not in WITH_OPERATOR:
+    if lot.state not in WITH_OPERATOR | {State.WITHDRAWN}:
         # Nothing may deliver any more what HAT is told to forget.
         rows.drop(connection, lot.lot, "deliver")
         rows.move(connection, lot.lot, State.WITHDRAWN, "deleted in HAT")

@@ -296,6 +296,25 @@ def test_a_lot_that_hat_has_no_more_and_that_waits_for_a_person_is_not_said_to_b
     assert world.states() == {"A1": "protocolled", "A2": "withdrawn"}
 
 
+def test_a_withdrawn_lot_that_hat_has_no_more_is_let_go_as_others_are(world: World) -> None:
+    """The command that the next step named ended with: it cannot become withdrawn now."""
+    number = world.add()
+    with world.hat_answers(503, "PUT"), world.hat_answers(503, "DELETE"):
+        world.pull()
+        world.state.mark_deleted(number)
+        world.pull()
+    world.list_again(number)
+    world.state._do("UPDATE lots SET file_fault = 'missing'")
+    world.pull()
+    assert world.states()[number] == "withdrawn"
+    world.state._do("DELETE FROM lots")
+    (problem,) = world.push().problems
+    assert "--accept" in str(problem)
+    assert release(world.tenant, number, accept=True).state == "withdrawn"
+    assert world.push().problems == []
+    assert overview(world.tenant)["waiting"] == {}
+
+
 def test_a_lot_in_doubt_whose_deletion_is_confirmed_is_not_delivered(world: World) -> None:
     """HAT was told that the lot is gone, and the operator got it with the next run."""
     number = world.add()
