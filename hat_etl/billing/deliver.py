@@ -15,6 +15,7 @@ from typing import Any
 from hat_etl.billing import store as rows
 from hat_etl.billing.commands import about
 from hat_etl.billing.contents import OutOfReach
+from hat_etl.billing.due import UNCHECKED_BEFORE
 from hat_etl.billing.operators.base import Absent, Letter, NoAnswer, NotSent, Operator, Rejected, Taken, Unclear
 from hat_etl.billing.operators.profile import operator_of
 from hat_etl.billing.push import enqueue_status
@@ -49,17 +50,13 @@ def _doubt_interrupted(store: Store, report: StageReport) -> None:
     """Lots whose delivery nobody drives any more: the stage is ours, so whoever began them is gone."""
     for lot in store.lots("state = 'sent'"):
         with store.transaction() as connection:
-            rows.move(connection, lot.lot, State.UNKNOWN, "delivery interrupted")
+            rows.move(connection, lot.lot, State.UNKNOWN, "delivery interrupted", next_poll=None)
         report.count("unknown")
-
-
-_UNCHECKED_BEFORE = f"SELECT FROM hat_etl.billing_lots b WHERE {rows.EARLIER} AND b.state = 'pulled' AND b.hold IS NULL"
-"""An earlier lot of the provider whose check could not be done, as when its bytes could not be read."""
 
 
 def _queue(store: Store) -> None:
     """Write the deliveries into the outbox."""
-    for lots in store.portions(f"state = 'validated' AND hold IS NULL AND NOT EXISTS ({_UNCHECKED_BEFORE})"):
+    for lots in store.portions(f"state = 'validated' AND hold IS NULL AND NOT EXISTS ({UNCHECKED_BEFORE})"):
         with store.transaction() as connection:
             for number in (lot.lot for lot in lots):
                 lot = store.get(connection, number, lock=True)
@@ -84,6 +81,7 @@ class _Provider:
 
     def __init__(self, store: Store, operator: Operator, report: StageReport, breaker: Breaker) -> None:
         self._store, self._operator, self._report, self._breaker = store, operator, report, breaker
+        self._poll_seconds = store.tenant.billing.poll_minutes * 60.0
 
     def go(self, lots: list[int]) -> None:
         """Deliver them until one has to wait."""
@@ -124,9 +122,11 @@ class _Provider:
                     rows.move(connection, lot.lot, State.QUEUED, "not at the operator")
                     rows.enqueue(connection, lot.lot, "deliver", {"sha256": lot.sha256})
                 case NoAnswer(later=True):
+                    schedule(connection, lot.lot, self._poll_seconds)
                     self._report.count("waiting")
                     return False
                 case NoAnswer(why, down):
+                    schedule(connection, lot.lot, self._poll_seconds)
                     self._breaker.note(down=down, why=why)
                     rows.note(connection, lot.lot, "asked in vain", {"why": why})
                     self._report.count("unknown")
@@ -174,7 +174,7 @@ class _Provider:
                         rows.put_off(connection, message.id, why, self._pause(message.attempts))
                     self._report.count("not sent")
                 case Unclear(why):
-                    rows.move(connection, lot.lot, State.UNKNOWN, "no answer", {"why": why})
+                    rows.move(connection, lot.lot, State.UNKNOWN, "no answer", {"why": why}, next_poll=None)
                     self._report.count("unknown")
         return False
 
@@ -189,12 +189,11 @@ class _Provider:
             rows.move(connection, lot.lot, State.REFUSED, f"{how}: refused", detail, causes=causes)
             self._report.count("refused")
         else:
-            minutes = self._store.tenant.billing.poll_minutes
             rows.move(
                 connection, lot.lot, State.PROTOCOLLED, how, {"protocol": outcome.protocol},
                 causes=causes, first_protocol=outcome.protocol, protocol=outcome.protocol, tiss_status=1,
             )  # fmt: skip
-            schedule(connection, lot.lot, minutes * 60)
+            schedule(connection, lot.lot, self._poll_seconds)
             self._report.count("protocolled")
         enqueue_status(self._store, connection, lot.lot)
 

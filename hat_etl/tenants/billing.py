@@ -123,7 +123,7 @@ class Billing(Section):
     retry_seconds: Annotated[StrictInt, Field(ge=0, le=YEAR_SECONDS)] = 60
     """Before a delivery that did not reach the operator is tried again; doubled each time, up to an hour."""
     poll_minutes: Annotated[StrictInt, Field(ge=0, le=YEAR_MINUTES)] = 15
-    """How often the operator is asked about a lot that is not final."""
+    """How often the operator is asked about a lot that is not final, or in doubt."""
     reversal_days: Annotated[StrictInt, Field(ge=0, le=36_500)] = 90
     """How long a final lot is asked about once a day: a payment may be taken back."""
     refused_status: Annotated[StrictInt, Field(ge=1, le=6)] = 4

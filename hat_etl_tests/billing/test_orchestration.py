@@ -112,6 +112,60 @@ def test_what_was_interrupted_or_is_in_doubt_is_work(world: World, instance: dg.
     assert launched(instance, "send")[0] == ["acme"]
 
 
+def test_what_the_operator_cannot_tell_is_work_again_after_a_while_and_what_waits_behind_it_is_none(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    """A run was launched every half minute, and failed, until a person had decided about the lot."""
+    file = world.folder / "acme.toml"
+    file.write_text(file.read_text().replace('ask = "pls"', "").replace("poll_minutes = 0", "poll_minutes = 15"))
+    doubtful, behind = world.add(), world.add()
+    world.pull()
+    world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+    world.send()
+    assert world.states() == {doubtful: "unknown", behind: "queued"}
+    assert launched(instance, "send")[0] == ["acme"]
+    world.send()
+    assert launched(instance, "send")[0] == []
+    world.rows("UPDATE hat_etl.billing_lots SET next_poll = now() RETURNING 1")
+    assert launched(instance, "send")[0] == ["acme"]
+    world.add(provider="000777")
+    world.send()
+    world.pull()
+    assert launched(instance, "send")[0] == ["acme"], "another provider's lots do not wait for it"
+
+
+def test_an_interrupted_delivery_is_work_also_where_its_lot_waits_for_a_person(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    """The person was told to wait until it is known how the delivery has ended, and nobody found that out."""
+    number = world.add()
+    world.pull()
+    world.operator.behaviour.plan(Mishap.LOSE_REPLY)
+    world.send()
+    world.state.mark_deleted(number)
+    world.pull()
+    assert world.column(number, "hold") == "deleted_after_delivery"
+    world.rows("UPDATE hat_etl.billing_lots SET state = 'sent' RETURNING 1")  # as a process that is killed leaves it
+    assert launched(instance, "send")[0] == ["acme"]
+    run(instance, "send")
+    assert world.states() == {number: "unknown"}
+    assert launched(instance, "send")[0] == []
+
+
+def test_a_lot_is_no_work_as_long_as_an_earlier_one_of_its_provider_cannot_be_checked(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    """A run that did nothing was launched every half minute."""
+    unreadable = world.add()
+    world.pull()
+    world.rows("UPDATE hat_etl.billing_contents SET content = 'x' RETURNING 1")
+    world.rows("UPDATE hat_etl.billing_lots SET state = 'pulled' RETURNING 1")
+    number = world.add()
+    world.pull()
+    assert world.states() == {unreadable: "pulled", number: "validated"}
+    assert launched(instance, "send")[0] == []
+
+
 def test_a_tenant_whose_database_is_silent_is_asked_last_and_keeps_no_other_from_being_launched(
     world: World, instance: dg.DagsterInstance
 ) -> None:
