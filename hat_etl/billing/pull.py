@@ -29,7 +29,13 @@ _ASKED = {CONTENT_CHANGED: "other content", DELETED_LATE: "deleted in HAT"}
 """Events of the history with which a lot begins to wait for these."""
 
 _A_WHILE_AGO = "now() - interval '1 hour'"
-"""What HAT lists no more since then is no longer there: one list may miss what moves between its pages meanwhile."""
+"""What all lists have missed since then is no longer there: one may miss what moves between its pages meanwhile."""
+
+_UNLISTED = "not_listed"
+"""Code of a missing file whose lot the last list has missed, since ``last_at``."""
+
+_MISSED, _BACK = "no longer listed in HAT", "listed in HAT"
+"""Events of the history of a lot whose deletion waits to be told."""
 
 _TOLD_AFTER = 5
 """Failed downloads after which HAT is told, with code 5012."""
@@ -80,7 +86,7 @@ class _Pull:
     def _page(self, page: int) -> Page[LotItem]:
         found = self._api.waiting_lots(page)
         self._listed.update(map(_key, found.items))
-        self._is_read_whole &= not found.broken
+        self._is_read_whole &= not found.broken and (bool(found.items) or not found.has_next)
         return found
 
     def settle_unlisted(self) -> None:
@@ -92,12 +98,18 @@ class _Pull:
     def _forget_files(self) -> None:
         with self._store.transaction() as connection:
             missing = connection.execute(
-                f"SELECT provider, batch_number FROM hat_etl.billing_missing_files WHERE last_at < {_A_WHILE_AGO}"
-                " ORDER BY first_at"
+                f"SELECT provider, batch_number, code = '{_UNLISTED}', last_at < {_A_WHILE_AGO}"
+                " FROM hat_etl.billing_missing_files ORDER BY first_at"
             ).fetchall()
-            gone = [(str(row[0]), str(row[1])) for row in missing if row not in self._listed]
+            unlisted = [row for row in missing if row[:2] not in self._listed]
+            gone = [(str(row[0]), str(row[1])) for row in unlisted if row[2:] == (True, True)]
             for key in gone:
                 _forget_missing(connection, key)
+            connection.cursor().executemany(
+                f"UPDATE hat_etl.billing_missing_files SET code = '{_UNLISTED}', last_at = now()"
+                " WHERE provider = %s AND batch_number = %s",
+                [row[:2] for row in unlisted if not row[2]],
+            )
         for provider, number in gone:
             self._report.count("no longer listed")
             self._report.problem(
@@ -113,13 +125,20 @@ class _Pull:
         """A deleted lot is listed until its deletion is confirmed: HAT's answer was lost, or not understood."""
         with self._store.connection() as connection:
             untold = connection.execute(
-                "SELECT lot, l.provider, l.batch_number FROM hat_etl.billing_outbox o"
-                " JOIN hat_etl.billing_lots l USING (lot) WHERE kind = 'delete' AND o.state = 'waiting'"
-                f" AND o.created_at < {_A_WHILE_AGO}"
+                f"SELECT o.lot, l.provider, l.batch_number, h.event, h.at < {_A_WHILE_AGO}"
+                " FROM hat_etl.billing_outbox o JOIN hat_etl.billing_lots l USING (lot) LEFT JOIN LATERAL"
+                " (SELECT event, at FROM hat_etl.billing_history WHERE lot = o.lot AND event = ANY (%s)"
+                " ORDER BY id DESC LIMIT 1) h ON true WHERE kind = 'delete' AND o.state = 'waiting'",
+                ([_MISSED, _BACK, _ASKED[DELETED_LATE], "released"],),
             ).fetchall()
-        for lot, *key in untold:
-            if tuple(key) not in self._listed and settle_deletion(self._store, lot):
-                self._report.count("deleted")
+            for lot, provider, number, last, is_past in untold:
+                if (provider, number) in self._listed:
+                    if last == _MISSED:
+                        rows.note(connection, lot, _BACK)
+                elif last != _MISSED:
+                    rows.note(connection, lot, _MISSED)
+                elif is_past and settle_deletion(self._store, lot):
+                    self._report.count("deleted")
 
     def _take(self, item: LotItem) -> None:
         try:

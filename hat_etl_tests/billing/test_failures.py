@@ -198,9 +198,28 @@ def test_a_deletion_that_hat_refuses_to_hear_of_is_done_when_it_lists_the_lot_no
         world.state.delete(number, None)
         world.pull()
         assert overview(world.tenant)["waiting"] == {"delete": 1}
-        ago = "created_at = created_at - interval '1 hour', not_before = now()"
-        world.rows(f"UPDATE hat_etl.billing_outbox SET {ago} RETURNING 1")
+        world.rows("UPDATE hat_etl.billing_history SET at = at - interval '1 hour' RETURNING 1")
         world.pull()
         assert world.push().problems == []
     assert world.events(number)[-1] == "deletion confirmed"
     assert overview(world.tenant)["waiting"] == {}
+
+
+def test_a_deletion_is_not_done_for_one_list_that_misses_the_lot_after_a_pause(world: World) -> None:
+    """Its lot had to be missing once only, if HAT had been told in vain an hour before."""
+    number = world.add()
+    world.pull()
+    world.state.mark_deleted(number)
+    with world.hat_answers(404, "DELETE"):
+        world.pull()
+        for _ in range(2):
+            world.rows("UPDATE hat_etl.billing_outbox SET created_at = created_at - interval '1 day' RETURNING 1")
+            world.rows("UPDATE hat_etl.billing_history SET at = at - interval '1 day' RETURNING 1")
+            world.state._do("UPDATE lots SET tracking = 1")
+            world.pull()
+            assert overview(world.tenant)["waiting"] == {"delete": 1}
+            world.state._do("UPDATE lots SET tracking = 0")
+            world.pull()
+    assert "deletion confirmed" not in world.events(number)
+    world.pull()
+    assert world.in_hat(number).is_gone

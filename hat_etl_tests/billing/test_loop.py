@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from starlette.responses import JSONResponse
 
 from hat_etl.billing import loop
 from hat_etl.billing import store as rows
@@ -311,6 +312,36 @@ def test_a_lot_whose_file_is_missing_is_not_forgotten_while_hats_list_is_not_rea
     world.rows("UPDATE hat_etl.billing_missing_files SET last_at = last_at - interval '1 hour' RETURNING 1")
     world.state._do("UPDATE lots SET batch_number = ''")
     world.pull()
+    assert world.rows("SELECT batch_number FROM hat_etl.billing_missing_files") == [(number,)]
+
+
+def test_a_lot_whose_file_is_missing_is_not_forgotten_for_one_list_that_misses_it_after_a_pause(world: World) -> None:
+    """When nothing had pulled for an hour, one short list was enough: the lot was said to be gone."""
+    number = world.add(file_fault="missing")
+    world.pull()
+    missing = "SELECT batch_number, attempts FROM hat_etl.billing_missing_files"
+    for attempts in (1, 2):
+        world.rows("UPDATE hat_etl.billing_missing_files SET last_at = last_at - interval '1 day' RETURNING 1")
+        world.state._do("UPDATE lots SET tracking = 1")
+        assert world.pull().problems == []
+        assert world.rows(missing) == [(number, attempts)]
+        world.state._do("UPDATE lots SET tracking = 0")
+        world.pull()
+
+
+def test_a_page_without_lots_that_is_not_the_last_is_no_whole_list(world: World) -> None:
+    """What HAT left out of its list was taken for gone."""
+    number = world.add(file_fault="missing")
+    world.pull()
+    hat = world.hat_faults._app
+
+    async def answering(scope: Any, receive: Any, send: Any) -> None:
+        await (JSONResponse({"items": [], "hasNext": True}) if scope["method"] == "GET" else hat)(scope, receive, send)
+
+    world.hat_faults._app = answering
+    for _ in range(2):
+        world.pull()
+        world.rows("UPDATE hat_etl.billing_missing_files SET last_at = last_at - interval '1 day' RETURNING 1")
     assert world.rows("SELECT batch_number FROM hat_etl.billing_missing_files") == [(number,)]
 
 
