@@ -37,6 +37,8 @@ _UNLISTED = "not_listed"
 _MISSED, _BACK = "no longer listed in HAT", "listed in HAT"
 """Events of the history of a lot whose deletion waits to be told."""
 
+_UNREADABLE = "lots without number or provider, or with an isDeleted that is neither true nor false,"
+
 _TOLD_AFTER = 5
 """Failed downloads after which HAT is told, with code 5012."""
 
@@ -79,7 +81,7 @@ class _Pull:
 
     def all(self) -> None:
         """Go through the list."""
-        listed = waiting(self._page, _key, self._report, "lots without number or provider")
+        listed = waiting(self._page, _key, self._report, _UNREADABLE)
         for lots in listed:
             each(lots, self._take, self._store.tenant.billing.workers)
 

@@ -34,7 +34,6 @@ def _null_is_false(value: Any) -> Any:
 
 
 _Optional = Annotated[str | None, BeforeValidator(_blank_is_none)]
-_OptionalNumber = Annotated[int | None, BeforeValidator(_blank_is_none)]
 
 
 class LotItem(Body):
@@ -44,9 +43,6 @@ class LotItem(Body):
     health_provider_id: Annotated[str, Field(min_length=1)]
     batch_date: _Optional = None
     auth_type: _Optional = None
-    status: _OptionalNumber = None
-    tracking_status: _OptionalNumber = None
-    protocol: _Optional = None
     is_deleted: Annotated[bool, BeforeValidator(_null_is_false)] = False
     azure_storage_file_path: _Optional = None
     azure_storage_sas_token: SecretStr | None = None

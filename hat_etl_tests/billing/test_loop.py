@@ -329,6 +329,20 @@ def test_a_lot_whose_file_is_missing_is_not_forgotten_for_one_list_that_misses_i
         world.pull()
 
 
+def test_a_lot_of_which_hat_does_not_say_clearly_whether_it_is_deleted_is_told_so(world: World) -> None:
+    """It was told to have no number or no provider."""
+    number = world.add()
+    hat = world.hat_faults._app
+    item = {"batchNumber": number, "healthProviderId": PROVIDER, "isDeleted": "talvez"}
+
+    async def answering(scope: Any, receive: Any, send: Any) -> None:
+        await (JSONResponse({"items": [item]}) if scope["method"] == "GET" else hat)(scope, receive, send)
+
+    world.hat_faults._app = answering
+    (problem,) = world.pull().problems
+    assert "isDeleted" in str(problem)
+
+
 def test_a_page_without_lots_that_is_not_the_last_is_no_whole_list(world: World) -> None:
     """What HAT left out of its list was taken for gone."""
     number = world.add(file_fault="missing")

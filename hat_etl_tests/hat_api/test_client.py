@@ -150,7 +150,9 @@ def test_what_hat_leaves_empty_is_not_broken() -> None:
     empty = {"isDeleted": None, "status": "", "protocol": None, "batchDate": " ", "azureStorageSasToken": None}
     page = page_of(LotItem, {"items": [{"batchNumber": "7", "healthProviderId": 1, **empty}], "hasNext": None})
     (item,) = page.items
-    assert (item.is_deleted, item.status, item.batch_date, page.has_next) == (False, None, None, False)
+    assert (item.is_deleted, item.batch_date, page.has_next) == (False, None, False)
+    odd = {"status": "Recebido", "trackingStatus": "pendente", "protocol": {}}
+    assert page_of(LotItem, {"items": [{"batchNumber": "7", "healthProviderId": "1", **odd}]}).broken == 0, "not used"
     deleted = page_of(LotItem, {"items": [{"batchNumber": "7", "healthProviderId": "1", "isDeleted": "true"}]})
     assert deleted.items[0].is_deleted
 
