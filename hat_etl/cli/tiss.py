@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -23,9 +24,20 @@ def tiss() -> None:
     """TISS files: check them before they go to an operator."""
 
 
+def _registry(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch("[0-9]{6}", value):
+        raise click.BadParameter("must be the 6 digits of the registration at ANS.")
+    return value
+
+
 @tiss.command()
 @click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
-@click.option("--registry", metavar="ANS", help="The operator's registration with ANS that the messages must be for.")
+@click.option(
+    "--registry",
+    metavar="ANS",
+    callback=_registry,
+    help="The operator's registration with ANS that the messages must be for.",
+)
 @_schemas
 @_json
 @click.pass_context

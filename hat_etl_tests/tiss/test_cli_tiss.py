@@ -62,6 +62,14 @@ def test_a_registry_can_be_asked_for(folder: Path) -> None:
     assert "destino.outra_operadora" in run("check", folder / "good.xml", "--registry", "999999").stdout
 
 
+@pytest.mark.parametrize("registry", ["abc", "41234", "4123456", ""])
+def test_a_registry_that_is_none_is_refused(registry: str, folder: Path) -> None:
+    """A good file was said to be another operator's."""
+    result = run("check", folder / "good.xml", "--registry", registry)
+    assert result.exit_code == 2
+    assert "6 digits" in result.stderr
+
+
 def test_a_version_is_added_and_then_known(folder: Path) -> None:
     (folder / "next.xml").write_bytes(sealed(SADT.replace(f"Padrao>{VERSION}", f"Padrao>{NEXT}")))
     assert run("check", folder / "next.xml").exit_code == 6
