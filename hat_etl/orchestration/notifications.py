@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster import DagsterInstance, RunsFilter
+from dagster._core.definitions.run_request import DagsterRunReaction
 from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._core.storage.tags import PARTITION_NAME_TAG, WILL_RETRY_TAG
 
@@ -32,6 +33,8 @@ SLOW, REST = 2.0, 60.0
 """Seconds that a target may take to refuse, and for which it is left alone when it takes longer. A tick tells of five
 runs: were the target waited for each time, Dagster would give it up after a minute, and the next one begin anew.
 """
+LONG = 8.0
+"""Seconds after which a tick tells of no further run, if one took so long: the next tick does."""
 REFUSED = f"A notification was refused by one of the targets in {TARGETS_VARIABLE}."
 
 
@@ -140,11 +143,15 @@ def resting() -> set[str]:
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
-def tell_failures(context: dg.RunFailureSensorContext) -> None:
+def tell_failures(context: dg.RunFailureSensorContext) -> DagsterRunReaction | None:
+    began = time.monotonic()
     told = judge_failure(context.instance, context.dagster_run, _cause(context))
     if told.is_told and send(told.title, told.body, refusing=resting()):
         context.instance.add_run_tags(told.run_id, {REFUSED_TAG: "yes"})
         context.log.error(REFUSED)
+    # What is given back ends the tick behind this run; else Dagster says the same of it, and goes on.
+    is_last = time.monotonic() - began > LONG
+    return DagsterRunReaction(context.dagster_run, run_status=DagsterRunStatus.FAILURE) if is_last else None
 
 
 def _cause(context: dg.RunFailureSensorContext) -> str:

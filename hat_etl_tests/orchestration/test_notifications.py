@@ -200,6 +200,29 @@ def test_a_target_that_is_silent_is_waited_for_once_however_many_runs_have_faile
     assert all(notifications.REFUSED_TAG in run.tags for run in door.instance.get_runs())
 
 
+@pytest.mark.parametrize("is_slow", [True, False])
+def test_a_tick_that_was_slow_to_tell_of_a_run_leaves_the_others_to_the_next(
+    is_slow: bool, door: Door, received: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster gave up a tick of five runs, each told to a slow mail server, and the next one told of them again."""
+    if is_slow:
+        monkeypatch.setattr(notifications, "LONG", 0.0)
+    door.instance.add_dynamic_partitions("tenant", ["nobody", "nobody else"])
+
+    def tick(cursor: str | None) -> str | None:
+        return tell_failures.evaluate_tick(dg.build_sensor_context(door.instance, cursor)).cursor
+
+    cursor = tick(None)
+    for tenant in ("nobody", "nobody else"):
+        sync_of(door, tenant)
+    cursor = tick(cursor)
+    assert len(received) == (1 if is_slow else 2)
+    tick(tick(cursor))
+    assert [message["title"] for message in received] == [
+        "hat_etl: incremental_sync of nobody failed", "hat_etl: incremental_sync of nobody else failed",
+    ]  # fmt: skip
+
+
 def test_the_sensor_runs_without_being_switched_on() -> None:
     sensor = defs.get_repository_def().get_sensor_def("tell_failures")
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
