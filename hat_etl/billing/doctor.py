@@ -78,11 +78,12 @@ def _only(tenant: Tenant, **keys: str | None) -> Tenant:
 
 
 def _operator(tenant: Tenant, subject: str) -> Check:
+    """Whether whoever answers for the tenant can be asked: ``ask``, or where that is not set, whoever delivers."""
     try:
         with operator_of(tenant) as operator:
             answer = operator.status(_PROBE)
         folder = tenant.billing.folder
-        if tenant.billing.deliver == "folder" and folder is not None:
+        if tenant.billing.ask is None and tenant.billing.deliver == "folder" and folder is not None:
             _try_folder(tenant, folder)
     except HatEtlError as error:
         return Check(subject, "failed", error.cause, error.next_step, error.exit_code)
@@ -93,7 +94,7 @@ def _operator(tenant: Tenant, subject: str) -> Check:
         mend = "Compare addresses and login under [billing] with those that the operator has given."
         return Check(subject, "failed", f"Turns questions away ({answer.why}).", mend, OperatorError.exit_code)
     told = answer.why if isinstance(answer, NoAnswer) else "answers"
-    return Check(subject, "ok", f"{tenant.billing.deliver}: {told}")
+    return Check(subject, "ok", f"{tenant.billing.ask or tenant.billing.deliver}: {told}")
 
 
 def _try_folder(tenant: Tenant, folder: Folder) -> None:

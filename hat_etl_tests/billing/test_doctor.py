@@ -53,6 +53,17 @@ def test_a_folder_that_is_not_there_fails(world: World) -> None:
     assert states(world)["operator: service"] == "ok"
 
 
+def test_of_the_erp_that_is_asked_about_lots_its_own_trouble_is_told(world: World) -> None:
+    """A folder that is not there was told twice, and the ERP behind it not at all."""
+    world.write_tenant(deliver="folder", more=f'[billing.folder]\npath = "{world.folder}/out"')
+    file = world.folder / "acme.toml"
+    file.write_text(file.read_text().replace('ask = "pls"', 'ask = "views"'))
+    (_, service, asked) = examine(world.tenant)
+    assert (service.state, asked.state) == ("failed", "failed")
+    assert "folder" in service.detail
+    assert "folder" not in asked.detail
+
+
 def test_each_of_two_tokens_is_tried_by_itself(world: World) -> None:
     (world.folder / "before").write_text("ab" * 20)
     file = world.folder / "acme.toml"
