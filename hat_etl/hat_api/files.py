@@ -11,6 +11,7 @@ import httpx
 
 from hat_etl.errors import HatApiError
 from hat_etl.hat_api.bodies import LotItem
+from hat_etl.hat_api.patience import within
 from hat_etl.hat_api.tls import trusted
 from hat_etl.hat_api.transport import LONGEST_PAUSE
 from hat_etl.tenants.config import Tenant
@@ -18,6 +19,10 @@ from hat_etl.tenants.config import Tenant
 _MIB = 1 << 20
 _ERROR_DOCUMENT = 4096
 """Bytes up to which a body is searched for the words of an error; a lot is longer."""
+
+
+_WHOLE = 10
+"""How much longer than a piece of it a file may take: it may be large, and the line slow."""
 
 
 class NotDownloaded(HatApiError):
@@ -52,6 +57,7 @@ class Files:
         self._settings = tenant.hat.api
         self._client = httpx.Client(
             timeout=self._settings.timeout_seconds,
+            event_hooks=within(_WHOLE * self._settings.timeout_seconds),
             verify=trusted(),
             follow_redirects=False,
             # What arrives is what is kept: nothing is unpacked on the way.

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from hat_etl.errors import ConfigurationError, HatApiError
 from hat_etl.hat_api.bodies import IntegrationAnswer
 from hat_etl.hat_api.mastertoken import Keyring
+from hat_etl.hat_api.patience import within
 from hat_etl.hat_api.tls import trusted
 from hat_etl.tenants.config import Tenant
 
@@ -92,6 +93,7 @@ class Transport:
                 "User-Agent": "hat_etl",
             },
             timeout=api.timeout_seconds,
+            event_hooks=within(2 * api.timeout_seconds),
             verify=trusted(),
             follow_redirects=False,
             limits=httpx.Limits(max_connections=32, max_keepalive_connections=32, keepalive_expiry=4),

@@ -12,11 +12,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from hat_etl.billing.operators.base import Absent, Letter, NoAnswer, Standing, Taken
+from hat_etl.billing.operators.base import Absent, Letter, NoAnswer, Standing, Taken, Unclear
 from hat_etl.billing.operators.pls import PlsOperator
 from hat_etl.sandbox.web import serving
 from hat_etl.tenants.billing import Pls
 from hat_etl.tenants.config import Tenant
+from hat_etl_tests.hat_api.trickle import trickling
 
 LETTER = Letter(1, "1", "000123", "7", None, None, None, "4.03.00", None)
 _DOCUMENT = {
@@ -53,6 +54,16 @@ def accounts() -> Iterator[Accounts]:
         made = Accounts(PlsOperator(tenant, Pls(url=f"{url}/rest")))
         yield made
         made.operator.close()
+
+
+def test_an_answer_that_trickles_is_not_waited_for_without_end() -> None:
+    """Each piece came in time, so that a server could hold a run for ever."""
+    tenant = Tenant.model_validate(_DOCUMENT, context={"folder": None, "tenant": "acme"}, by_name=False)
+    with serving(trickling(b'{"success": true, "protocolo": "1"}')) as url:
+        operator = PlsOperator(tenant, Pls(url=f"{url}/rest", timeout_seconds=0.5))
+        assert operator.deliver(LETTER) == Unclear("ReadTimeout")
+        assert operator.status(LETTER) == NoAnswer("ReadTimeout")
+        operator.close()
 
 
 def test_an_account_on_a_later_page_is_found(accounts: Accounts) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,10 +15,12 @@ from starlette.responses import HTMLResponse, JSONResponse
 from hat_etl.errors import ConfigurationError
 from hat_etl.hat_api import transport
 from hat_etl.hat_api.bodies import LotItem, LotUpdate, page_of
-from hat_etl.hat_api.client import HatApi
+from hat_etl.hat_api.client import HatApi, hat_api
 from hat_etl.hat_api.transport import LONGEST_PAUSE, Refused, Unreachable, _asked_pause
+from hat_etl.sandbox.web import serving
 
 from .conftest import PROVIDER, REGISTRY, TOKEN, Hat, recipe
+from .trickle import trickling
 
 
 def update(number: str, status: int = 1) -> LotUpdate:
@@ -33,6 +36,14 @@ def test_all_pages_come_until_there_is_no_next(hat: Hat, connect: Callable[..., 
     pages = [api.waiting_lots(page) for page in (1, 2, 3)]
     assert [page.has_next for page in pages] == [True, True, False]
     assert [item.batch_number for page in pages for item in page.items] == [str(n) for n in range(1, 8)]
+
+
+def test_an_answer_that_trickles_is_not_waited_for_without_end(hat: Hat) -> None:
+    """Each piece came in time, so that a server could hold a run for ever."""
+    with serving(trickling(b'{"items": [], "hasNext": false}')) as url:
+        tenant = replace(hat, url=url).tenant(api={"timeout_seconds": 0.5, "attempts": 1})
+        with hat_api(tenant) as api, pytest.raises(Unreachable, match="ReadTimeout"):
+            api.waiting_lots(1)
 
 
 def test_a_lot_that_is_put_waits_no_more(hat: Hat, connect: Callable[..., HatApi]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from hat_etl.hat_api.bodies import LotItem
 from hat_etl.hat_api.client import HatApi
 from hat_etl.hat_api.files import Files, HostNotAllowed, NotDownloaded, NotThere, Redirected, TooLarge
 from hat_etl.sandbox.hat.lots import make
+from hat_etl.sandbox.web import serving
 
 from .conftest import Hat, recipe
+from .trickle import trickling
 
 
 @pytest.fixture
@@ -34,6 +37,16 @@ def fetch(hat: Hat, connect: Callable[..., HatApi]) -> Iterator[Callable[..., by
 def test_the_bytes_are_those_of_the_file_whatever_its_folder_is_called(hat: Hat, fetch: Callable[..., bytes]) -> None:
     hat.state.add(recipe(5, guides=3))
     assert fetch() == make(recipe(5, guides=3))
+
+
+def test_a_file_that_trickles_is_not_waited_for_without_end(hat: Hat, connect: Callable[..., HatApi]) -> None:
+    """Each piece came in time, so that a store could hold a run for ever."""
+    hat.state.add(recipe(5))
+    (item,) = connect().waiting_lots(1).items
+    with serving(trickling(b"<x/>")) as url:
+        files = Files(replace(hat, url=url).tenant(api={"timeout_seconds": 0.2, "attempts": 1}))
+        with closing(files), pytest.raises(NotDownloaded, match="ReadTimeout"):
+            files.fetch(item.model_copy(update={"azure_storage_file_path": f"{url}/5.xml"}))
 
 
 def test_a_path_that_is_encoded_already_is_not_encoded_again(hat: Hat, connect: Callable[..., HatApi]) -> None:

@@ -27,6 +27,7 @@ from hat_etl.billing.operators.base import (
 )
 from hat_etl.errors import ConfigurationError
 from hat_etl.hat_api.bodies import is_yes
+from hat_etl.hat_api.patience import within
 from hat_etl.hat_api.tls import trusted
 from hat_etl.tenants.billing import Pls
 from hat_etl.tenants.config import Tenant
@@ -54,6 +55,7 @@ class PlsOperator:
             base_url=settings.url.rstrip("/"),
             auth=auth,
             timeout=settings.timeout_seconds,
+            event_hooks=within(settings.timeout_seconds),
             verify=trusted(),
             follow_redirects=False,
             headers={"User-Agent": "hat_etl"},
