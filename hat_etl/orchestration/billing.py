@@ -94,7 +94,8 @@ def _op(name: str) -> dg.OpDefinition:
             _tell(context, asset, report)
             context.log_event(_evaluation(context.instance, tenant))  # type: ignore[arg-type]  # taken, but not in its type
             if report.problems:
-                raise known(report.problems[0], DECISION)
+                # The rest is there again with the next run; that a person is to decide is said once.
+                raise known(min(report.problems, key=lambda problem: problem.kind != "decision"), DECISION)
 
     return stage
 

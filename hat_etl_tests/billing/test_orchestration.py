@@ -14,11 +14,12 @@ import pytest
 from hat_etl.definitions import defs
 from hat_etl.orchestration.billing import INBOX, JOBS, LOTS, SENSORS, STATUS, STUCK
 from hat_etl.orchestration.schedules import running
+from hat_etl.sandbox.hat.lots import Recipe, make
 from hat_etl.sandbox.operator.behaviour import Mishap
 from hat_etl_tests.orchestration.daemon import queue
 from hat_etl_tests.orchestration.test_asking import silent_server
 
-from .conftest import World
+from .conftest import PROVIDER, REGISTRY, World
 from .test_authorizations import authorization
 
 _SENSORS = {sensor.name: sensor for sensor in SENSORS}
@@ -257,6 +258,21 @@ def test_a_lot_that_waits_for_a_person_is_not_said_to_be_decided_about_in_a_form
     assert f"hat-etl billing release acme {number} --accept" in str(failure.description)
     assert "command line" in str(failure.description)
     assert "launchpad" not in f"{failure.description} {failure.metadata}"
+
+
+def test_what_a_person_is_to_decide_is_told_before_what_fails_each_time(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    """Behind a file that was missing for days nobody was told of it: only the first problem ends the run."""
+    number = world.add()
+    world.pull()
+    world.add(provider="000001", batch_number="0", file_fault="missing")
+    world.state.replace_file(number, make(Recipe(registry=REGISTRY, provider=PROVIDER, number=number, guides=2)))
+    world.write_tenant(more="workers = 1")
+    (event,) = run(instance, "pull").get_step_failure_events()
+    failure = event.step_failure_data.user_failure_data
+    assert failure is not None
+    assert f"hat-etl billing release acme {number} --accept" in str(failure.description)
 
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED])
