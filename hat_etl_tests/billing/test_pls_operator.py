@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from hat_etl.billing.operators.base import Absent, Letter, NoAnswer, Standing, Taken, Unclear
+from hat_etl.billing.operators.base import Absent, Letter, NoAnswer, Rejected, Standing, Taken, Unclear
 from hat_etl.billing.operators.pls import PlsOperator
 from hat_etl.sandbox.web import serving
 from hat_etl.tenants.billing import Pls
@@ -63,6 +63,20 @@ def test_an_answer_that_trickles_is_not_waited_for_without_end() -> None:
         operator = PlsOperator(tenant, Pls(url=f"{url}/rest", timeout_seconds=0.5))
         assert operator.deliver(LETTER) == Unclear("ReadTimeout")
         assert operator.status(LETTER) == NoAnswer("ReadTimeout")
+        operator.close()
+
+
+@pytest.mark.parametrize(
+    ("success", "kind"),
+    [(True, Taken), ("true", Taken), (False, Rejected), ("false", Rejected), (None, Unclear), ({}, Unclear)],
+)
+def test_a_lot_is_refused_only_where_pls_says_so(success: object, kind: type[object]) -> None:
+    """A lot that PLS had taken was shown as refused where success came as a text: the provider sent it anew."""
+    answer = JSONResponse({"success": success, "protocolo": "1", "message": "x"})
+    tenant = Tenant.model_validate(_DOCUMENT, context={"folder": None, "tenant": "acme"}, by_name=False)
+    with serving(answer) as url:
+        operator = PlsOperator(tenant, Pls(url=f"{url}/rest"))
+        assert isinstance(operator.deliver(LETTER), kind)
         operator.close()
 
 

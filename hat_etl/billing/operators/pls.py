@@ -84,9 +84,10 @@ class PlsOperator:
         if response.status_code in _TURNED_AWAY:
             return NotSent(f"HTTP {response.status_code}")
         answer = _json(response)
-        if not isinstance(answer, dict) or "success" not in answer:
+        success = answer.get("success") if isinstance(answer, dict) else None
+        if not isinstance(success, bool | str):
             return Unclear(f"HTTP {response.status_code}")
-        if answer["success"] is True:
+        if is_yes(success):
             return Taken(_text(answer.get("protocolo")))
         message = str(answer.get("message") or "Recusado pelo PLS sem mensagem.")
         if letter.again and _SUBMITTED in message.replace("á", "a").lower():
