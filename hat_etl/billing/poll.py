@@ -18,7 +18,7 @@ from hat_etl.billing.push import enqueue_status
 from hat_etl.billing.states import NOT_FOUND, OPEN, WITH_OPERATOR, analysed, state_of
 from hat_etl.billing.store import Lot, Store, store_of
 from hat_etl.billing.work import Breaker, StageReport, each
-from hat_etl.errors import DecisionNeeded
+from hat_etl.errors import DecisionNeeded, OperatorError
 from hat_etl.target.database import Connection
 from hat_etl.tenants.config import Tenant
 
@@ -45,6 +45,9 @@ class _Poll:
         self._breaker = Breaker()
         self._lock = Lock()
         self._unstated: list[int] = []
+        self._turned_away = ""
+        """How the operator has turned a question away, as with a login that it does not know."""
+        self._has_answered = False
 
     def all(self, *, everything: bool) -> None:
         states = [str(state) for state in WITH_OPERATOR]
@@ -57,6 +60,14 @@ class _Poll:
             each(groups, self._statement, self._store.tenant.billing.workers)
         if self._breaker.is_open:
             self._report.problem(self._breaker.problem(self._store.tenant.name))
+        elif self._turned_away and not self._has_answered:
+            self._report.problem(
+                OperatorError(
+                    f"The operator turns away what it is asked about lots ({self._turned_away}).",
+                    f"See that addresses and login are right: hat-etl doctor {self._store.tenant.name}",
+                    self._store.tenant.name,
+                )
+            )
 
     def _status(self, number: int) -> None:
         if self._breaker.is_open:
@@ -66,8 +77,10 @@ class _Poll:
         answer = self._operator.status(question_about(self._store, lot))
         if isinstance(answer, NoAnswer):
             self._breaker.note(down=answer.down, why=answer.why)
+            self._turned_away = answer.why if answer.turned_away else self._turned_away
         else:
             self._breaker.note(down=False)
+            self._has_answered = True
         self._report.count("asked")
         if isinstance(answer, Standing) and not (0 <= answer.status < _STATUSES and _fit(answer)):
             answer = NoAnswer("a status or an amount that cannot be")

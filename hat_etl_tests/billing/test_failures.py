@@ -223,3 +223,17 @@ def test_a_deletion_is_not_done_for_one_list_that_misses_the_lot_after_a_pause(w
     assert "deletion confirmed" not in world.events(number)
     world.pull()
     assert world.in_hat(number).is_gone
+
+
+def test_an_operator_that_turns_every_question_away_is_told_of(world: World) -> None:
+    """With a login that had changed, polls were well, and no status came until check ``stuck`` turned red."""
+    file = world.folder / "acme.toml"
+    file.write_text(file.read_text().replace('ask = "pls"', ""))
+    world.add()
+    world.loop()
+    passwords, world.operator.service.passwords = world.operator.service.passwords, {}
+    (problem,) = world.poll().problems
+    assert isinstance(problem, OperatorError)
+    assert "hat-etl doctor acme" in str(problem)
+    world.operator.service.passwords = passwords
+    assert world.poll().problems == []
