@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from typing import TYPE_CHECKING
 
-from hat_etl.billing.store import Lot
+if TYPE_CHECKING:
+    from hat_etl.billing.store import Lot
 
 
 def about(tenant: str, lot: Lot, verb: str, *options: str) -> str:

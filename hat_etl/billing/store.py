@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
+from hat_etl.billing.commands import about
 from hat_etl.billing.contents import Contents
 from hat_etl.billing.states import State, before
 from hat_etl.errors import Busy, DataError
@@ -171,7 +172,7 @@ class Store:
         for start in range(0, len(numbers), _PORTION):
             with self.connection() as connection:
                 rest = f"WHERE lot = ANY (%s) AND {where} ORDER BY {order}"
-                lots = self._lots(connection, rest, (numbers[start : start + _PORTION], *values))
+                lots = _lots(connection, rest, (numbers[start : start + _PORTION], *values))
             yield lots
 
     def lots(self, where: str, values: tuple[Any, ...] = (), order: str = ORDER) -> Iterator[Lot]:
@@ -179,17 +180,13 @@ class Store:
         for portion in self.portions(where, values, order):
             yield from portion
 
-    def _lots(self, connection: Connection, rest: str, values: tuple[Any, ...]) -> list[Lot]:
-        with connection.cursor(row_factory=class_row(Lot)) as cursor:
-            return cursor.execute(f"SELECT {_COLUMNS} FROM hat_etl.billing_lots {rest}".encode(), values).fetchall()
-
     def get(self, connection: Connection, lot: int, *, lock: bool = False) -> Lot:
         """The lot; with ``lock``, nobody else changes it until the transaction ends."""
-        return self._lots(connection, f"WHERE lot = %s{LOCKING if lock else ''}", (lot,))[0]
+        return _lots(connection, f"WHERE lot = %s{LOCKING if lock else ''}", (lot,))[0]
 
     def find(self, connection: Connection, provider: str, batch_number: str) -> Lot | None:
         """The lot with this number of this provider, locked."""
-        found = self._lots(connection, f"WHERE provider = %s AND batch_number = %s{LOCKING}", (provider, batch_number))
+        found = _lots(connection, f"WHERE provider = %s AND batch_number = %s{LOCKING}", (provider, batch_number))
         return found[0] if found else None
 
     def holder(self, connection: Connection, lot: Lot, protocol: str | None) -> str | None:
@@ -221,6 +218,11 @@ class Store:
                 self.tenant.name,
             )
         return bytes(content)
+
+
+def _lots(connection: Connection, rest: str, values: tuple[Any, ...]) -> list[Lot]:
+    with connection.cursor(row_factory=class_row(Lot)) as cursor:
+        return cursor.execute(f"SELECT {_COLUMNS} FROM hat_etl.billing_lots {rest}".encode(), values).fetchall()
 
 
 def add(
@@ -265,10 +267,20 @@ def move(
         (lot, str(to), str(to), *map(_value, columns.values()), [str(state) for state in before(to)]),
     ).fetchone()
     if row is None:
-        raise DataError(
-            f"Lot {lot} cannot become {to} now: it has changed meanwhile.", "Look at it with: hat-etl billing show"
-        )
+        raise _changed_meanwhile(connection, lot, to)
     note(connection, lot, event, detail, State(row[0]), to)
+
+
+def _changed_meanwhile(connection: Connection, number: int, to: State) -> DataError:
+    row = connection.execute("SELECT tenant FROM hat_etl.identity").fetchone()
+    assert row is not None
+    tenant, lot = str(row[0]), _lots(connection, "WHERE lot = %s", (number,))[0]
+    return DataError(
+        f"Lot {lot.batch_number} of provider {lot.provider} cannot become {to} now: it has changed meanwhile, and is"
+        f" {lot.state}.",
+        f"Look at it with: {about(tenant, lot, 'show')}",
+        tenant,
+    )
 
 
 def change(

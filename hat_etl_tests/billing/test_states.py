@@ -48,6 +48,7 @@ def connection(postgres: Server) -> Any:
     with postgres.connect(postgres.create_database("states")) as made:
         with made.transaction():
             bring_up_to_date(made, "acme")
+            made.execute("INSERT INTO hat_etl.identity (tenant, ans_registry) VALUES ('acme', '412345')")
         yield made
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hat_etl.billing import store as rows
+from hat_etl.billing.commands import about
 from hat_etl.billing.decisions import arrived, release, retry
 from hat_etl.billing.due import is_due
 from hat_etl.billing.loop import held
@@ -100,7 +101,10 @@ def lot_of(number: int, provider: str, guides: int | None) -> Lot:
 
 
 def test_of_two_changes_of_state_at_a_time_the_second_sees_the_first(world: World) -> None:
-    """A lot in doubt may be found at the operator while a person says that it has not arrived."""
+    """A lot in doubt may be found at the operator while a person says that it has not arrived.
+
+    The person was told a number of the store's own, and a command without tenant and lot.
+    """
     with store_of(world.tenant) as store, store.stage("pull"), ThreadPoolExecutor(1) as pool:
         with store.transaction() as connection:
             lot = added(connection)
@@ -115,8 +119,13 @@ def test_of_two_changes_of_state_at_a_time_the_second_sees_the_first(world: Worl
             rows.move(connection, lot, State.PROTOCOLLED, "found")
             going = pool.submit(retried)
             eventually(lambda: somebody_waits(world), "the second one waits")
-        with pytest.raises(DataError, match="cannot become queued"):
+        with pytest.raises(DataError, match="cannot become queued") as told:
             going.result(60)
+    with store_of(world.tenant) as store, store.connection() as connection:
+        written = store.get(connection, lot)
+    assert f"Lot {written.batch_number} of provider {written.provider} " in told.value.cause
+    assert about(world.tenant.name, written, "show") in told.value.next_step
+    assert told.value.tenant == world.tenant.name
     assert world.rows("SELECT state FROM hat_etl.billing_lots") == [("protocolled",)]
 
 
