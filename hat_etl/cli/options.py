@@ -21,7 +21,7 @@ class TablesCommand(click.Command):
             follows = words[-1:] == ["--only"]
             if listing and not follows and word in BY_TABLE:
                 words.append("--only")
-            listing = word == "--only" or follows or (listing and word in BY_TABLE)
+            listing = word.partition("=")[0] == "--only" or follows or (listing and word in BY_TABLE)
             words.append(word)
         return super().parse_args(ctx, words)
 

@@ -92,7 +92,7 @@ def test_an_error_about_a_table_names_its_tenant(ground: Ground, question: str) 
     ("command", "words"),
     [("load", "NAME --only user_types kinships --json"), ("sync", "--only user_types kinships NAME --json"),
      ("plan", "NAME --sync --only user_types --only kinships --json"),
-     ("plan", "--only user_types NAME --json --only=kinships")],
+     ("plan", "--only user_types NAME --json --only=kinships"), ("plan", "NAME --json --only=user_types kinships")],
 )  # fmt: skip
 def test_several_tables_may_follow_the_option(make_ground: MAKE_GROUND, command: str, words: str) -> None:
     """Only the first was taken for a table, and the second for a word that nobody expects."""
