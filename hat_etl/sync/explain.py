@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from hat_etl.entities.model import Column, Entity
-from hat_etl.errors import ConfigurationError, SourceError
+from hat_etl.errors import ConfigurationError, DecisionNeeded, SourceError
 from hat_etl.protheus.dictionary import physical_name
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import Source
@@ -43,8 +43,8 @@ _PARTED = "|"
 def explain(tenant: Tenant, table: str, *key: str, outside_windows: bool = False) -> Explanation:
     """Tell of one key of a table, given as reports show it or part by part. Changes nothing.
 
-    Raises ConfigurationError (no such table, or not a key of it) and TargetError. An ERP that cannot be asked, or may
-    not be read now, is a note in the answer.
+    Raises ConfigurationError (no such table, or not a key of it), DecisionNeeded (nothing is loaded yet) and
+    TargetError. An ERP that cannot be asked, or may not be read now, is a note in the answer.
     """
     (entity,) = select([table], tenant.name)
     command = ["hat-etl", "explain", tenant.name, table]
@@ -63,11 +63,7 @@ def explain(tenant: Tenant, table: str, *key: str, outside_windows: bool = False
     with database.connect() as connection, errors(tenant.name, table, again=f"{shlex.join(command)} KEY"):
         connection.execute("SET default_transaction_read_only = on")
         if not database.check_identity(connection):
-            raise ConfigurationError(
-                "Nothing was ever loaded into this tenant's database.",
-                f"Load first: hat-etl load {tenant.name}",
-                tenant=tenant.name,
-            )
+            raise DecisionNeeded("Nothing is loaded yet.", f"Load first: hat-etl load {tenant.name}", tenant.name)
         lookup = Lookup(connection, database.schema, entity, parts)
         _Telling(tenant, entity, lookup, told, may_read).tell()
     return told

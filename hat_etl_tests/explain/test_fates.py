@@ -376,8 +376,8 @@ def test_before_anything_is_loaded(small: Small) -> None:
     assert small.explain("kinships", "01")["notes"][0].startswith("HAT does not have this table")
     small.site.renew_hat()
     answer = small.told("persons", FIRST)
-    assert answer.code == 3
-    assert "Nothing was ever loaded" in answer.err
+    assert answer.code == 7
+    assert "Nothing is loaded yet" in answer.err
 
 
 def test_it_changes_nothing_and_waits_for_nobody(small: Small) -> None:
