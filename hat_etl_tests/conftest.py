@@ -7,8 +7,13 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from hat_etl_tests import servers
+
+# A busy machine makes no property false: tests judge no times.
+settings.register_profile("hat_etl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("hat_etl")
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,7 @@ def connection(postgres: Server) -> Any:
 
 
 @given(st.lists(st.sampled_from(list(State)), min_size=1, max_size=12))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_store_keeps_to_the_table_and_keeps_the_history(connection: Any, wanted: list[State]) -> None:
     connection.execute("TRUNCATE hat_etl.billing_lots CASCADE")
     lot = rows.add(connection, batch_number="1", provider="p", batch_date=None, auth_type=None, content=b"x")

@@ -259,7 +259,6 @@ def test_every_history_ends_as_the_model_says(dialect: Dialect) -> None:
         settings=settings(
             max_examples=math.ceil(EXAMPLES * SHARE[dialect]),
             stateful_step_count=STEPS,
-            deadline=None,
             derandomize="HAT_ETL_EXAMPLES" not in os.environ,
             phases=PHASES_OF_SEARCH,
             suppress_health_check=list(HealthCheck),

@@ -88,6 +88,7 @@ def launch(browser: Browser, job: str, tenant: str) -> str:
     browser.open(f"/locations/hat_etl/jobs/{job}/playground")
     browser.element("//input[@placeholder='Partition']").send_keys(tenant)
     browser.element(f"//span[normalize-space()='{tenant}']").click()
+    browser.see(f"partition: {tenant}")  # the page asks about a run without one when this comes late
     browser.press("Launch Run")
     browser.wait(lambda: "/runs/" in browser.driver.current_url)
     return browser.driver.current_url.rpartition("/runs/")[2].partition("?")[0]

@@ -60,7 +60,7 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[tuple[Any, ...]]]:
     return kinds, draw(st.lists(row, min_size=1, max_size=8))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(table=tables())
 def test_rows_hash_as_on_the_server(asking: Asking, table: tuple[list[str], list[tuple[Any, ...]]]) -> None:
     kinds, rows = table

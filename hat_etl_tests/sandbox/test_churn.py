@@ -522,7 +522,7 @@ def test_large_tables_are_not_counted_but_picked_from_all_over(pls: Pls, monkeyp
     assert live.index(many[4]) - live.index(many[3]) > 20
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(history=strategies.histories(max_size=15))
 def test_whatever_happens_the_control_fields_agree(postgres: Server, template: str, history: list[Operation]) -> None:
     pls = copied(postgres, template)

@@ -178,7 +178,7 @@ def test_a_name_that_could_be_a_path_is_refused(folder: Path, name: str) -> None
     refused(name)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(st.dictionaries(st.sampled_from(["name", "ans_registry", "erp", "hat", "schedule"]), st.integers()))
 def test_any_set_of_wrong_types_is_refused_as_a_whole(folder: Path, values: dict[str, int]) -> None:
     write(folder, "\n".join(f"{key} = {value}" for key, value in values.items()))

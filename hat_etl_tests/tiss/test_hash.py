@@ -38,7 +38,6 @@ def md5(text: str, encoding: str) -> str:
     return hashlib.md5(text.encode(encoding), usedforsecurity=False).hexdigest()
 
 
-@settings(deadline=None)
 @given(LATIN, st.sampled_from(["", " ", "\n\t"]))
 def test_the_hash_is_md5_of_the_joined_texts_in_latin_1(texts: list[str], between: str) -> None:
     joined = "".join(texts)
@@ -46,7 +45,6 @@ def test_the_hash_is_md5_of_the_joined_texts_in_latin_1(texts: list[str], betwee
     assert found == ("both" if joined.isascii() else "iso-8859-1")
 
 
-@settings(deadline=None)
 @given(TEXTS)
 def test_a_hash_over_utf_8_is_known_as_such(texts: list[str]) -> None:
     joined = "".join(texts)
@@ -54,7 +52,6 @@ def test_a_hash_over_utf_8_is_known_as_such(texts: list[str]) -> None:
     assert found == ("both" if joined.isascii() else "utf-8")
 
 
-@settings(deadline=None)
 @given(TEXTS, st.data())
 def test_a_changed_text_has_another_hash(texts: list[str], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(texts) - 1))
@@ -63,7 +60,6 @@ def test_a_changed_text_has_another_hash(texts: list[str], data: st.DataObject) 
     assert hashing.right_in(message(other, md5("".join(texts), "utf-8"))) == "none"
 
 
-@settings(deadline=None)
 @given(st.text(CHARACTERS))
 def test_the_seal_is_not_part_of_what_is_hashed(signature: str) -> None:
     sealed_message = message(["a"], md5("a", "utf-8"))
@@ -78,13 +74,12 @@ def report_stands(content: bytes) -> None:
     assert all(finding.code in RULES and finding.where and finding.message for finding in report.findings)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_get_a_report(content: bytes) -> None:
     report_stands(content)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.tuples(st.integers(0, len(GOOD)), st.integers(0, 40), st.binary(max_size=6)), min_size=1, max_size=4)
 )
@@ -115,7 +110,6 @@ def written(tree: tuple[str, object]) -> str:
     return f"<{name}>{content}</{name}>"
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["mensagemTISS", "loteGuiasWS", "situacaoProtocoloWS", "tissFaultWS"]), st.lists(TREES, max_size=6)
 )

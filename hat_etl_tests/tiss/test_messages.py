@@ -7,7 +7,7 @@ from datetime import date, datetime
 from html import escape
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -57,7 +57,6 @@ def test_header_and_lot_of_the_file_go_value_for_value() -> None:
     assert leaves(request.message, "cabecalho") == [*leaves(original, "cabecalho"), "usuario", "Segredo-Canario-1"]
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(codec="iso-8859-1", exclude_categories=["Cc"]), min_size=1, max_size=60))
 def test_any_text_of_a_lot_arrives_as_it_is_under_a_right_hash(text: str) -> None:
     file = sealed(changed(SADT, "Avaliação &amp; controle", escape(text)))

@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hat_etl.tiss import replies
@@ -198,13 +198,11 @@ def test_what_is_no_reply_is_unreadable(content: bytes) -> None:
     assert isinstance(replies.parse(content), Unreadable)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_as_something(content: bytes) -> None:
     replies.parse(content)
 
 
-@settings(deadline=None)
 @given(st.integers(0, len(STATEMENT)), st.integers(0, 60), st.text(max_size=5))
 def test_any_damage_is_read_as_something(at: int, gone: int, instead: str) -> None:
     replies.parse((STATEMENT[:at] + instead + STATEMENT[at + gone :]).encode())

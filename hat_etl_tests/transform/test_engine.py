@@ -44,7 +44,7 @@ def stored(value: Any, column: Column) -> Any:
 
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.table)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_a_batch_becomes_what_each_of_its_rows_becomes(entity: Entity, data: st.DataObject) -> None:
     batch, rows = data.draw(strategies.batches(entity))

@@ -237,7 +237,7 @@ def test_of_a_table_type_the_first_segment_is_shown(plant: Plant) -> None:
 _SEGMENTS = st.lists(st.tuples(st.text("aZ0_ 9", max_size=2), st.booleans()), min_size=1, max_size=6)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(_SEGMENTS)
 def test_segments_compare_bytewise(plant: Plant, segments: list[tuple[str, bool]]) -> None:
     plant.connection.rollback()
