@@ -22,22 +22,13 @@ from hat_etl.entities.model import STAMP, Column, Entity, Kind
 from hat_etl.errors import ConfigurationError
 from hat_etl.protheus.dictionary import physical_name
 from hat_etl.tenants import oracle_address
-from hat_etl.tenants.config import Dialect, Tenant
+from hat_etl.tenants.config import POSTGRESQL_WORDS, Dialect, Tenant
 
 STAMP_FIELD = "S_T_A_M_P_"
 
 _BYTES = {"postgresql": r'\1 COLLATE "C"', "oracle": r"NLSSORT(\1, 'NLS_SORT=BINARY')"}
 _PLAIN = {"postgresql": r"[a-z_][a-z0-9_]*", "oracle": r"[A-Za-z][A-Za-z0-9_$#]*"}
 """Names that need no quotes: PostgreSQL folds down, so that only small letters stand for themselves."""
-_RESERVED = (
-    "all analyse analyze and any array as asc asymmetric both case cast check collate column constraint create"
-    " current_catalog current_date current_role current_time current_timestamp current_user default deferrable desc"
-    " distinct do else end except false fetch for foreign from grant group having in initially intersect into lateral"
-    " leading limit localtime localtimestamp not null offset on only or order placing primary references returning"
-    " select session_user some symmetric system_user table then to trailing true union unique user using variadic when"
-    " where window with"
-)
-"""Words that PostgreSQL takes for a name only in quotes; on Oracle quotes change nothing."""
 NO_USERS = frozenset({"public", "none", "current_role", "current_user", "session_user", "system_user"})
 """Whom a grant takes for everybody, for nobody, or for whoever makes it; the first two in quotes as well."""
 
@@ -155,7 +146,7 @@ def literal(text: str) -> str:
 
 def identifier(name: str, dialect: Dialect) -> str:
     """The exact ``name`` of a user or schema as SQL, quoted only where it must be."""
-    plain = re.fullmatch(_PLAIN[dialect], name) and name.lower() not in _RESERVED.split()
+    plain = re.fullmatch(_PLAIN[dialect], name) and name.lower() not in POSTGRESQL_WORDS
     return name if plain else '"' + name.replace('"', '""') + '"'
 
 

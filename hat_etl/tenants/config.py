@@ -32,6 +32,17 @@ Dialect = Literal["postgresql", "oracle"]
 TENANT_NAME = r"[a-z0-9_-]+"
 RESERVED_SCHEMAS = frozenset({"hat_etl", "hat_etl_stage"})
 """Schemas of the tenant database that hat_etl keeps for itself."""
+_WORDS = (
+    "all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation"
+    " column concurrently constraint create cross current_catalog current_date current_role current_schema"
+    " current_time  current_timestamp current_user default deferrable desc distinct do else end except false fetch for"
+    " foreign freeze  from full grant group having ilike in initially inner intersect into is isnull join lateral"
+    " leading left like limit  localtime localtimestamp natural not notnull null offset on only or order outer"
+    " overlaps placing primary references  returning right select session_user similar some symmetric system_user"
+    " table tablesample then to trailing true  union unique user using variadic verbose when where window with"
+)
+POSTGRESQL_WORDS = frozenset(_WORDS.split())
+"""Words that PostgreSQL takes for the name of a schema or user in quotes only."""
 
 
 _Name = Annotated[str, pattern(TENANT_NAME, "made of small letters, digits, - and _")]
@@ -54,9 +65,15 @@ def _cron(value: str) -> str:
 _Cron = Annotated[str, AfterValidator(_cron)]
 
 
+def _is_postgresqls(schema: str) -> bool:
+    return schema.lower() in POSTGRESQL_WORDS or schema.lower().startswith("pg_")
+
+
 def _not_reserved(value: str) -> str:
     if value in RESERVED_SCHEMAS:
         raise ValueError("must be another one: hat_etl keeps its own tables in schemas hat_etl and hat_etl_stage")
+    if _is_postgresqls(value):
+        raise ValueError("must be another one: PostgreSQL keeps that name for itself")
     return value
 
 
@@ -134,6 +151,13 @@ class Erp(Section):
     def _only_what_the_dialect_knows(self) -> Self:
         if self.dialect != "oracle" and (said := [key for key in _ORACLE_KEYS if getattr(self, key) is not None]):
             raise ValueError(f"{said[0]} is for Oracle, and the dialect is {self.dialect}")
+        return self
+
+    @model_validator(mode="after")
+    def _schemas_that_need_no_quotes(self) -> Self:
+        for key, schema in (("schema", self.schema_name), ("views_schema", self.views_schema)):
+            if self.dialect == "postgresql" and schema is not None and _is_postgresqls(schema):
+                raise ValueError(f"{key} must be another one: PostgreSQL keeps that name for itself")
         return self
 
     @property

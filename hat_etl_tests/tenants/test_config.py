@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hat_etl.tenants.billing import Billing
-from hat_etl.tenants.config import Alerts, Erp, Hat, Section, Sync, Window
+from hat_etl.tenants.config import POSTGRESQL_WORDS, Alerts, Erp, Hat, Section, Sync, Window
+from hat_etl_tests.servers import Server
 
 _MINUTES = st.times().map(lambda moment: moment.replace(second=0, microsecond=0))
 
@@ -108,6 +109,9 @@ def test_a_wrong_value_in_erp_is_refused_at_its_key(key: str, value: object) -> 
         ("schema", "hat_etl_stage"),
         ("schema", "Hat"),
         ("schema", "h-t"),
+        ("schema", "order"),
+        ("schema", "left"),
+        ("schema", "pg_hat"),
         ("api_url", "ftp://x"),
         ("api_url", "https://user:pw@host"),
         ("api_url", "https://["),
@@ -118,6 +122,22 @@ def test_a_wrong_value_in_hat_is_refused_at_its_key(key: str, value: object) -> 
     with pytest.raises(ValidationError) as raised:
         Hat.model_validate({"url": "env:A", key: value})
     assert {error["loc"][0] for error in raised.value.errors()} == {key}
+
+
+@pytest.mark.parametrize("key", ["schema", "views_schema"])
+@pytest.mark.parametrize("value", ["User", "table", "left", "pg_x"])
+def test_a_schema_of_the_erp_that_needs_quotes_is_refused_where_its_key_is_named(key: str, value: str) -> None:
+    """It was taken, and everything that came after ended in a syntax error of the database."""
+    values = {"dialect": "postgresql", "url": "env:A", "company": "01", key: value}
+    with pytest.raises(ValidationError, match=f"{key} must be another one"):
+        Erp.model_validate(values, by_name=False)
+    Erp.model_validate(values | {"dialect": "oracle"}, by_name=False)
+
+
+def test_every_word_that_postgresql_wants_quoted_in_a_schema_is_known(postgres: Server) -> None:
+    with postgres.connect() as connection:
+        words = connection.execute("SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T')").fetchall()
+    assert {word for (word,) in words} <= POSTGRESQL_WORDS
 
 
 def test_settings_cannot_be_changed_after_loading() -> None:
