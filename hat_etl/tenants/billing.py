@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import Field, StrictBool, StrictFloat, StrictInt
 
 from hat_etl.tenants.location import Location, Options
 from hat_etl.tenants.secrets import SecretRef
@@ -23,7 +23,7 @@ _FileHost = Annotated[
 ]
 
 
-_Seconds = Annotated[float, Field(gt=0, le=3600)]
+_Seconds = Annotated[StrictFloat, Field(gt=0, le=3600)]
 
 
 class HatApi(Section):
@@ -41,7 +41,7 @@ class HatApi(Section):
     timeout_seconds: _Seconds = 30.0
     attempts: Annotated[StrictInt, Field(ge=1, le=20)] = 5
     """How often a call that is safe to repeat is made before it counts as failed."""
-    pause_seconds: Annotated[float, Field(ge=0, le=60)] = 0.5
+    pause_seconds: Annotated[StrictFloat, Field(ge=0, le=60)] = 0.5
     """Before the first repetition; doubled for each further one."""
     page_size: Annotated[StrictInt, Field(ge=1, le=1000)] = 100
     answer_seconds: _Seconds = 300.0

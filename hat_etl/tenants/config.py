@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     StrictBool,
+    StrictFloat,
     StrictInt,
     model_validator,
 )
@@ -198,7 +199,7 @@ class Schedule(Section):
 class Alerts(Section):
     """``[alerts]``: when the tenant's checks turn red."""
 
-    reject_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    reject_share: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.05
     """Share of the rows of a table that may be rejected or held."""
     late_minutes: Annotated[StrictInt, Field(ge=1, le=YEAR_MINUTES)] = 60
     """How long after the moment at which a sync was due it may be missing."""
@@ -216,7 +217,7 @@ class Sync(Section):
 
     lookback_minutes: Annotated[StrictInt, Field(ge=0, le=YEAR_MINUTES)] = 15
     """How far behind the watermark a window begins, against clocks that disagree and stamps that come late."""
-    brake_share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    brake_share: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.1
     """Share of a table that may change or leave HAT in one run without being asked."""
     brake_rows: Annotated[StrictInt, Field(ge=0)] = 100
     """Rows that may change or leave HAT in one run whatever the share."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hat_etl.tenants.billing import Billing
+from hat_etl.tenants.billing import Billing, HatApi
 from hat_etl.tenants.config import POSTGRESQL_WORDS, Alerts, Erp, Hat, Section, Sync, Window
 from hat_etl_tests.servers import Server
 
@@ -138,6 +138,18 @@ def test_every_word_that_postgresql_wants_quoted_in_a_schema_is_known(postgres: 
     with postgres.connect() as connection:
         words = connection.execute("SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T')").fetchall()
     assert {word for (word,) in words} <= POSTGRESQL_WORDS
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [(Sync, "brake_share"), (Alerts, "reject_share"), (HatApi, "pause_seconds"), (HatApi, "timeout_seconds")],
+)
+@pytest.mark.parametrize("value", [True, "0.1"])
+def test_what_is_no_number_is_not_taken_for_one(section: type[Section], key: str, value: object) -> None:
+    """``brake_share = true`` was read as 1: a brake that never holds."""
+    with pytest.raises(ValidationError):
+        section.model_validate({key: value})
+    section.model_validate({key: 1})
 
 
 def test_settings_cannot_be_changed_after_loading() -> None:
