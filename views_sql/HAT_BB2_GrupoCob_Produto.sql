@@ -1,8 +1,5 @@
 -- HAT_BB2_GrupoCob_Produto: source of HAT product_procedure_coverages, a single combination of product, version, table type and procedure per row.
 SELECT
-    a.R_E_C_N_O_ AS Recno,
-    CASE WHEN a.D_E_L_E_T_ = '*' THEN 1 ELSE 0 END AS Excluido,
-    a.S_T_A_M_P_ AS Carimbo,
     a.BB2_CODIGO AS Codigo,
     a.BB2_VERSAO AS Versao,
     a.BB2_CODPSA AS Procedimento,
@@ -18,6 +15,9 @@ SELECT
     a.BB2_PTRESP AS Especialidade,
     a.BB2_PTRMED AS RDA,
     a.BB2_PTRPAT AS Patologia,
+    a.R_E_C_N_O_ AS Recno,
+    CASE WHEN a.D_E_L_E_T_ = '*' THEN 1 ELSE 0 END AS Excluido,
+    a.S_T_A_M_P_ AS Carimbo,
     a.BB2_CODPAD AS TabelaProcedimento,
     a.BB2_AUTORI AS Autorizacao,
     a.BB2_CLACAR AS ClasseCarencia,

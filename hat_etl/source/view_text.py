@@ -52,8 +52,10 @@ def check_sql(entity: Entity, sql: str, company: str, dialect: Dialect) -> list[
 
 def _select_list(entity: Entity, select: exp.Select) -> Iterator[Finding]:
     projections = {projection.alias: projection for projection in select.expressions}
-    wanted = [RECNO, DELETED, STAMP, *(column.alias for column in entity.columns)]
-    if [projection.alias for projection in select.expressions] != wanted:
+    technical = [RECNO, DELETED, STAMP]  # wherever they stand: those of TOTVS's official view come after its own
+    wanted = [*technical, *(column.alias for column in entity.columns)]
+    shown = [projection.alias for projection in select.expressions]
+    if sorted(shown, key=lambda alias: alias not in technical) != wanted:
         missing = [alias for alias in wanted if alias not in projections]
         what = f"lacks {', '.join(missing)}" if missing else "has other aliases or another order than the contract"
         yield _wrong(entity, None, f"its select list {what}")

@@ -44,6 +44,14 @@ def test_every_view_is_what_the_contract_says(entity: Entity, dialect: Dialect) 
     assert check_text(entity, tenant(schema="protheus"), dialect) == []
 
 
+@each_dialect
+def test_the_official_view_begins_with_totvs_columns_in_totvs_order(dialect: Dialect) -> None:
+    """Our Recno, Excluido and Carimbo stood before them: who reads that view by position found others there."""
+    entity = BY_TABLE["product_procedure_coverages"]
+    shown = sqlglot.parse_one(views.render(entity, tenant(), dialect), dialect=SQLGLOT[dialect]).named_selects
+    assert shown[:15] == [column.alias for column in entity.columns[:15]]
+
+
 def test_there_is_one_text_for_each_entity_and_no_other() -> None:
     texts = {file.stem for file in (Path(__file__).parents[2] / "views_sql").glob("*")}
     assert texts == {entity.view for entity in ENTITIES + billing.VIEWS}
