@@ -35,6 +35,7 @@ from hat_etl.source.reader import (
     ViewShape,
     quote,
 )
+from hat_etl.source.views import identifier
 from hat_etl.tenants.address import SERVER_NETWORK, connection_string, refusal
 from hat_etl.tenants.config import Tenant
 
@@ -303,7 +304,7 @@ class PostgresSource:
     def transactions_grant(self, login: str) -> str:
         if self._is_standby():
             return "Let [erp] url name the primary, or raise lookback_minutes above its longest transaction."
-        return f"GRANT pg_read_all_stats TO {login};"
+        return f"GRANT pg_read_all_stats TO {identifier(login, 'postgresql')};"
 
     @contextmanager
     def _told(self, table: str | None = None) -> Iterator[None]:

@@ -73,3 +73,15 @@ def test_what_the_doctor_tells_to_run_can_be_run(make_ground: MAKE_GROUND, serve
     finally:
         with ground.in_hat() as connection:
             connection.execute('DROP OWNED BY "hat-weak"; DROP ROLE "hat-weak"')
+
+
+def test_what_the_doctor_tells_to_run_in_the_erp_can_be_run(ground: Ground, server: Server) -> None:
+    """The login was not quoted there: a name with a hyphen, or a word such as user, was a syntax error."""
+    ground.erp_url = server.url(ground.pls, "erp-weak")
+    with server.admin() as admin:
+        admin.execute('CREATE ROLE "erp-weak" LOGIN')
+        try:
+            admin.execute(checks(ground, exit_code=4)["ERP: open transactions"]["mend"])
+            assert checks(ground, exit_code=4)["ERP: open transactions"]["state"] == "ok"
+        finally:
+            admin.execute('DROP ROLE "erp-weak"')
