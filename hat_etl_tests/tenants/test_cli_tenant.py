@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -59,3 +61,12 @@ def test_list_as_json_is_one_document(folder: Path) -> None:
 def test_list_of_no_tenants_says_how_to_create_one(folder: Path) -> None:
     assert "tenant new NAME --ans-registry NUMBER" in CliRunner().invoke(tenant, ["list"]).output
     assert json.loads(CliRunner().invoke(tenant, ["list", "--json"]).stdout) == []
+
+
+def test_the_package_can_be_run_as_the_command(folder: Path) -> None:
+    """It said that hat_etl cannot be directly executed, where the script is not on the path."""
+    done = subprocess.run(
+        [sys.executable, "-m", "hat_etl", "tenant", "new", "acme"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("Usage: hat-etl tenant new ")
