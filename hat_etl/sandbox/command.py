@@ -76,6 +76,8 @@ def up(
             f"A sandbox {'with dirt ' if dirt else ''}cannot have {beneficiaries} beneficiaries.",
             f"Ask for at least {least}.",
         )
+    if seed < 0:
+        raise ConfigurationError(f"A sandbox cannot be made with seed {seed}.", "Ask for seed 0 or more.")
     tenants = tenants or Path(os.environ.get("HAT_ETL_TENANTS", "tenants"))
     _refuse_to_overwrite(tenants / f"{TENANT}.toml")
     folder = (folder or server.default_folder()).resolve()

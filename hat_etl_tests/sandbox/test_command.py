@@ -70,6 +70,14 @@ def test_a_folder_that_cannot_be_made_is_told_before_anything_is_built(
     assert not (tmp_path / "sandbox" / "postgres").exists()
 
 
+def test_a_seed_below_zero_is_refused_before_anything_is_made_anew(folder: Path) -> None:
+    """Both databases were dropped, and only then something unexpected was to be reported."""
+    sandbox, _ = _up(folder, 100)
+    with pytest.raises(ConfigurationError, match="seed -1"):
+        _up(folder, 100, seed=-1)
+    assert _cards(sandbox) == 100
+
+
 def test_a_build_that_was_cut_short_starts_anew(folder: Path) -> None:
     sandbox, _ = _up(folder, 100)
     with psycopg.connect(sandbox.url(PLS, PROTHEUS)) as connection:
