@@ -146,6 +146,12 @@ def _judge_run(connection: Connection, tenant: Tenant, past: Past) -> None:
             f"Finish it: hat-etl load {name} --resume (or begin anew with --restart). What it replaces cannot be undone"
             " afterwards.",
         )
+    if past.state not in ("succeeded", "partial"):
+        raise _no(
+            tenant,
+            f"Run {run} did not succeed (it is {past.state}): it has changed nothing.",
+            f"hat-etl runs {name} shows the runs that succeeded.",
+        )
     if past.mode == "load":
         raise _no(
             tenant,
@@ -158,12 +164,6 @@ def _judge_run(connection: Connection, tenant: Tenant, past: Past) -> None:
             tenant,
             f"Run {run} is undone already, by run {past.undone_by}.",
             f"To have its changes back: hat-etl sync {name}, or hat-etl undo {name} {past.undone_by}",
-        )
-    if past.state not in ("succeeded", "partial"):
-        raise _no(
-            tenant,
-            f"Run {run} did not succeed (it is {past.state}): it has changed nothing.",
-            f"hat-etl runs {name} shows the runs that succeeded.",
         )
     if calls.of_run(connection, run):
         raise _no(

@@ -81,6 +81,17 @@ def test_a_run_that_failed(small: Small, unchanged: Callable[..., str]) -> None:
     assert "did not succeed (it is failed)" in unchanged(2)
 
 
+def test_a_load_that_failed(small: Small, unchanged: Callable[..., str]) -> None:
+    """It was said to have replaced whole tables, whose rows are in a backup alone."""
+    with small.site.server.connect(small.site.hat) as connection:
+        connection.execute("CREATE FUNCTION no() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no''; END'")
+        connection.execute(
+            "CREATE EVENT TRIGGER no ON ddl_command_start WHEN tag IN ('CREATE TABLE') EXECUTE FUNCTION no()"
+        )
+    assert small.site.run("load", TENANT).code == 5
+    assert "did not succeed (it is failed): it has changed nothing" in unchanged(2)
+
+
 def test_a_run_that_changed_nothing(small: Small, unchanged: Callable[..., str]) -> None:
     assert "changed no row" in unchanged(small.sync())
 
