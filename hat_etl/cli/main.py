@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, TextIO
 
@@ -21,6 +21,9 @@ from hat_etl.errors import HatEtlError, OutputError, ReaderGone
 
 GRACE = 5.0
 """Seconds in which a command that is told to stop may still tidy up."""
+
+_WORDS = "hat_etl.words"
+"""Where click's context keeps the words of the command line."""
 
 _ALL_OR_NOTHING = ("load", "sync", "reconcile", "undo")
 """Commands that change HAT's tables in one transaction."""
@@ -33,6 +36,10 @@ class HatEtlGroup(click.Group):
     quote values of the data.
     """
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_WORDS] = tuple(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         with _stoppable() as signals:
             try:
@@ -41,7 +48,7 @@ class HatEtlGroup(click.Group):
                 raise
             except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the last door
                 # What breaks while a command stops is not what anybody wants to read.
-                sys.exit(128 + signals[0] if signals else _report(error))
+                sys.exit(128 + signals[0] if signals else _report(error, ctx.meta[_WORDS]))
             finally:
                 _let_go(sys.stdout)
                 _let_go(sys.stderr)
@@ -95,7 +102,7 @@ def _what_then() -> str:
         command = command.parent
     by_calls = command.info_name == "billing" or context.params.get("via") == "api"
     if by_calls:
-        return f" What was begun goes on with the same command: hat-etl {shlex.join(sys.argv[1:])}"
+        return f" What was begun goes on with the same command: hat-etl {shlex.join(context.meta[_WORDS])}"
     if command.info_name not in _ALL_OR_NOTHING:
         return ""
     status = " ".join(filter(None, ("hat-etl status", context.params.get("tenant"))))
@@ -110,9 +117,9 @@ def at_work(tenant: str, via: str) -> None:
         context.params.update(tenant=tenant, via=via)
 
 
-def _report(error: BaseException) -> int:
-    """Print an error; gives the exit code."""
-    if isinstance(error, UnicodeEncodeError) and any("\udc80" <= letter <= "\udcff" for letter in "".join(sys.argv)):
+def _report(error: BaseException, words: Sequence[str]) -> int:
+    """Print an error of the command with these words; gives the exit code."""
+    if isinstance(error, UnicodeEncodeError) and any("\udc80" <= letter <= "\udcff" for letter in "".join(words)):
         say("An argument is not UTF-8 text. Set the terminal to UTF-8, then write it again.")
         return click.UsageError.exit_code
     if isinstance(error, ReaderGone) and error.tenant is None:
@@ -123,7 +130,7 @@ def _report(error: BaseException) -> int:
             say(f"  {frame.filename}:{frame.lineno} {frame.name}")
         return 1
     print_error(error)
-    if "--json" in sys.argv:
+    if "--json" in words:
         with suppress(OutputError):  # the error itself is what counts
             print_json(error_document(error))
     return error.exit_code

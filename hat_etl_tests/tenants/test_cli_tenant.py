@@ -9,6 +9,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
+from hat_etl.cli.main import main
 from hat_etl.cli.tenant import tenant
 from hat_etl.errors import ConfigurationError
 from hat_etl.tenants import store
@@ -70,3 +71,10 @@ def test_the_package_can_be_run_as_the_command(folder: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.startswith("Usage: hat-etl tenant new ")
+
+
+def test_an_error_is_a_document_whoever_gives_the_words(folder: Path) -> None:
+    """The words of the process were looked at, which are others where a program calls the command."""
+    result = CliRunner().invoke(main, ["status", "nobody", "--json"])
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["error"]["kind"] == "configuration"
