@@ -146,6 +146,12 @@ def _judge_run(connection: Connection, tenant: Tenant, past: Past) -> None:
             f"Finish it: hat-etl load {name} --resume (or begin anew with --restart). What it replaces cannot be undone"
             " afterwards.",
         )
+    if calls.of_run(connection, run):
+        raise _no(
+            tenant,
+            f"Run {run} went to HAT by its API: what HAT has taken cannot be taken back from here.",
+            f"Mend the ERP or the view, then: hat-etl sync {name} --via api",
+        )
     if past.state not in ("succeeded", "partial"):
         raise _no(
             tenant,
@@ -164,12 +170,6 @@ def _judge_run(connection: Connection, tenant: Tenant, past: Past) -> None:
             tenant,
             f"Run {run} is undone already, by run {past.undone_by}.",
             f"To have its changes back: hat-etl sync {name}, or hat-etl undo {name} {past.undone_by}",
-        )
-    if calls.of_run(connection, run):
-        raise _no(
-            tenant,
-            f"Run {run} went to HAT by its API: what HAT has taken cannot be taken back from here.",
-            f"Mend the ERP or the view, then: hat-etl sync {name} --via api",
         )
     if history.images_are_gone(connection, past, tenant.sync.undo_days):
         ended = f", and it ended on {past.finished_at:%Y-%m-%d}" if past.finished_at else ""

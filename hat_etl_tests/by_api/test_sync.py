@@ -320,6 +320,14 @@ def test_a_run_by_api_cannot_be_undone(world: World) -> None:
     assert "cannot be taken back" in world.clinic.refused(run)
 
 
+def test_of_a_run_by_api_that_was_killed_it_is_not_said_that_it_has_changed_nothing(world: World) -> None:
+    """HAT had taken its calls."""
+    run = world.sync()["run"]
+    world.clinic.provider(2)
+    world.killed_at("committing")
+    assert "cannot be taken back" in world.clinic.refused(run + 1)
+
+
 def test_the_tenant_file_says_where_changes_go_and_the_plan_tells(world: World) -> None:
     site = world.clinic.site
     with site.tenant_lines('via = "api"\n'):
