@@ -299,8 +299,9 @@ def _widen(connection: Connection, entity: Entity, schema: str) -> None:
         try:
             connection.execute(f'ALTER TABLE {schema}.{entity.table} ALTER "{column.name}" TYPE {column.sql_type}')
         except pg.FeatureNotSupported as error:
+            why = (error.diag.message_detail or "").rstrip(".")
             raise TargetError(
-                f"Column {name} must become {column.sql_type}, and cannot: {error.diag.message_detail}.",
+                f"Column {name} must become {column.sql_type}, and cannot: {why}.",
                 "Have the HAT application drop what is named, then go on with --resume, and let it make that again.",
                 table=entity.table,
             ) from None
