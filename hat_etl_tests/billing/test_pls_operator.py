@@ -68,10 +68,14 @@ def test_an_answer_that_trickles_is_not_waited_for_without_end() -> None:
 
 @pytest.mark.parametrize(
     ("success", "kind"),
-    [(True, Taken), ("true", Taken), (False, Rejected), ("false", Rejected), (None, Unclear), ({}, Unclear)],
-)
+    [(True, Taken), ("true", Taken), ("True ", Taken), (False, Rejected), ("false", Rejected), (None, Unclear),
+     ({}, Unclear), ([], Unclear), ("", Unclear), (".T.", Unclear), ("ok", Unclear), ("verdadeiro", Unclear)],
+)  # fmt: skip
 def test_a_lot_is_refused_only_where_pls_says_so(success: object, kind: type[object]) -> None:
-    """A lot that PLS had taken was shown as refused where success came as a text: the provider sent it anew."""
+    """A lot that PLS had taken was shown as refused where success came as a text: the provider sent it anew.
+
+    Then the same came of texts that are neither true nor false.
+    """
     answer = JSONResponse({"success": success, "protocolo": "1", "message": "x"})
     tenant = Tenant.model_validate(_DOCUMENT, context={"folder": None, "tenant": "acme"}, by_name=False)
     with serving(answer) as url:

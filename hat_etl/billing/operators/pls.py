@@ -34,6 +34,8 @@ from hat_etl.tenants.config import Tenant
 
 _SUBMITTED = "ja submetido"
 """In the message of a lot that PLS has already."""
+_YES, _NO = (True, "true"), (False, "false")
+"""What ``success`` may be; of a lot with another word there it is not known whether PLS has taken it."""
 _PAGES = 50
 """Pages of accounts of one lot number, at most: there should be one."""
 _TURNED_AWAY = (401, 403, 404)
@@ -85,10 +87,12 @@ class PlsOperator:
             return NotSent(f"HTTP {response.status_code}")
         answer = _json(response)
         success = answer.get("success") if isinstance(answer, dict) else None
-        if not isinstance(success, bool | str):
-            return Unclear(f"HTTP {response.status_code}")
-        if is_yes(success):
+        if isinstance(success, str):
+            success = success.strip().lower()
+        if success in _YES:
             return Taken(_text(answer.get("protocolo")))
+        if success not in _NO:
+            return Unclear(f"HTTP {response.status_code}")
         message = str(answer.get("message") or "Recusado pelo PLS sem mensagem.")
         if letter.again and _SUBMITTED in message.replace("á", "a").lower():
             return Taken(_text(answer.get("protocolo")))
