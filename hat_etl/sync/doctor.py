@@ -197,9 +197,10 @@ def _target(database: TenantDatabase, connection: Connection, shapes: Sequence[V
             f"The database is encoded in {encoding}; HAT's text needs UTF8.",
             "Have the database made anew with ENCODING 'UTF8'.",
         )
+    # Before what reads tables: where a right is lacking, it says which.
+    yield _rights(database, connection)
     yield _identity(database, connection)
     yield _version(connection)
-    yield _rights(database, connection)
     yield _log(connection)
     yield _space(connection, shapes)
     if staging.find(connection) is not None:
@@ -268,6 +269,10 @@ def _rights(database: TenantDatabase, connection: Connection) -> Check:
             for table in sorted(swap.existing(connection, database.schema)):
                 connection.execute(f"LOCK TABLE {database.schema}.{table} IN ROW EXCLUSIVE MODE NOWAIT")
                 connection.execute(f"COMMENT ON TABLE {database.schema}.{table} IS ''")
+            for (table,) in connection.execute(
+                "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = %s", (TECHNICAL_SCHEMA,)
+            ).fetchall():
+                connection.execute(f"LOCK TABLE {TECHNICAL_SCHEMA}.{table} IN ROW EXCLUSIVE MODE NOWAIT")
     except psycopg.errors.LockNotAvailable:
         return Check(
             subject,
@@ -280,14 +285,41 @@ def _rights(database: TenantDatabase, connection: Connection) -> Check:
             subject,
             "failed",
             f"The login lacks a right ({error.diag.message_primary}).",
-            f"GRANT CREATE ON DATABASE {_quoted(connection.info.dbname)} TO {_quoted(connection.info.user)};"
-            " existing HAT tables must belong to it.",
+            _grants(database, connection),
+        )
+    except psycopg.errors.ReadOnlySqlTransaction:
+        return Check(
+            subject,
+            "failed",
+            "The database may only be read: its server is a standby, or it is set so.",
+            "Let [hat] url name the primary; there, let the DBA run:"
+            f" ALTER DATABASE {_quoted(connection.info.dbname)} SET default_transaction_read_only = off;",
         )
     except psycopg.Error as error:
         return Check(
             subject, "failed", f"A trial failed with SQLSTATE {error.sqlstate}.", "Ask the DBA of the database."
         )
     return Check(subject, "ok", "may make schemas, make tables and replace HAT's")
+
+
+def _grants(database: TenantDatabase, connection: Connection) -> str:
+    """What the DBA runs so that the login has every right; what it has already does no harm."""
+    schemas = [TECHNICAL_SCHEMA, STAGE_SCHEMA, database.schema]
+    # A load drops the stage, and takes the place of HAT's tables: these have to be its own.
+    foreign = connection.execute(
+        "SELECT format('ALTER TABLE %%I.%%I OWNER TO', n.nspname, c.relname)"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = ANY (%(schemas)s) AND c.relkind IN ('r', 'p') AND NOT pg_has_role(c.relowner, 'USAGE')"
+        " AND (n.nspname <> %(hat)s OR c.relname = ANY (%(tables)s))"
+        " UNION ALL SELECT format('ALTER SCHEMA %%I OWNER TO', nspname) FROM pg_namespace"
+        " WHERE nspname = %(stage)s AND NOT pg_has_role(nspowner, 'USAGE')"
+        " UNION ALL SELECT format('GRANT USAGE, CREATE ON SCHEMA %%I TO', nspname) FROM pg_namespace"
+        " WHERE nspname = ANY (%(schemas)s) AND NOT (has_schema_privilege(oid, 'USAGE')"
+        " AND has_schema_privilege(oid, 'CREATE')) ORDER BY 1",
+        {"schemas": schemas, "hat": database.schema, "tables": list(BY_TABLE), "stage": STAGE_SCHEMA},
+    ).fetchall()
+    statements = [f"GRANT CREATE ON DATABASE {_quoted(connection.info.dbname)} TO", *(str(row[0]) for row in foreign)]
+    return " ".join(f"{statement} {_quoted(connection.info.user)};" for statement in statements)
 
 
 def _quoted(name: str) -> str:

@@ -85,3 +85,38 @@ def test_what_the_doctor_tells_to_run_in_the_erp_can_be_run(ground: Ground, serv
             assert checks(ground, exit_code=4)["ERP: open transactions"]["state"] == "ok"
         finally:
             admin.execute('DROP ROLE "erp-weak"')
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        "ALTER SCHEMA hat OWNER TO postgres",
+        "ALTER TABLE hat.persons OWNER TO postgres",
+        "ALTER TABLE hat_etl.runs OWNER TO postgres",
+        "ALTER SCHEMA hat_etl OWNER TO postgres; ALTER TABLE hat_etl.rejects OWNER TO postgres",
+        "CREATE SCHEMA hat_etl_stage",
+    ],
+)
+def test_what_belongs_to_another_login_is_found_and_the_mend_lets_a_load_through(foreign: str, ground: Ground) -> None:
+    """The grant on the database that was named did not help, and of hat_etl's own tables the doctor was green."""
+    with ground.in_hat() as connection:
+        connection.execute(foreign)
+        rights = checks(ground, exit_code=5)["tenant database: rights"]
+        assert rights["state"] == "failed"
+        connection.execute(rights["mend"])
+    assert checks(ground, exit_code=0)["tenant database: rights"]["state"] == "ok"
+    ground.load()
+    ground.assert_clean()
+
+
+def test_a_database_that_may_only_be_read_is_called_so(ground: Ground) -> None:
+    """It was a number of PostgreSQL's, and the DBA was to be asked."""
+    with ground.in_hat() as connection:
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(sql.Identifier(ground.hat))
+        )
+    rights = checks(ground, exit_code=5)["tenant database: rights"]
+    assert_told(rights["detail"], "may only be read", "standby")
+    with ground.server.admin() as admin:
+        admin.execute(rights["mend"].partition("run: ")[2])
+    assert checks(ground, exit_code=0)["tenant database: rights"]["state"] == "ok"
