@@ -213,8 +213,13 @@ class PostgresSource:
         control = self.control()
         with self._told():
             now, free = control.execute(
-                "SELECT clock_timestamp(),"
-                " current_setting('max_connections')::int - (SELECT count(*) FROM pg_stat_activity)"
+                "SELECT clock_timestamp(), least(current_setting('max_connections')::int - count(*),"
+                " (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = session_user)"
+                " - count(*) FILTER (WHERE usename = session_user),"
+                " (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database())"
+                " - count(*) FILTER (WHERE datname = current_database()))"
+                # With ours: when a run opens those that it reads by, the one that has asked may still be ending.
+                " FROM pg_stat_activity"
             ).fetchall()[0]
         info = control.info
         version = info.parameter_status("server_version") or ""

@@ -138,7 +138,7 @@ class SourceHealth:
     now: datetime
     """The server's clock, with its zone."""
     free_connections: int | None
-    """None where the server does not tell."""
+    """What the login may open beside the one that asks; None where the server does not tell."""
 
 
 @dataclass(frozen=True)

@@ -121,13 +121,15 @@ def _clock(health: SourceHealth) -> Check:
 
 def _connections(tenant: Tenant, health: SourceHealth) -> Check:
     subject, wanted = "ERP: connections", tenant.erp.connections
-    if health.free_connections is None or health.free_connections > wanted:
+    if health.free_connections is None or health.free_connections >= wanted:
         return Check(subject, "ok", f"{wanted} allowed by the tenant's file")
     return Check(
         subject,
         "warning",
-        f"The file allows {wanted} connections, the server has {health.free_connections} free.",
-        "Lower connections in [erp], or load when the ERP is quiet.",
+        f"The file allows {wanted} connections, the server has {health.free_connections} free"
+        " for this login and database.",
+        "Lower connections in [erp], load when the ERP is quiet, or have the DBA raise the limit of the login"
+        " (CONNECTION LIMIT), the database or the server.",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from hat_etl.sandbox.server import HAT
+from hat_etl.sandbox.server import HAT, PLS
 
 from .ground import Ground, Server
 from .syncing import assert_told
@@ -120,3 +120,27 @@ def test_a_database_that_may_only_be_read_is_called_so(ground: Ground) -> None:
     with ground.server.admin() as admin:
         admin.execute(rights["mend"].partition("run: ")[2])
     assert checks(ground, exit_code=0)["tenant database: rights"]["state"] == "ok"
+
+
+@pytest.mark.parametrize("limited", ["ROLE erp_few", "DATABASE {}"])
+def test_a_limit_on_connections_is_told_before_a_load_meets_it(
+    limited: str, make_ground: MAKE_GROUND, server: Server
+) -> None:
+    """Of the limit of a login or of a database the doctor was green, and a load told of an OperationalError."""
+    ground = make_ground(pls=server.copy(PLS), connections=2)
+    ground.erp_url = server.url(ground.pls, "erp_few")
+    alter = f"ALTER {limited.format(ground.pls)} CONNECTION LIMIT"
+    with server.admin() as admin:
+        admin.execute("CREATE ROLE erp_few LOGIN IN ROLE hat_reader, pg_read_all_stats")
+        try:
+            for allowed, state in ((2, "warning"), (3, "ok")):
+                admin.execute(f"{alter} {allowed}")
+                check = checks(ground, exit_code=0)["ERP: connections"]
+                assert check["state"] == state, check
+                if state == "warning":
+                    assert_told(check["detail"], "allows 2 connections", "1 free")
+                    assert_told(check["mend"], "CONNECTION LIMIT")
+            ground.load()
+        finally:
+            server.drop(ground.pls)
+            admin.execute("DROP ROLE erp_few")
