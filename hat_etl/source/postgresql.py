@@ -109,6 +109,21 @@ JOIN pg_namespace tn ON tn.oid = t.relnamespace
 WHERE lower(v.relname) = ANY (%s)
 """
 
+_LACKED_BY_OWNER = """
+SELECT DISTINCT format('GRANT SELECT ON %%I.%%I TO %%I;', tn.nspname, t.relname, pg_get_userbyid(v.relowner))
+FROM pg_class v
+JOIN pg_namespace vn ON vn.oid = v.relnamespace
+JOIN pg_rewrite r ON r.ev_class = v.oid
+JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+JOIN pg_class t ON t.oid = d.refobjid AND t.oid <> v.oid
+JOIN pg_namespace tn ON tn.oid = t.relnamespace
+WHERE vn.nspname = %s AND v.relname = %s AND has_schema_privilege(vn.oid, 'USAGE')
+  AND has_table_privilege(v.oid, 'SELECT')
+  AND NOT has_table_privilege(v.relowner, t.oid, 'SELECT')
+ORDER BY 1
+"""
+"""For a view that the login may read: what its owner, by whose rights its tables are read, has to be granted."""
+
 
 def tables_read(
     connection: psycopg.Connection[Any], views: Iterable[str]
@@ -189,9 +204,17 @@ class PostgresSource:
         except psycopg.OperationalError as error:  # no fault of this view
             raise read_failed(self._tenant.name, None, error, self._again) from None
         except psycopg.errors.InsufficientPrivilege:
-            raise refusals.view_forbidden(self._tenant, entity) from None
+            raise self._forbidden(entity, relation) from None
         except psycopg.Error as error:
             raise refusals.view_broken(self._tenant, entity, f"SQLSTATE {error.sqlstate}") from None
+
+    def _forbidden(self, entity: Entity, relation: tuple[str, str]) -> SourceError:
+        """The error for a view that the login may not read, or whose owner may not read what it is made of."""
+        with self._told():
+            grants = " ".join(str(grant) for (grant,) in self.control().execute(_LACKED_BY_OWNER, relation).fetchall())
+        if grants:
+            return refusals.view_without_tables(self._tenant, entity, grants)
+        return refusals.view_forbidden(self._tenant, entity)
 
     def _estimate(self, name: str) -> int:
         """Rows by the server's statistics."""

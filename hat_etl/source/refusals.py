@@ -30,6 +30,16 @@ def view_forbidden(tenant: Tenant, entity: Entity) -> SourceError:
     )
 
 
+def view_without_tables(tenant: Tenant, entity: Entity, grants: str) -> SourceError:
+    """``grants`` are the statements that give the view's owner what the view reads."""
+    return SourceError(
+        f"The view {entity.view} cannot be read: its owner may not read a table below it.",
+        f"Let the DBA run: {grants}",
+        tenant=tenant.name,
+        table=entity.table,
+    )
+
+
 def view_broken(tenant: Tenant, entity: Entity, code: str) -> SourceError:
     """``code`` is the server's own for what is wrong with the view."""
     return SourceError(

@@ -144,3 +144,15 @@ def test_a_limit_on_connections_is_told_before_a_load_meets_it(
         finally:
             server.drop(ground.pls)
             admin.execute("DROP ROLE erp_few")
+
+
+def test_a_view_whose_owner_may_not_read_a_table_names_that_grant(make_ground: MAKE_GROUND, server: Server) -> None:
+    """The login was said to lack the view, and the grants that were named were there all the time."""
+    ground = make_ground(pls=server.copy(PLS))
+    with ground.in_erp() as connection:
+        connection.execute("REVOKE SELECT ON protheus.ba1010 FROM hat_reader")
+        check = checks(ground, exit_code=4)["view HAT_BA1_Beneficiario"]
+        assert_told(check["detail"], "its owner may not read a table")
+        assert check["mend"] == "Let the DBA run: GRANT SELECT ON protheus.ba1010 TO hat_reader;"
+        connection.execute(check["mend"].partition(": ")[2])
+    assert checks(ground, exit_code=0)["view HAT_BA1_Beneficiario"]["state"] == "ok"
