@@ -98,25 +98,23 @@ SELECT least(
 a standby, what it has not replayed yet."""
 
 
-_READ = """
-SELECT DISTINCT vn.nspname, v.relname, tn.nspname, t.relname
+_BELOW = """
 FROM pg_rewrite r
 JOIN pg_class v ON v.oid = r.ev_class
 JOIN pg_namespace vn ON vn.oid = v.relnamespace
 JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
 JOIN pg_class t ON t.oid = d.refobjid AND t.oid <> v.oid
 JOIN pg_namespace tn ON tn.oid = t.relnamespace
+"""
+"""Views (v) and the tables that they read (t), each with its schema."""
+
+_READ = f"""
+SELECT DISTINCT vn.nspname, v.relname, tn.nspname, t.relname {_BELOW}
 WHERE lower(v.relname) = ANY (%s)
 """
 
-_LACKED_BY_OWNER = """
-SELECT DISTINCT format('GRANT SELECT ON %%I.%%I TO %%I;', tn.nspname, t.relname, pg_get_userbyid(v.relowner))
-FROM pg_class v
-JOIN pg_namespace vn ON vn.oid = v.relnamespace
-JOIN pg_rewrite r ON r.ev_class = v.oid
-JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
-JOIN pg_class t ON t.oid = d.refobjid AND t.oid <> v.oid
-JOIN pg_namespace tn ON tn.oid = t.relnamespace
+_LACKED_BY_OWNER = f"""
+SELECT DISTINCT format('GRANT SELECT ON %%I.%%I TO %%I;', tn.nspname, t.relname, pg_get_userbyid(v.relowner)) {_BELOW}
 WHERE vn.nspname = %s AND v.relname = %s AND has_schema_privilege(vn.oid, 'USAGE')
   AND has_table_privilege(v.oid, 'SELECT')
   AND NOT has_table_privilege(v.relowner, t.oid, 'SELECT')
