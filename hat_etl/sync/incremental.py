@@ -148,6 +148,11 @@ class _Sync:
             raise stop(self.tenant.name, found.problems)
         self.inflow.made_anew = found.made_anew
         at_one_moment(self.source, self.progress, lambda moment: self.inflow.bring(moment, found.shapes))
+        self.remarks += [
+            f"{shape.entity.view}: Rows have other R_E_C_N_O_ than before, as after a copy or a packing of"
+            f" {shape.entity.reads[0]}; it was read whole."
+            for shape in self.inflow.renumbered
+        ]
         if changed := made_anew_since(self.source, found.shapes):
             raise refusal(changed, self.tenant.name, command)
         self._commit()

@@ -16,7 +16,7 @@ import numpy as np
 from hat_etl.entities.model import STAMP
 from hat_etl.errors import DecisionNeeded
 from hat_etl.parallel import result_of
-from hat_etl.source.reader import Buckets, Recnos, Snapshot, ViewShape
+from hat_etl.source.reader import Buckets, Recnos, Snapshot, ViewShape, recnos_of
 from hat_etl.sync.brake import clock_behind, gone_back, latest_rows_older
 from hat_etl.sync.by_api import ByApi
 from hat_etl.sync.plan import FULL, WINDOW
@@ -30,6 +30,7 @@ from hat_etl.target.ledger import Watermark
 from hat_etl.target.rows import HatConnections
 from hat_etl.tenants.config import Tenant
 from hat_etl.transform import Transformer
+from hat_etl.transform.findings import key_texts
 
 AND_KEYS = " + keys"
 """Added to a strategy when all Recnos had to be compared."""
@@ -60,6 +61,8 @@ class Inflow:
     """Whether the ERP has gone back in time and HAT shall follow."""
     made_anew: set[str] = field(default_factory=set)
     """Tables to be read whole, for their views have another text than before."""
+    renumbered: list[ViewShape] = field(default_factory=list)
+    """Views that were read whole, for rows that no stamp told of have other Recnos than before."""
 
     def bring(self, snapshot: Snapshot, shapes: Sequence[ViewShape]) -> None:
         """Bring what changed up to the snapshot's moment; what an earlier one brought is forgotten."""
@@ -76,6 +79,12 @@ class Inflow:
                 self._read(snapshot, again, full=True)
             self.progress.phase("comparing keys")
             self._compare(snapshot)
+            self.renumbered = [
+                reading.shape for reading in self.readings.values() if self._is_renumbered(snapshot, reading)
+            ]
+            if self.renumbered:
+                self.progress.phase("reading everything")
+                self._read(snapshot, self.renumbered, full=True)
 
     # -- has the ERP gone back in time? ------------------------------------------------------------------------------
 
@@ -253,6 +262,28 @@ class Inflow:
             transform = Transformer(shape.entity, run=self.run, today=self.today)
             for raw in snapshot.rows(shape, unseen):
                 intake.write(raw, transform(raw))
+
+    def _is_renumbered(self, snapshot: Snapshot, reading: Reading) -> bool:
+        """Whether rows have taken the Recnos of others, as when a table was copied or packed without new stamps.
+
+        What HAT knows of its rows by their Recnos is wrong then, and would make rows leave that are there. Looked for
+        where all Recnos had to be compared: numbers that are dealt anew rarely come to the same sum.
+        """
+        if not reading.strategy.endswith(AND_KEYS):
+            return False
+        entity = reading.shape.entity
+        with errors(self.tenant.name, entity.table, again=self.request.command(self.tenant.name)):
+            expected = known.standing(self.control, self.intakes[entity.table], self.database.schema)
+            if not expected:
+                return False
+            transform = Transformer(entity, run=self.run, today=self.today)
+            found: dict[int, str] = {}
+            for raw in snapshot.rows(reading.shape, np.array(sorted(expected), dtype=np.int64)):
+                out = transform(raw)
+                for rows in (out.good, out.rejected):
+                    keys = key_texts([rows.column(name) for name in entity.key])
+                    found.update(zip(recnos_of(rows).tolist(), keys.to_pylist(), strict=True))
+            return found != expected
 
     # -- what is known from then on ------------------------------------------------------------------------------------
 

@@ -14,9 +14,13 @@ import numpy as np
 
 from hat_etl.entities.model import Entity
 from hat_etl.source.reader import BUCKET, WORD, Buckets, Range, Recnos
+from hat_etl.target import sql
 from hat_etl.target.database import Connection
 from hat_etl.target.intake import Intake
-from hat_etl.target.integrity import key_array, typed_key
+from hat_etl.target.integrity import key_array, key_text, typed_key
+
+_SPREAD = 100
+_RIVALS = 1_000
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,28 @@ def compare_all(
         ).fetchall()
         found.append(np.array([recno for (recno,) in rows], dtype=np.int64))
     return found[0], found[1]
+
+
+def standing(connection: Connection, intake: Intake, schema: str) -> dict[int, str]:
+    """Recnos of some live rows that were not read, each with the key that HAT has of it.
+
+    They are spread over the whole table, or stand behind rows of HAT whose keys were read with another Recno.
+    """
+    entity, hat, key = intake.entity, f"{schema}.{intake.entity.table}", sql.names(intake.entity.key)
+    rows = connection.execute(
+        f"WITH ends AS (SELECT min(source_recno) AS low, max(source_recno) AS high FROM {hat}),"
+        f" spread AS (SELECT h.* FROM ends CROSS JOIN generate_series(0, {_SPREAD}) n CROSS JOIN LATERAL"
+        f" (SELECT {key} FROM {hat} WHERE source_recno >= low + trunc((high - low)::numeric * n / {_SPREAD})::bigint"
+        f" ORDER BY source_recno LIMIT 1) h),"
+        f" rivals AS (SELECT {key} FROM {hat} JOIN (SELECT {key} FROM {intake.good} UNION ALL SELECT {key}"
+        f" FROM {intake.rejected} WHERE {sql.filled(entity.key)}) arrived USING ({key}) LIMIT {_RIVALS})"
+        f" SELECT e.recno, {key_text(entity, 'h')} FROM {hat} h"
+        f" JOIN (SELECT * FROM spread UNION SELECT * FROM rivals) picked USING ({key})"
+        f" LEFT JOIN hat_etl.backing b ON b.\"table\" = '{entity.table}' AND b.key = {key_array(entity, 'h')}"
+        " CROSS JOIN LATERAL (SELECT CASE WHEN b.key IS NULL THEN h.source_recno ELSE b.recno END AS recno) e"
+        f" WHERE e.recno IS NOT NULL AND NOT EXISTS (SELECT FROM {intake.seen} s WHERE s.recno = e.recno)"
+    ).fetchall()
+    return {int(recno): str(text) for recno, text in rows}
 
 
 def _known(entity: Entity, schema: str) -> str:

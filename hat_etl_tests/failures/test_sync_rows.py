@@ -50,6 +50,33 @@ def test_a_purge_of_parents_children_and_rejected_rows(ground: Ground, make_grou
     assert Shown.by(ground) == loaded(ground, make_ground)
 
 
+RENUMBERED = {
+    "packed": "row_number() OVER (ORDER BY r_e_c_n_o_)",
+    "packed from the other end": "row_number() OVER (ORDER BY r_e_c_n_o_ DESC)",
+    "shifted": "r_e_c_n_o_ + 7",
+    "in another order, with gaps": "2 * row_number() OVER (ORDER BY md5(r_e_c_n_o_::text))",
+}
+
+
+@pytest.mark.parametrize("way", RENUMBERED)
+def test_rows_that_were_numbered_anew_without_a_stamp(way: str, ground: Ground, make_ground: MAKE_GROUND) -> None:
+    """HAT lost rows that the ERP still had, some for good as duplicates: their Recnos were those of others by then."""
+    synced(ground)
+    with ground.in_erp() as connection:
+        ba1 = table("BA1")
+        changes.purge(connection, "BA1", changes.live(connection, random.Random(6), "BA1", 3))
+        connection.execute(f"ALTER TABLE {ba1} DISABLE TRIGGER USER")
+        connection.execute(
+            f"WITH anew AS (SELECT r_e_c_n_o_ AS recno, {RENUMBERED[way]} AS number FROM {ba1})"
+            f" UPDATE {ba1} SET r_e_c_n_o_ = -number FROM anew WHERE r_e_c_n_o_ = recno"
+        )
+        connection.execute(f"UPDATE {ba1} SET r_e_c_n_o_ = -r_e_c_n_o_")
+        connection.execute(f"ALTER TABLE {ba1} ENABLE TRIGGER USER")
+    report = synced(ground)
+    assert [remark.partition(":")[0] for remark in report["remarks"]] == [BY_TABLE["beneficiaries"].view]
+    assert Shown.by(ground) == loaded(ground, make_ground)
+
+
 @pytest.mark.parametrize("way", ["is not asked for", "has drifted"])
 def test_versions_kept_of_rejected_rows_stay_when_their_table_is_not_read(way: str, ground: Ground) -> None:
     """They left HAT for good as soon as a row came to a table that they refer to."""
