@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 
 from hat_etl import memory
-from hat_etl.entities import ENTITIES
+from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.errors import DecisionNeeded
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import Source
@@ -148,6 +148,12 @@ class _Sync:
             raise stop(self.tenant.name, found.problems)
         self.inflow.made_anew = found.made_anew
         at_one_moment(self.source, self.progress, lambda moment: self.inflow.bring(moment, found.shapes))
+        self.remarks += [
+            f"{BY_TABLE[table].view}: Rows have come with a Carimbo of before the last run ({rows:,}; the latest is"
+            f" of {stamp:%Y-%m-%d %H:%M:%S}). Their Recnos told of them; of changes with such stamps nothing tells. See"
+            f" that S_T_A_M_P_ is in UTC and nobody sets it back; then: hat-etl sync {self.tenant.name} --full"
+            for table, (rows, stamp) in self.inflow.backdated.items()
+        ]
         self.remarks += [
             f"{shape.entity.view}: Rows have other R_E_C_N_O_ than before, as after a copy or a packing of"
             f" {shape.entity.reads[0]}; it was read whole."

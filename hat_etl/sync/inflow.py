@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
 
 from hat_etl.entities.model import STAMP
 from hat_etl.errors import DecisionNeeded
@@ -63,11 +64,14 @@ class Inflow:
     """Tables to be read whole, for their views have another text than before."""
     renumbered: list[ViewShape] = field(default_factory=list)
     """Views that were read whole, for rows that no stamp told of have other Recnos than before."""
+    backdated: dict[str, tuple[int, datetime]] = field(default_factory=dict)
+    """Tables to which rows have come with stamps of before their windows: how many, and the latest such stamp."""
 
     def bring(self, snapshot: Snapshot, shapes: Sequence[ViewShape]) -> None:
         """Bring what changed up to the snapshot's moment; what an earlier one brought is forgotten."""
         with errors(self.tenant.name, again=self.request.command(self.tenant.name)):
             self.horizon = snapshot.horizon
+            self.backdated.clear()
             ledger.fix_horizon(self.control, self.run, snapshot.horizon)
             self._look_up_latest(snapshot, shapes)
             self.rewound = self._clock_went_back(snapshot, shapes)
@@ -85,6 +89,8 @@ class Inflow:
             if self.renumbered:
                 self.progress.phase("reading everything")
                 self._read(snapshot, self.renumbered, full=True)
+            for shape in self.renumbered:
+                self.backdated.pop(shape.entity.table, None)
 
     # -- has the ERP gone back in time? ------------------------------------------------------------------------------
 
@@ -259,9 +265,12 @@ class Inflow:
         gone, unseen = known.compare_all(self.control, intake, schema, ranges)
         intake.absent(gone)
         if unseen.size:
-            transform = Transformer(shape.entity, run=self.run, today=self.today)
+            transform, stamps = Transformer(shape.entity, run=self.run, today=self.today), set[datetime]()
             for raw in snapshot.rows(shape, unseen):
                 intake.write(raw, transform(raw))
+                stamps |= set(raw.column("source_stamp").cast(pa.timestamp("us"), safe=False).drop_null().to_pylist())
+            if stamps:
+                self.backdated[shape.entity.table] = unseen.size, max(stamps)
 
     def _is_renumbered(self, snapshot: Snapshot, reading: Reading) -> bool:
         """Whether rows have taken the Recnos of others, as when a table was copied or packed without new stamps.

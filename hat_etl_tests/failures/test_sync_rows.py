@@ -13,7 +13,7 @@ from hat_etl.sandbox.server import PLS
 from . import changes
 from .changes import table
 from .ground import Ground, Server
-from .syncing import Shown, synced
+from .syncing import Shown, assert_told, synced
 
 MAKE_GROUND = Callable[..., Ground]
 
@@ -75,6 +75,20 @@ def test_rows_that_were_numbered_anew_without_a_stamp(way: str, ground: Ground, 
     report = synced(ground)
     assert [remark.partition(":")[0] for remark in report["remarks"]] == [BY_TABLE["beneficiaries"].view]
     assert Shown.by(ground) == loaded(ground, make_ground)
+
+
+def test_rows_that_come_with_old_stamps_are_told_of(ground: Ground) -> None:
+    """Where stamps are in local time, they came by their Recnos, and nobody heard of the rows that change."""
+    synced(ground)
+    with ground.in_erp() as connection:
+        br8, pattern = table("BR8"), changes.live(connection, random.Random(7), "BR8", 1)
+        (new,) = changes.insert(connection, "BR8", pattern, codpsa="9123456")
+        connection.execute(f"ALTER TABLE {br8} DISABLE TRIGGER USER")
+        connection.execute(f"UPDATE {br8} SET s_t_a_m_p_ = '2026-01-02 03:04:05' WHERE r_e_c_n_o_ = %s", (new,))
+        connection.execute(f"ALTER TABLE {br8} ENABLE TRIGGER USER")
+    (remark,) = synced(ground)["remarks"]
+    assert_told(remark, BY_TABLE["procedures"].view, "(1; ", "2026-01-02 03:04:05", "UTC", "hat-etl sync demo --full")
+    assert synced(ground)["remarks"] == []
 
 
 @pytest.mark.parametrize("way", ["is not asked for", "has drifted"])
