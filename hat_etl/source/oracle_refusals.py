@@ -60,10 +60,21 @@ _REFUSALS = {
     "ORA-00018": _Refusal(
         "the server has no session left", "Lower connections in [erp], or run when the ERP is quiet."
     ),
-    "ORA-00020": _Refusal(
-        "the server has no process left", "Lower connections in [erp], or run when the ERP is quiet."
+    # The last four are the listener's, around which the driver says of its own that it refuses (DPY-6000).
+    **dict.fromkeys(
+        ("ORA-00020", "ORA-12516", "ORA-12518", "ORA-12519", "ORA-12520"),
+        _Refusal(
+            "the server has no process left",
+            "Lower connections in [erp], run when the ERP is quiet, or let the DBA raise PROCESSES.",
+        ),
     ),
-    "ORA-01033": _Refusal("the database is starting or stopping", "Try again when the DBA says that it is open."),
+    **dict.fromkeys(
+        ("ORA-01033", "ORA-01035", "ORA-01089", "ORA-01090", "ORA-01092", "ORA-12526", "ORA-12527", "ORA-12528"),
+        _Refusal(
+            "the database is starting or stopping, or open to its DBA only",
+            "Try again when the DBA says that it is open.",
+        ),
+    ),
     "ORA-01034": _Refusal("the database is down", "Ask the DBA to start it."),
     "DPY-3015": _Refusal(
         "the password of {login} is kept in a form (10G) with which the driver cannot log in",
