@@ -250,7 +250,7 @@ class OracleSource:
             else:
                 sessions = [opened.enter_context(closing(self._connect())) for _ in range(connections)]
             if scn is None:
-                with self._told():
+                with self._reading():
                     sessions[0].run("SET TRANSACTION READ ONLY")
             yield OracleSnapshot(self._tenant, self._again, clock, horizon, scn[0] if scn else None, sessions)
 
@@ -276,8 +276,15 @@ class OracleSource:
     @contextmanager
     def _asking(self, table: str | None = None) -> Iterator[OracleSession]:
         session = self._session()
-        try:
+        with self._reading(table):
             yield session
+
+    @contextmanager
+    def _reading(self, table: str | None = None) -> Iterator[None]:
+        try:
+            yield
+        except FetcherDied:
+            raise oracle_refusals.fetcher_died(self._tenant.name, table, self._again) from None
         except (oracledb.Error, OSError) as error:
             raise refusals.read_failed(self._tenant.name, table, oracle_errors.cause(error), self._again) from None
 

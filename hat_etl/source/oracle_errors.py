@@ -9,8 +9,10 @@ import re
 
 _CODE = re.compile(r"\b(?:ORA|DPY|DPI|TNS)-\d{4,5}\b")
 
+_CLOSED = "DPY-4011"
+"""The driver's word for a connection that is gone, in front of the server's own where that has said why."""
 _DEAD = {
-    "DPY-4011", "DPY-1001", "ORA-00028", "ORA-01012", "ORA-02396", "ORA-02399", "ORA-03113", "ORA-03114", "ORA-03135",
+    _CLOSED, "DPY-1001", "ORA-00028", "ORA-01012", "ORA-02396", "ORA-02399", "ORA-03113", "ORA-03114", "ORA-03135",
     "ORA-12537", "ORA-12547", "ORA-12570", "ORA-25401", "ORA-25408",
 }  # fmt: skip
 _EXPIRED = {"ORA-01555", "ORA-08176", "ORA-08180", "ORA-08181"}
@@ -36,9 +38,15 @@ def codes(error: Exception) -> list[str]:
     return list(dict.fromkeys(_CODE.findall(str(error))))
 
 
+def told(error: Exception) -> list[str]:
+    """The codes by which an error may be told: that a connection is gone only where the server has not said why."""
+    found = codes(error)
+    return [name for name in found if name != _CLOSED] if any(name.startswith("ORA-") for name in found) else found
+
+
 def code(error: Exception) -> str:
     """The code by which an error is told: the server's where there is one."""
-    found = codes(error)
+    found = told(error)
     return found[0] if found else type(error).__name__
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import oracledb
 
 from hat_etl.errors import SourceError
-from hat_etl.source.oracle_errors import code, codes
+from hat_etl.source.oracle_errors import code, told
 from hat_etl.tenants.config import Tenant
 from hat_etl.tenants.oracle_address import OracleAddress
 
@@ -204,16 +204,15 @@ def _tls_codes(error: BaseException | None) -> Iterator[str]:
 
 def connection_failed(tenant: Tenant, address: OracleAddress, error: oracledb.Error | OSError) -> SourceError:
     """The error for a connection that could not be had: cause and mend where they are known."""
-    found = [*codes(error), *_tls_codes(error)]
+    found = [*told(error), *_tls_codes(error)]
     # Where nothing answers, the driver wraps the reason: the wrapper counts only when nothing else is known.
     known = next((name for name in _REFUSALS if name in found), None)
     refusal = _REFUSALS[known] if known else _REFUSALS["DPY-6005"] if isinstance(error, OSError) else None
     if refusal is None:
         refusal = _Refusal("the driver gives no reason that is known here", "Look the code up, or ask the DBA.")
-    told = f" ({known or code(error)})"
     named = _named(address)
     return SourceError(
-        f"The ERP database cannot be reached: {refusal.cause.format(**named)}{told}.",
+        f"The ERP database cannot be reached: {refusal.cause.format(**named)} ({known or code(error)}).",
         f"{refusal.mend.format(**named)} Then run: hat-etl doctor {tenant.name}",
         tenant=tenant.name,
     )

@@ -132,6 +132,39 @@ def test_without_the_right_to_look_back_a_lost_connection_ends_the_run_and_it_ca
     ground.assert_clean()
 
 
+@pytest.mark.parametrize("fault", [OracleError(604), OracleError(3113)], ids=told)
+def test_a_read_only_transaction_that_is_refused_ends_the_run_with_its_code(
+    fault: OracleError, oracle: OracleServer, ground: Ground
+) -> None:
+    """The driver's error was told as unexpected, as its type and a traceback without its code."""
+    ground.erp_url, state = address(oracle, "present"), ground.state()
+    oracle.faults.plant(Fault("SET TRANSACTION READ ONLY", 0, fault))
+    result = ground.run("load", ground.name)
+    assert result.exit_code == 4, result.err
+    assert_told(result.err, "demo", f"Reading the ERP failed ({told(fault)})", "hat-etl load demo --resume")
+    assert ground.state() == state
+    ground.assert_nobody_left()
+
+
+def test_a_session_that_breaks_while_it_is_set_up_is_told_with_its_code(oracle: OracleServer, ground: Ground) -> None:
+    oracle.faults.plant(Fault("ALTER SESSION SET TIME_ZONE", 0, OracleError(604)))
+    result = ground.run("plan", ground.name)
+    assert result.exit_code == 4, result.err
+    assert_told(result.err, "demo", "cannot be reached", "(ORA-00604)", "hat-etl doctor demo")
+    oracle.faults.plant(Fault("ALTER SESSION SET TIME_ZONE", 0, OracleError(28)))
+    result = ground.run("plan", ground.name)
+    assert result.exit_code == 4, result.err
+    assert_told(result.err, "demo", "cannot be reached", "(ORA-00028)", "hat-etl doctor demo")
+
+
+def test_an_internal_error_of_the_server_is_told_as_what_it_is(oracle: OracleServer, ground: Ground) -> None:
+    """The driver says that the connection was closed (DPY-4011), and only behind that what the server said of it."""
+    oracle.faults.plant(Fault(BENEFICIARIES, 0, OracleError(600, "kkqtnlo"), times=50))
+    result = load(ground, "--only", "beneficiaries")
+    assert result.exit_code == 4
+    assert_told(result.err, "demo / beneficiaries", "Reading the ERP failed (ORA-00600)", "hat-etl load demo --resume")
+
+
 @pytest.mark.parametrize("code", [1555, 8180])
 def test_a_load_whose_moment_expires_shows_one_later_moment_in_all_tables(
     code: int, server: Server, start_oracle: Callable[..., OracleServer], ground: Ground

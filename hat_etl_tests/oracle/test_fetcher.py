@@ -112,6 +112,20 @@ def test_a_load_whose_fetcher_is_killed_says_so_and_can_be_resumed(oracle: Oracl
     ground.assert_clean()
 
 
+def test_a_fetcher_killed_before_it_reads_is_told_as_itself(oracle: OracleServer, ground: Ground) -> None:
+    """It was told as a failure of the ERP, by the name of a class (FetcherDied)."""
+    hold, ground.erp_url = Hold(), address(oracle, "present")
+    oracle.faults.plant(Fault("SET TRANSACTION READ ONLY", 0, hold))
+    running = started(ground)
+    assert hold.reached.wait(DEADLINE)
+    (fetcher,) = fetchers(running.pid)
+    fetcher.kill()
+    hold.go_on.set()
+    result = running.wait()
+    assert result.exit_code == 4
+    assert_told(result.err, "demo", "oracle_fetcher) has died", "hat-etl load demo --resume")
+
+
 def test_a_fetcher_that_does_not_start_is_told(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was told as an ERP that cannot be reached."""
     with closing(opened(ground)) as source:

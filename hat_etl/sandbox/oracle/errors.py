@@ -5,6 +5,7 @@ from __future__ import annotations
 _TEXTS = {
     28: "your session has been killed",
     600: "internal error code, arguments: [{}]",
+    604: "error occurred at recursive SQL level 1",
     900: "invalid SQL statement",
     904: "{}: invalid identifier",
     942: "table or view does not exist",

@@ -1,4 +1,4 @@
-"""What can be made to go wrong while a statement's rows are sent, and at which row."""
+"""What can be made to go wrong while a statement is answered, and at which of its rows."""
 
 from __future__ import annotations
 
@@ -82,3 +82,17 @@ class Faults:
                 return False
             fault.times -= 1
             return True
+
+    def strike_at_once(self, sql: str) -> None:
+        """Let happen what is planted for a statement that has no rows."""
+        for fault in self.of(sql):
+            if not isinstance(fault.what, Overwrite) and self.strike(fault):
+                happen(fault.what)
+
+
+def happen(what: Exception | Hold) -> None:
+    """Raise it, or wait until it lets go."""
+    if isinstance(what, Exception):
+        raise what
+    what.reached.set()
+    what.go_on.wait()

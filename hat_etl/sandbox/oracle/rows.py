@@ -9,7 +9,7 @@ from psycopg import errors, pq
 
 from hat_etl.sandbox.oracle.codec import ENCODERS, NULL_VALUE, OracleType
 from hat_etl.sandbox.oracle.errors import OracleError
-from hat_etl.sandbox.oracle.faults import Fault, Faults, Hold, Overwrite
+from hat_etl.sandbox.oracle.faults import Fault, Faults, Overwrite, happen
 from hat_etl.sandbox.oracle.messages import ResultColumn, row, row_after
 
 Raw = list[bytes | None]
@@ -96,14 +96,10 @@ class Rows:
         for fault in self._mine.get(self._number, ()):
             if not self._faults.strike(fault):
                 continue
-            match fault.what:
-                case Overwrite():
-                    row[fault.what.column] = fault.what.value
-                case Hold():
-                    fault.what.reached.set()
-                    fault.what.go_on.wait()
-                case _:
-                    raise fault.what
+            if isinstance(fault.what, Overwrite):
+                row[fault.what.column] = fault.what.value
+            else:
+                happen(fault.what)
 
 
 def _column(connection: psycopg.Connection, result: pq.abc.PGresult, place: int) -> ResultColumn:

@@ -123,11 +123,13 @@ class Session(Guest):
             self._answer(head + messages.PARAMETERS + self._status(cursor=number))
 
     def _command(self, sql: str) -> bool:
-        """Whether the statement sets up the session."""
+        """Whether the statement sets up the session. Raises what the planted faults say."""
         if READ_ONLY.fullmatch(sql):
             self._read_only = self._server.moments.take()
-            return True
-        return self._server.command(sql)
+        elif not self._server.command(sql):
+            return False
+        self._server.faults.strike_at_once(sql)
+        return True
 
     def _open(self, sql: str, bind_types: tuple[OracleType, ...], binds: tuple[Bind, ...]) -> _Cursor:
         query = self._scn_query(sql) if sql.upper() in SCN_QUERIES else translate(sql, binds)
