@@ -61,17 +61,20 @@ class OracleLogin:
         oracle_client.settle(self.tenant, self.client_library, self.tns_admin)
         if self.client_library is None:  # the libraries know wallets of their own kind
             self._try_wallets()
-        return oracledb.connect(
-            user=self.address.user,
-            password=self.address.password,
-            dsn=self.address.connect_string,
-            config_dir=self.tns_admin,
-            wallet_password=self.wallet_password,  # without one, OpenSSL would ask whoever sits at the terminal
-            tcp_connect_timeout=CONNECT_SECONDS,
-            expire_time=KEEPALIVE_MINUTES,
-            sdu=_PACKET_BYTES,
-            program="hat_etl",
-        )
+        try:
+            return oracledb.connect(
+                user=self.address.user,
+                password=self.address.password,
+                dsn=self.address.connect_string,
+                config_dir=self.tns_admin,
+                wallet_password=self.wallet_password,  # without one, OpenSSL would ask whoever sits at the terminal
+                tcp_connect_timeout=CONNECT_SECONDS,
+                expire_time=KEEPALIVE_MINUTES,
+                sdu=_PACKET_BYTES,
+                program="hat_etl",
+            )
+        except UnicodeError:  # of Python's, for a host with two full stops in a row
+            raise OSError("no host can have this name") from None
 
     def _try_wallets(self) -> None:
         """Try the private keys: the driver goes on without one that it cannot use, and the server refuses it later."""
@@ -80,9 +83,11 @@ class OracleLogin:
         locations = parsed.wallet_location
         for location in dict.fromkeys(locations if isinstance(locations, list) else [locations]):
             wallet = Path(location or "") / _WALLET
-            if location is None or not wallet.exists():
+            if location is None:
                 continue
             try:
+                if not wallet.exists():
+                    continue
                 content = wallet.read_text(encoding="utf-8", errors="replace")
                 if "PRIVATE KEY" in content:
                     ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(wallet, password=self.wallet_password)
@@ -91,7 +96,7 @@ class OracleLogin:
             except OSError as error:
                 raise ConfigurationError(
                     f"The wallet {wallet} cannot be read ({error.strerror}).",
-                    "Make it a file that the user who runs hat-etl may read.",
+                    "Make it a file, in a folder, that the user who runs hat-etl may read.",
                     self.tenant,
                 ) from None
 

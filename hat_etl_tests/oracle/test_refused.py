@@ -1,4 +1,4 @@
-"""A server that takes nobody in now: why, and what helps, is told in its own words."""
+"""Addresses where nobody is let in: why, and what helps, is told, whoever refuses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from hat_etl.errors import SourceError
+from hat_etl.errors import ConfigurationError, SourceError
 from hat_etl.sandbox.oracle.listener import Listener
 from hat_etl.sandbox.oracle.packets import Channel
 from hat_etl.sandbox.oracle.profiles import PROFILES
@@ -65,3 +65,17 @@ def test_a_listener_that_filters_is_told_as_one() -> None:
     with closing(_Refusing(12506)) as listener:
         text = told(listener.address)
     assert_told(text, "refuses the connection", "lets this machine in")
+
+
+@pytest.mark.parametrize("host", ["erp..acme.example", f"{'a' * 64}.example"])
+def test_a_host_that_can_be_no_name_is_told(host: str) -> None:
+    """A full stop too many ended every command in a traceback (UnicodeError)."""
+    assert_told(told(f"{host}:1521/PLSPDB"), f"nothing answers at {host}:1521/PLSPDB", "host and port")
+
+
+def test_a_folder_of_the_wallet_that_cannot_be_looked_into_is_told() -> None:
+    """It was said that nothing answers at the server."""
+    folder = "/" + "w" * 256  # too long for a name; a folder without rights is one to everybody but the tests' root
+    with pytest.raises(ConfigurationError) as raised:
+        told(f"127.0.0.1:1/PLSPDB?wallet_location={folder}")
+    assert_told(str(raised.value), "demo", f"{folder}/ewallet.pem", "cannot be read")
