@@ -242,8 +242,8 @@ class OracleSource:
             connections = self._tenant.erp.connections if scn else 1
             sessions: Sequence[Session]
             if expected_rows >= MANY_ROWS:
-                fetcher = opened.enter_context(closing(Fetcher(self._login, connections)))
                 with self._connecting():
+                    fetcher = opened.enter_context(closing(Fetcher(self._login, connections)))
                     for unconnected in fetcher.sessions:
                         unconnected.reconnect()
                 sessions = fetcher.sessions

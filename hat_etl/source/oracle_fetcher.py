@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import socket
 import struct
 import subprocess
@@ -39,16 +38,22 @@ class FetcherDied(ConnectionError):
 class Fetcher:
     """The process, and its sessions, which are to be connected yet.
 
-    It ends when it is closed, and when the process that made it ends, whichever way.
+    It ends when it is closed, and when the process that made it ends, whichever way. Raises FetcherDied.
     """
 
     def __init__(self, login: OracleLogin, sessions: int) -> None:
         ours, theirs = zip(*(socket.socketpair() for _ in range(1 + sessions)), strict=True)
         self._life, *ends = ours
         numbers = [end.fileno() for end in theirs]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, *map(str, numbers)], stdin=subprocess.DEVNULL, pass_fds=numbers
-        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__, *map(str, numbers)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=numbers,
+                process_group=0,  # Ctrl-C of a terminal is for the one who asks, which then ends this process
+            )
+        except OSError:
+            raise FetcherDied from None
         for end in theirs:
             end.close()
         self.sessions = [FetcherSession(login, _Line(end)) for end in ends]
@@ -216,7 +221,6 @@ def _sendable(error: Exception) -> Exception:
 
 def main() -> None:
     """Serve the connections whose file descriptors are the arguments; the first one tells, by its end, to end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the one who asks hears it, too, and ends this process
     life, *ends = (socket.socket(fileno=int(number)) for number in sys.argv[1:])
     threads = [threading.Thread(target=_Served(_Line(end)).serve, daemon=True) for end in ends]
     for thread in threads:

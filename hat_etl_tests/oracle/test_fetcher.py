@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -130,6 +131,27 @@ def test_a_fetcher_that_does_not_start_is_told(ground: Ground, monkeypatch: pyte
     """It was told as an ERP that cannot be reached."""
     with closing(opened(ground)) as source:
         monkeypatch.setattr(sys, "executable", "/bin/false")
+        with pytest.raises(SourceError, match=r"fetches rows .* has died"), source.snapshot(oracle_source.MANY_ROWS):
+            pass
+
+
+def test_ctrl_c_of_a_terminal_does_not_reach_a_fetcher_that_starts() -> None:
+    """Until it had its imports, it died of it with a traceback, which stood among the words of the load."""
+    begun = (
+        "import os, signal; signal.signal(signal.SIGINT, lambda *_: None);"
+        "from hat_etl.source.oracle_fetcher import Fetcher; fetcher = Fetcher(None, 1);"
+        "os.killpg(0, signal.SIGINT); fetcher.close(); print(fetcher._process.returncode)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", begun], start_new_session=True, check=True, capture_output=True, text=True
+    )
+    assert (ended.stdout, ended.stderr) == ("0\n", "")
+
+
+def test_a_fetcher_that_cannot_be_started_is_told(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without room for one more process ended the load in a traceback."""
+    with closing(opened(ground)) as source:
+        monkeypatch.setattr(sys, "executable", "/nowhere")
         with pytest.raises(SourceError, match=r"fetches rows .* has died"), source.snapshot(oracle_source.MANY_ROWS):
             pass
 
