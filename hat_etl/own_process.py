@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, TypeVar
@@ -21,8 +23,8 @@ _PROCESSES = multiprocessing.get_context("spawn")
 def call_apart(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
     """What ``function`` returns, or the HatEtlError that it raises; both must be picklable, and so its arguments.
 
-    Raises HatEtlError, too, when anything else is raised there, or when the process dies. It is killed when this call
-    is interrupted.
+    Raises HatEtlError, too, when anything else is raised there, or when the process dies. That ends when this call is
+    interrupted, and when the process that called ends, whichever way.
     """
     here, there = _PROCESSES.Pipe(duplex=False)
     process = _PROCESSES.Process(target=_answer, args=(there, function, arguments, named), daemon=True)
@@ -48,6 +50,7 @@ def call_apart(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) 
 
 def _answer(caller: Connection, function: Callable[..., Any], arguments: Any, named: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the caller hears it, too, and ends this process
+    threading.Thread(target=_end_with_caller, daemon=True).start()
     try:
         outcome = function(*arguments, **named)
     except HatEtlError as error:
@@ -55,3 +58,10 @@ def _answer(caller: Connection, function: Callable[..., Any], arguments: Any, na
     except Exception as error:  # noqa: BLE001 - its text may quote values of the data
         outcome = HatEtlError(f"Unexpected {type(error).__name__}.", "Run the command for this tenant alone.")
     caller.send(outcome)
+
+
+def _end_with_caller() -> None:
+    caller = multiprocessing.parent_process()
+    assert caller is not None
+    caller.join()
+    os._exit(1)

@@ -5,14 +5,20 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 
+import psutil
 import pytest
 
 from hat_etl.errors import HatEtlError, SourceError
 from hat_etl.own_process import call_apart
+from hat_etl_tests.failures.ground import DEADLINE, eventually
 from hat_etl_tests.test_parallel import interrupt
 
 
@@ -40,6 +46,27 @@ def end_the_caller() -> None:
     os.kill(os.getppid(), signal.SIGUSR1)
     while True:
         signal.pause()
+
+
+def tell_and_wait(folder: str) -> None:
+    made = Path(folder) / "made"
+    made.write_text(str(os.getpid()), encoding="ascii")
+    made.rename(made.with_name("number"))
+    signal.pause()
+
+
+def test_it_ends_with_a_caller_who_is_killed(tmp_path: Path) -> None:
+    """A sync of all tenants that was killed went on with the tenant at which it was, and held its lock."""
+    code = (
+        f"from hat_etl.own_process import call_apart; from {__name__} import tell_and_wait;"
+        f"call_apart(tell_and_wait, {str(tmp_path)!r})"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as caller:
+        eventually((tmp_path / "number").exists, "the call is made")
+        made = psutil.Process(int((tmp_path / "number").read_text(encoding="ascii")))
+        caller.kill()
+    with suppress(psutil.NoSuchProcess):
+        made.wait(DEADLINE)
 
 
 def test_it_runs_in_another_process_and_gives_what_it_returns() -> None:
