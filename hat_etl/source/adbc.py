@@ -8,12 +8,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, TypeVar
 
 import adbc_driver_postgresql
 import pyarrow as pa
-from adbc_driver_manager import AdbcConnection, AdbcStatement
+from adbc_driver_manager import AdbcConnection, AdbcStatement, Error
 
 # Beside pyarrow's own reader this one tells the SQLSTATE of what fails between two batches.
 from adbc_driver_manager._reader import AdbcRecordBatchReader
@@ -83,7 +83,8 @@ class Session:
                 return result_of(answer)
             except BaseException:
                 if not answer.done():
-                    self._connection.cancel()
+                    with suppress(Error):  # it takes a connection of its own; the interruption is what counts
+                        self._connection.cancel()
                 raise
 
     def _read(self, query: str) -> Generator[pa.RecordBatch, None, None]:
