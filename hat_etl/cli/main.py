@@ -12,7 +12,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -47,11 +47,19 @@ class HatEtlGroup(click.Group):
             except (click.exceptions.Exit, click.ClickException, click.Abort):
                 raise
             except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the last door
-                # What breaks while a command stops is not what anybody wants to read.
-                sys.exit(128 + signals[0] if signals else _report(error, ctx.meta[_WORDS]))
+                if signals:  # what breaks while a command stops is not what anybody wants to read
+                    _end(128 + signals[0])
+                sys.exit(_report(error, ctx.meta[_WORDS]))
             finally:
                 _let_go(sys.stdout)
                 _let_go(sys.stderr)
+
+
+def _end(code: int) -> NoReturn:
+    """End at once: at its own end Python might remember a KeyboardInterrupt, and make SIGINT of every code."""
+    _let_go(sys.stdout)
+    _let_go(sys.stderr)
+    os._exit(code)
 
 
 def _let_go(stream: TextIO | None) -> None:
