@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hat_etl.cli.main import echo, print_json, telling
-from hat_etl.errors import ConfigurationError, DataError
+from hat_etl.errors import ConfigurationError, DataError, OutputError
 from hat_etl.tenants import oracle_address, store
 from hat_etl.tenants.secrets import SecretRef
 
@@ -56,7 +57,16 @@ def record(tenant: str, login: str | None, output: Path, settle: float, as_json:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--login") from None
     capture = making.record(loaded, oracle_address.address(tenant, "--login", reference), settle)
-    capture.write(output)
+    try:
+        capture.write(output)
+    except OSError as error:
+        with suppress(OSError):  # what there is of it is no capture, and would refuse the next one
+            output.unlink()
+        raise OutputError(
+            f"{output} could not be written ({error.strerror}).",
+            "Free space there, or name another file with --output; then record again: the tables are dropped.",
+            tenant=tenant,
+        ) from None
     again = shlex.join(["hat-etl", "oracle", "replay", str(output)])
     with telling(tenant, f"{output} is written.", again):
         if as_json:

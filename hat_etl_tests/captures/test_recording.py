@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import resource
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +18,7 @@ from hat_etl.tenants import oracle_address
 from hat_etl_tests.captures.conftest import TENANT, Site
 from hat_etl_tests.captures.writable import PASSWORD, SCHEMA, USER, WritableOracle
 from hat_etl_tests.failures.ground import DEADLINE
+from hat_etl_tests.failures.syncing import assert_told
 from hat_etl_tests.failures.test_answers import without_room
 
 NOT_HELD_BY_POSTGRESQL = {"nanoseconds"}
@@ -83,6 +85,20 @@ def test_a_capture_whose_making_cannot_be_told_is_said_to_be_made(site: Site) ->
     assert f"{site.file} is written" in result.err
     assert f"hat-etl oracle replay {site.file}" in result.err
     assert site.start("oracle", "replay", str(site.file)).wait().exit_code == 0
+
+
+def small_files() -> None:
+    """Called in the process of a command: a file has room for less than a capture."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
+
+
+def test_a_capture_for_which_there_is_no_room_is_told_and_leaves_no_file(site: Site) -> None:
+    """It ended in a traceback, and half a file stood in the way of the next one."""
+    result = site.record(small_files).wait()
+    assert result.exit_code == 11, result.err
+    assert_told(result.err, TENANT, str(site.file), "could not be written (File too large)", "--output")
+    assert not site.file.exists()
+    assert site.oracle.tables() == []
 
 
 def test_a_rest_that_cannot_be_had_is_refused_before_anything_is_made(site: Site) -> None:
