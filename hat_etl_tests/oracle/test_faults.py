@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from hat_etl.entities import BY_TABLE
@@ -468,6 +470,20 @@ def test_a_number_of_any_size_is_read_as_it_is(
             (batch,) = snapshot.rows(shape, np.array([recno]))
             assert Decimal(batch.column("copart_value")[0].as_py()) == Decimal(number)
         assert sum(batch.num_rows for batch in snapshot.stream(shape, Range(1, len(numbers)))) == len(numbers)
+
+
+@pytest.mark.parametrize("year", ["0001", "2999"])
+def test_a_stamp_of_any_year_is_read_as_it_is_whatever_the_precision_of_the_view(
+    year: str, oracle: OracleServer, ground: Ground
+) -> None:
+    """A Carimbo of TIMESTAMP(9), which Oracle makes of many an expression, came as 1829 from 2999."""
+    with closing(opened(ground)) as source, source.snapshot() as snapshot:
+        shape = source.describe(BY_TABLE["user_types"])
+        fine = [replace(c, type_name="TIMESTAMP(9)") if c.name == "CARIMBO" else c for c in shape.columns]
+        oracle.faults.plant(Fault(" AS C3", 0, Overwrite(2, f"{year}-01-01 00:00:00.123456".encode())))
+        (batch,) = snapshot.rows(replace(shape, columns=tuple(fine)), np.array([1]))
+    (stamp,) = batch.column("source_stamp").cast(pa.timestamp("us"), safe=False).to_pylist()
+    assert f"{stamp:%Y-%m-%d %H:%M:%S.%f}".rjust(26, "0") == f"{year}-01-01 00:00:00.123456"
 
 
 def test_a_nul_byte_is_reported_and_becomes_a_blank(oracle: OracleServer, ground: Ground) -> None:
