@@ -196,9 +196,10 @@ class OracleSnapshot:
             try:
                 session.reconnect()
                 return
-            except (oracledb.Error, OSError):
+            except (oracledb.Error, OSError) as refused:
                 if lost < RECONNECTS:
                     return  # the next use fails at once, and leads here again
+                error = refused
         raise self._failed(shape, error) from None
 
     def _failed(self, shape: ViewShape, error: oracledb.Error | OSError) -> SourceError:

@@ -93,6 +93,23 @@ def test_a_connection_that_is_lost_again_and_again_ends_the_run(row: int, oracle
     assert ground.state() == before
 
 
+def test_a_server_that_goes_down_in_the_middle_of_a_range_is_told_as_one(
+    start_oracle: Callable[..., OracleServer], ground: Ground
+) -> None:
+    """That no connection is open (DPY-1001) was told, and not why none could be had any more."""
+    before, oracle, hold = ground.state(), start_oracle(), Hold()
+    ground.erp_url = address(oracle)
+    oracle.faults.plant(Fault(BENEFICIARIES, SECOND_BATCH, hold))
+    running = ground.start("load", ground.name, "--only", "beneficiaries", prepare=small_batches)
+    assert hold.reached.wait(DEADLINE)
+    oracle.close()
+    hold.go_on.set()
+    result = running.wait()
+    assert result.exit_code == 4
+    assert_told(result.err, "demo / beneficiaries", "Reading the ERP failed (DPY-6005)", "hat-etl load demo --resume")
+    assert ground.state() == before
+
+
 def test_a_connection_lost_while_a_view_is_described_is_no_views_fault(oracle: OracleServer, ground: Ground) -> None:
     """The sync left out the table, and with it, for the connection stayed lost, all that came after."""
     before = ground.state()
