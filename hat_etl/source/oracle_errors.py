@@ -29,6 +29,8 @@ _SHORT = {
 }  # fmt: skip
 """Codes by which a server says that it lacks something, or ends a statement that takes too much of it."""
 
+_LOCKED_OUT = {"ORA-01017", "ORA-01045", "ORA-28000", "ORA-28001", "ORA-28150"}
+
 TOO_LARGE = "DPY-4042"
 """A number does not fit the decimal that was asked for."""
 
@@ -59,6 +61,11 @@ def cause(error: Exception) -> str:
 def is_dead(error: Exception) -> bool:
     """Whether the connection is gone, and another one could go on in its place."""
     return isinstance(error, OSError) or not _DEAD.isdisjoint(codes(error))
+
+
+def is_locked_out(error: Exception) -> bool:
+    """Whether the login itself is refused, as it would be again: some servers count that, and lock the account."""
+    return not _LOCKED_OUT.isdisjoint(codes(error))
 
 
 def is_short(error: Exception) -> bool:

@@ -197,7 +197,7 @@ class OracleSnapshot:
                 session.reconnect()
                 return
             except (oracledb.Error, OSError) as refused:
-                if lost < RECONNECTS:
+                if lost < RECONNECTS and not oracle_errors.is_locked_out(refused):
                     return  # the next use fails at once, and leads here again
                 error = refused
         raise self._failed(shape, error) from None

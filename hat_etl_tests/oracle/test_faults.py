@@ -16,8 +16,9 @@ import pytest
 from hat_etl.entities import BY_TABLE
 from hat_etl.sandbox.oracle.errors import OracleError
 from hat_etl.sandbox.oracle.faults import CutOff, EndEarly, Fault, HangUp, Hold, Overwrite, Reset, Silence
+from hat_etl.sandbox.oracle.logon import Account
 from hat_etl.sandbox.oracle.server import OracleServer
-from hat_etl.sandbox.server import PLS
+from hat_etl.sandbox.server import PLS, READER
 from hat_etl.source import oracle_session, oracle_snapshot, oracle_sql
 from hat_etl.source.erp import open_source
 from hat_etl.source.oracle import OracleSource
@@ -107,6 +108,32 @@ def test_a_server_that_goes_down_in_the_middle_of_a_range_is_told_as_one(
     result = running.wait()
     assert result.exit_code == 4
     assert_told(result.err, "demo / beneficiaries", "Reading the ERP failed (DPY-6005)", "hat-etl load demo --resume")
+    assert ground.state() == before
+
+
+class Asked(dict[str, Account]):
+    """Accounts that count how often one was asked for."""
+
+    times = 0
+
+    def get(self, *arguments: Any) -> Any:
+        self.times += 1
+        return super().get(*arguments)
+
+
+def test_a_password_changed_in_the_middle_of_a_range_is_tried_once(oracle: OracleServer, ground: Ground) -> None:
+    """It was tried three times by each connection, and locked the account for the day."""
+    before, hold = ground.state(), Hold()
+    oracle.faults.plant(Fault(BENEFICIARIES, SECOND_BATCH, hold))
+    oracle.faults.plant(Fault(BENEFICIARIES, SECOND_BATCH + 200, Reset()))
+    running = ground.start("load", ground.name, "--only", "beneficiaries", prepare=small_batches)
+    assert hold.reached.wait(DEADLINE)
+    oracle.accounts = asked = Asked({READER.upper(): Account("another")})
+    hold.go_on.set()
+    result = running.wait()
+    assert result.exit_code == 4
+    assert_told(result.err, "demo / beneficiaries", "Reading the ERP failed (ORA-01017)", "hat-etl load demo --resume")
+    assert asked.times == 1
     assert ground.state() == before
 
 
