@@ -18,6 +18,7 @@ from hat_etl.target.ledger import KnownView
 from hat_etl.tenants.config import Tenant
 
 _UNKNOWN = KnownView(columns=())
+_SENTENCES = 3
 
 
 @dataclass
@@ -82,7 +83,7 @@ def _look(
         return Problem(entity.table, error.cause, error.next_step), [], None
     faults = [finding for finding in inspect(source, tenant, shape) if finding.level == "error"]
     if faults:
-        message = f"{entity.view}: " + " ".join(finding.message for finding in faults)
+        message = f"{entity.view}: {_few([finding.message for finding in faults])}"
         return Problem(entity.table, message, faults[0].next_step), [], None
     narrower, new = _changes(entity, shape, known.columns)
     if narrower and not accept:
@@ -90,8 +91,14 @@ def _look(
             f"If the operator meant it: {sync} --accept. If not, have the view made anew"
             f" (hat-etl views render {tenant.name})."
         )
-        return Problem(entity.table, f"{entity.view}: " + " ".join(narrower), step), [], None
-    return None, [f"{entity.view}: " + " ".join(new)] if new else [], shape
+        return Problem(entity.table, f"{entity.view}: {_few(narrower)}", step), [], None
+    return None, [f"{entity.view}: {_few(new)}"] if new else [], shape
+
+
+def _few(sentences: Sequence[str]) -> str:
+    """The first sentences, and how many more there are: of a view that is another one throughout they tell enough."""
+    more = len(sentences) - _SENTENCES
+    return " ".join(sentences[:_SENTENCES]) + (f" And {more} more." if more > 0 else "")
 
 
 def _changes(entity: Entity, shape: ViewShape, known: Sequence[Sequence[Any]]) -> tuple[list[str], list[str]]:

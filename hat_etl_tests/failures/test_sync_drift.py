@@ -145,6 +145,17 @@ def test_what_the_operator_meant_is_accepted_once(ground: Ground, make_ground: M
     ground.assert_clean()
 
 
+def test_of_a_view_that_has_changed_throughout_three_columns_are_named(ground: Ground) -> None:
+    """An ERP that moved to another database filled screens with a sentence for each column of each view."""
+    retyped = {column.alias.lower(): f"{column.alias}::varchar(200)" for column in BY_TABLE["kinships"].columns}
+    assert len(retyped) == 4
+    with as_owner(ground) as connection:
+        remade("kinships", **retyped)(connection)
+    (problem,) = ground.run("sync", ground.name, "--json").document["problems"]
+    assert problem["message"].count("Column ") == 3
+    assert_told(problem["message"], BY_TABLE["kinships"].view, "codigo was bpchar and is varchar.", "And 1 more.")
+
+
 @pytest.mark.parametrize("command", ["sync", "load"])
 def test_a_view_made_anew_while_a_run_reads_ends_it(command: str, ground: Ground, make_ground: MAKE_GROUND) -> None:
     """Ranges read before and after stood side by side."""
