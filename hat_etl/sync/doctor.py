@@ -19,7 +19,7 @@ from hat_etl.errors import HatEtlError
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import Source, SourceHealth, ViewShape
 from hat_etl.source.view_check import inspect
-from hat_etl.target import staging, swap
+from hat_etl.target import condition, ledger, staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors, may_shorten_log
 from hat_etl.target.dependents import dependents
 from hat_etl.target.schema import STAGE_SCHEMA, TECHNICAL_SCHEMA
@@ -212,6 +212,7 @@ def _target(database: TenantDatabase, connection: Connection, shapes: Sequence[V
             "A load was broken off; what it staged is still there.",
             f"hat-etl load {database.tenant.name} --resume, or --restart",
         )
+    yield from _tables(database, connection)
     for table in sorted(swap.existing(connection, database.schema)):
         found = dependents(connection, BY_TABLE[table], database.schema)
         if found:
@@ -221,6 +222,22 @@ def _target(database: TenantDatabase, connection: Connection, shapes: Sequence[V
                 f"Others have built on it ({', '.join(found)}): a load rewrites all tables in place.",
                 "Nothing to mend; the load holds its locks for longer. Rows that others refer to must stay.",
             )
+
+
+def _tables(database: TenantDatabase, connection: Connection) -> Iterator[Check]:
+    """What is wrong with HAT's tables, if anything is."""
+    subject, schema, name = "tenant database: HAT's tables", database.schema, database.tenant.name
+    loaded = ledger.loaded(connection)
+    if lacks := condition.lacking(connection, schema, loaded):
+        lacked = f"HAT lacks what was loaded: {condition.told_lacking(schema, lacks)}."
+        yield Check(subject, "failed", lacked, condition.mend_lacking(name, lacks, loaded))
+    for (table, column), (kind, alter) in condition.retyped(connection, schema, BY_TABLE).items():
+        yield Check(
+            subject,
+            "failed",
+            f"Column {schema}.{table}.{column} is {kind} and must be {BY_TABLE[table][column].sql_type}.",
+            f"See who changes HAT's tables. Let the DBA run: {alter}",
+        )
 
 
 def _identity(database: TenantDatabase, connection: Connection) -> Check:

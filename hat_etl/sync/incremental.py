@@ -34,7 +34,7 @@ from hat_etl.sync.request import SyncRequest
 from hat_etl.sync.run import Problem, Progress, RunReport, Silent, close_ledger
 from hat_etl.sync.view_texts import made_anew_since, refusal
 from hat_etl.sync.window import keep_to
-from hat_etl.target import ledger, staging, swap
+from hat_etl.target import condition, ledger, staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors
 from hat_etl.target.intake import Intake
 from hat_etl.target.ledger import TableOutcome, Watermark
@@ -64,7 +64,7 @@ def sync(tenant: Tenant, request: SyncRequest, progress: Progress | None = None)
         progress = keep_to(tenant, progress, request.command(tenant.name))
     source, database = open_source(tenant, request.command(tenant.name)), TenantDatabase(tenant)
     with closing(source), database.claim(request.command(tenant.name)) as control:
-        marks = watermarks(control, tenant, request.only)
+        marks = watermarks(control, tenant, request.only, request.command(tenant.name))
         ledger.abandon_unfinished(control)
         today = datetime.now(ZoneInfo(tenant.erp.timezone)).date()
         run = ledger.start(control, request.mode, today)
@@ -95,11 +95,11 @@ def sync(tenant: Tenant, request: SyncRequest, progress: Progress | None = None)
     )
 
 
-def watermarks(control: Connection, tenant: Tenant, asked: Iterable[str]) -> dict[str, Watermark]:
+def watermarks(control: Connection, tenant: Tenant, asked: Iterable[str], again: str) -> dict[str, Watermark]:
     """What each table shows.
 
     Raises DecisionNeeded when nothing, or a table that was ``asked`` for by its name, is not loaded yet or a load is
-    unfinished.
+    unfinished; and TargetError when HAT's tables are not as they were loaded. ``again`` is the command to go on with.
     """
     stage = staging.find(control)
     if stage is not None:
@@ -110,6 +110,8 @@ def watermarks(control: Connection, tenant: Tenant, asked: Iterable[str]) -> dic
         )
     marks = ledger.read_watermarks(control)
     refuse_unloaded(tenant.name, asked, marks)
+    condition.refuse_lacking(control, tenant.hat.schema_name, marks, tenant.name, again)
+    condition.refuse_retyped(control, tenant.hat.schema_name, marks, again)
     return marks
 
 

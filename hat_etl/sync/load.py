@@ -17,7 +17,7 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from hat_etl import memory
-from hat_etl.entities import ENTITIES
+from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.entities.model import Entity
 from hat_etl.errors import ConfigurationError, DecisionNeeded
 from hat_etl.parallel import in_parallel
@@ -34,7 +34,7 @@ from hat_etl.sync.run import Progress, RunReport, Silent, close_ledger
 from hat_etl.sync.unfinished import take_up
 from hat_etl.sync.view_texts import made_anew, made_anew_since, refusal
 from hat_etl.sync.window import keep_to
-from hat_etl.target import indexing, integrity, ledger, staging, swap
+from hat_etl.target import condition, indexing, integrity, ledger, staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors
 from hat_etl.target.ledger import CommittedLoad, TableOutcome, Watermark
 from hat_etl.target.staging import Checkpoint, RangeWriter, Stage
@@ -147,6 +147,7 @@ class _Load:
 
     def carry_out(self, stage: Stage | None, *, accept_shrink: bool) -> tuple[list[TableOutcome], list[str]]:
         self.timings = {entity.table: _Timing() for entity in self.entities}
+        condition.refuse_retyped(self.control, self.database.schema, BY_TABLE, self.again)
         self.progress.phase("looking at the views")
         shapes = describe(self.source, self.tenant, self.entities)
         for shape in shapes:

@@ -162,7 +162,7 @@ def _compare(
     entities = select(tables, tenant.name)
     source, database = open_source(tenant, again), TenantDatabase(tenant)
     with closing(source), database.claim(again) as control:
-        marks = watermarks(control, tenant, tables)
+        marks = watermarks(control, tenant, tables, again)
         ledger.abandon_unfinished(control, decided=False)
         today = datetime.now(ZoneInfo(tenant.erp.timezone)).date()
         run = ledger.start(control, MODE, today)

@@ -190,6 +190,13 @@ def read_watermarks(connection: Connection) -> dict[str, Watermark]:
     }
 
 
+def loaded(connection: Connection) -> list[str]:
+    """The tables that were ever loaded. For a ledger of any version, and none."""
+    if connection.execute("SELECT to_regclass('hat_etl.watermarks')").fetchone() == (None,):
+        return []
+    return [str(table) for (table,) in connection.execute('SELECT "table" FROM hat_etl.watermarks ORDER BY 1')]
+
+
 def commit_sync(
     connection: Connection,
     run: int,

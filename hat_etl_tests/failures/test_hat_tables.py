@@ -1,0 +1,80 @@
+"""HAT's tables are changed behind hat_etl's back: what is told of it, and that what is told mends it."""
+
+from __future__ import annotations
+
+import pytest
+
+from .ground import Ground
+from .syncing import assert_told, rows
+from .test_doctor import checks
+
+TABLES = "tenant database: HAT's tables"
+
+
+@pytest.fixture
+def synced(ground: Ground) -> Ground:
+    """A sync has looked up the latest row of each table: the next one asks HAT of changed rows alone."""
+    assert ground.run("sync", ground.name).exit_code == 0
+    return ground
+
+
+@pytest.mark.parametrize(
+    ("harm", "lacked"),
+    [("DROP TABLE hat.health_insurers CASCADE", "the table"), ("ALTER TABLE hat.persons DROP email", "email")],
+)
+def test_what_hat_lacks_is_told_and_a_load_of_it_mends_that(harm: str, lacked: str, synced: Ground) -> None:
+    """A sync passed over a table that was dropped and succeeded: new children of its rows were held. Where it failed,
+    it sent to a doctor that was green."""
+    with synced.in_hat() as connection:
+        before = rows(connection)
+        connection.execute(harm)
+    table = harm.partition("hat.")[2].split()[0]
+    check = checks(synced, exit_code=5)[TABLES]
+    assert_told(check["detail"], f"hat.{table} ({lacked})")
+    assert_told(check["mend"], f"hat-etl load demo --only {table}")
+    for command in ("sync", "reconcile"):
+        told = synced.run(command, synced.name)
+        assert told.exit_code == 5
+        assert_told(told.err, f"hat.{table} ({lacked})", f"hat-etl load demo --only {table}", f"hat-etl {command} demo")
+    synced.load("--only", table)
+    assert TABLES not in checks(synced, exit_code=0)
+    assert synced.run("sync", synced.name, "--full").exit_code == 0
+    assert synced.run("reconcile", synced.name).exit_code == 0
+    with synced.in_hat() as connection:
+        assert rows(connection) == before
+
+
+def test_another_schema_in_the_file_is_no_hat_without_rows(synced: Ground) -> None:
+    """Tables of which nothing had changed were counted as synchronised, and the others sent to a green doctor."""
+    synced.extra = 'schema = "elsewhere"'
+    told = synced.run("sync", synced.name)
+    assert told.exit_code == 5
+    assert_told(told.err, "elsewhere.beneficiaries (the table)", "[hat] schema", "hat-etl load demo. Then")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "persons ALTER birthdate TYPE text",
+        "persons ALTER person_id TYPE bigint USING person_id::bigint",
+        "kinships ALTER description TYPE bytea USING description::bytea",
+    ],
+)
+def test_a_column_of_another_type_is_told_with_the_statement_that_mends_it(harm: str, synced: Ground) -> None:
+    """Load and sync ended with the name of an error of the server's and sent to a doctor that was green."""
+    with synced.in_hat() as connection:
+        connection.execute(f"ALTER TABLE hat.{harm}")
+        check = checks(synced, exit_code=5)[TABLES]
+        alter = check["mend"].partition("run: ")[2]
+        for command in ("sync", "reconcile", "load"):
+            told = synced.run(command, synced.name)
+            assert told.exit_code == 5
+            assert_told(told.err, f"hat.{harm.split()[0]}.{harm.split()[2]} is ", alter, f"hat-etl {command} demo")
+        if "bytea" in harm:
+            connection.execute("UPDATE hat.kinships SET description = NULL")
+        elif "bigint" in harm:
+            padded = "lpad(person_id::text, 8, '0')"
+            connection.execute(f"ALTER TABLE hat.persons ALTER person_id TYPE varchar(8) USING {padded}")
+        connection.execute(alter)
+    assert synced.run("load", synced.name).exit_code == 0
+    assert synced.run("reconcile", synced.name).exit_code == 0
