@@ -46,6 +46,7 @@ the session of ours that has read the view, and another one that is to read it w
 
 _SESSION = (
     "timezone=UTC",
+    "datestyle=ISO",
     "statement_timeout=0",
     f"lock_timeout={LOCK_WAIT_MINUTES}min",
     "idle_in_transaction_session_timeout=0",

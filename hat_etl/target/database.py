@@ -29,7 +29,13 @@ PREPARATION = (0x484154, 2)
 COMMITTING = (0x484154, 3)
 """Key of the advisory lock that a session of a run shares while it commits what the run will use."""
 
-_SESSION = ("timezone=UTC", "statement_timeout=0", "idle_in_transaction_session_timeout=0", *SERVER_NETWORK)
+_SESSION = (
+    "timezone=UTC",
+    "datestyle=ISO",
+    "statement_timeout=0",
+    "idle_in_transaction_session_timeout=0",
+    *SERVER_NETWORK,
+)
 
 _END_POLLS = 20
 

@@ -106,6 +106,8 @@ class HatRows:
         if version < 140000:
             return False
         self._session.run("SET client_connection_check_interval = '1s'")
+        if version >= 170000:  # its transaction lasts as long as the ERP is read
+            self._session.run("SET transaction_timeout = 0")
         return bool(self._session.row(rowhash.PROBE) == (rowhash.probed(),))
 
     def close(self) -> None:
