@@ -19,7 +19,7 @@ from hat_etl.errors import HatEtlError
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import Source, SourceHealth, ViewShape
 from hat_etl.source.view_check import inspect
-from hat_etl.target import condition, ledger, staging, swap
+from hat_etl.target import condition, indexing, ledger, staging, swap
 from hat_etl.target.database import Connection, TenantDatabase, errors, may_shorten_log
 from hat_etl.target.dependents import dependents
 from hat_etl.target.schema import STAGE_SCHEMA, TECHNICAL_SCHEMA
@@ -199,6 +199,7 @@ def _target(database: TenantDatabase, connection: Connection, shapes: Sequence[V
             f"The database is encoded in {encoding}; HAT's text needs UTF8.",
             "Have the database made anew with ENCODING 'UTF8'.",
         )
+    yield _hat_connections(database, connection)
     # Before what reads tables: where a right is lacking, it says which.
     yield _rights(database, connection)
     yield _identity(database, connection)
@@ -222,6 +223,28 @@ def _target(database: TenantDatabase, connection: Connection, shapes: Sequence[V
                 f"Others have built on it ({', '.join(found)}): a load rewrites all tables in place.",
                 "Nothing to mend; the load holds its locks for longer. Rows that others refer to must stay.",
             )
+
+
+def _hat_connections(database: TenantDatabase, connection: Connection) -> Check:
+    subject = "tenant database: connections"
+    # As many as read the ERP, or build indexes, and the one that holds the tenant's lock.
+    wanted = max(database.tenant.erp.connections, indexing.AT_ONCE) + 1
+    (free,) = connection.execute(
+        "SELECT least(current_setting('max_connections')::int - count(*),"
+        " (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = session_user AND NOT rolsuper)"
+        " - count(*) FILTER (WHERE usename = session_user),"
+        " (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database())"
+        " - count(*) FILTER (WHERE datname = current_database())) + 1 FROM pg_stat_activity"  # ours will be free
+    ).fetchall()[0]
+    if free >= wanted:
+        return Check(subject, "ok", f"a run opens {wanted} at most")
+    return Check(
+        subject,
+        "warning",
+        f"A run opens up to {wanted} connections, the server has {free} free for this login and database.",
+        f"Lower connections in [erp] where they are more than {indexing.AT_ONCE}, run when HAT is quiet, or have the"
+        " DBA raise the limit of the login (CONNECTION LIMIT), the database or the server.",
+    )
 
 
 def _tables(database: TenantDatabase, connection: Connection) -> Iterator[Check]:

@@ -68,14 +68,18 @@ class TenantDatabase:
         try:
             connection = psycopg.connect(self._dsn, autocommit=True)
         except psycopg.OperationalError as error:
-            raise TargetError(
-                f"The tenant database cannot be reached: {refusal(error, self._dsn)}.",
-                "Check host, port, database, user and password behind [hat] url, and that the server lets this machine"
-                f" in (pg_hba.conf). Then run: hat-etl doctor {self.tenant.name}",
-                tenant=self.tenant.name,
-            ) from None
+            raise self.unreachable(error) from None
         connection.execute("; ".join(_settings(connection.info.server_version)))
         return connection
+
+    def unreachable(self, error: Exception) -> TargetError:
+        """The error for a connection that could not be had, of whichever driver."""
+        return TargetError(
+            f"The tenant database cannot be reached: {refusal(error, self._dsn)}.",
+            "Check host, port, database, user and password behind [hat] url, and that the server lets this machine"
+            f" in (pg_hba.conf). Then run: hat-etl doctor {self.tenant.name}",
+            tenant=self.tenant.name,
+        )
 
     @contextmanager
     def claim(self, again: str) -> Iterator[Connection]:

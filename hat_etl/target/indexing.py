@@ -18,7 +18,7 @@ from hat_etl.parallel import in_parallel
 from hat_etl.target.database import Connection, TenantDatabase, errors
 from hat_etl.target.schema import STAGE_SCHEMA, create_indexes, create_key_indexes
 
-_AT_ONCE = 3
+AT_ONCE = 3
 _MEMORY = "SET maintenance_work_mem = '128MB'"
 
 
@@ -30,7 +30,7 @@ def build(database: TenantDatabase, entities: Sequence[Entity], again: str) -> f
     """
     doubled = set[str]()
     with ExitStack() as stack:
-        connections = [stack.enter_context(database.connect()) for _ in range(_AT_ONCE)]
+        connections = [stack.enter_context(database.connect()) for _ in range(AT_ONCE)]
         idle = SimpleQueue[Connection]()
         for connection in connections:
             connection.execute(_MEMORY)
@@ -55,7 +55,7 @@ def build(database: TenantDatabase, entities: Sequence[Entity], again: str) -> f
 
         for statements in (_indexes, _statistics):
             tasks = [task(entity, statement) for entity in entities for statement in statements(entity)]
-            in_parallel(tasks, _AT_ONCE, cancel, "index")
+            in_parallel(tasks, AT_ONCE, cancel, "index")
     return frozenset(doubled)
 
 

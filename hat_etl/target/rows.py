@@ -96,8 +96,11 @@ class HatRows:
 
     def __init__(self, database: TenantDatabase, command: str) -> None:
         self._tenant, self._schema, self._command = database.tenant.name, database.schema, command
-        with self._told():
+        try:
             self._session = Session(database.dsn)
+        except AdbcError as error:
+            raise database.unreachable(error) from None
+        with self._told():
             self._hashes_there = self._probe()
 
     def _probe(self) -> bool:

@@ -47,7 +47,7 @@ def connection_string(tenant: str, key: str, reference: SecretRef, **options: st
         raise malformed from None
 
 
-def refusal(error: psycopg.OperationalError, dsn: str) -> str:
+def refusal(error: Exception, dsn: str) -> str:
     """libpq's own words on a connection that failed (they name host and user), in one line and without the password."""
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     password = str(conninfo_to_dict(dsn).get("password") or "")

@@ -156,3 +156,31 @@ def test_a_view_whose_owner_may_not_read_a_table_names_that_grant(make_ground: M
         assert check["mend"] == "Let the DBA run: GRANT SELECT ON protheus.ba1010 TO hat_reader;"
         connection.execute(check["mend"].partition(": ")[2])
     assert checks(ground, exit_code=0)["view HAT_BA1_Beneficiario"]["state"] == "ok"
+
+
+@pytest.mark.parametrize("limited", ["ROLE hat_few", "DATABASE {}"])
+def test_a_limit_on_connections_to_hat_is_told_before_a_run_meets_it(
+    limited: str, ground: Ground, server: Server
+) -> None:
+    """The doctor was green; a load sent to it, and a sync that read whole told of an OperationalError alone."""
+    ground.hat_url = server.url(ground.hat, "hat_few")
+    alter = f"ALTER {limited.format(ground.hat)} CONNECTION LIMIT"
+    with server.admin() as admin:
+        admin.execute("CREATE ROLE hat_few LOGIN IN ROLE hat_loader")
+        try:
+            for allowed, state in ((3, "warning"), (4, "ok")):
+                admin.execute(f"{alter} {allowed}")
+                check = checks(ground, exit_code=0)["tenant database: connections"]
+                assert check["state"] == state, check
+                if state == "warning":
+                    assert_told(check["detail"], "up to 4 connections", "3 free")
+                    assert_told(check["mend"], "CONNECTION LIMIT")
+            ground.load()
+            ground.assert_nobody_left()
+            admin.execute(f"{alter} 1")
+            told = ground.run("sync", ground.name, "--full")
+            assert told.exit_code == 5
+            assert_told(told.err, "too many connections", "hat-etl doctor demo")
+        finally:
+            server.drop(ground.hat)
+            admin.execute("DROP ROLE hat_few")
