@@ -57,7 +57,7 @@ def check_share(
         if rows is not None and merged.updated + merged.left > max(settings.brake_rows, settings.brake_share * rows):
             too_much.append(
                 f"{table}: {merged.updated:,} of {rows:,} rows change and {merged.left:,} leave HAT"
-                f"{' (its view was made anew with another text)' if table in made_anew else ''}"
+                f"{' (its view was made anew with another text or other columns)' if table in made_anew else ''}"
             )
     if too_much:
         raise DecisionNeeded(

@@ -68,7 +68,9 @@ def survey(
     for shape in found.shapes:
         if made_anew(shape, known.get(shape.entity.table, _UNKNOWN).definition):
             found.made_anew.add(shape.entity.table)
-            found.remarks.append(f"{shape.entity.view}: Made anew with another text since it was last read whole.")
+            found.remarks.append(
+                f"{shape.entity.view}: Made anew with another text or other columns since it was last read whole."
+            )
     return found
 
 

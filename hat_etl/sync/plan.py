@@ -138,7 +138,8 @@ def plan_sync(tenant: Tenant, only: Sequence[str] = (), via: Via | None = None) 
         table = shape.entity.table
         whole = [
             *["every row, for a run was undone that had changed this table"] * (table in undone),
-            *["every row, for its view was made anew with another text"] * made_anew(shape, digests.get(table, "")),
+            *["every row, for its view was made anew with another text or other columns"]
+            * made_anew(shape, digests.get(table, "")),
         ]
         by_window = shape.named(STAMP) is not None and not whole
         since = marks[table] - timedelta(minutes=tenant.sync.lookback_minutes)

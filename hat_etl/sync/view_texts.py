@@ -1,7 +1,8 @@
 """Whether a view still has the text by which its rows were read: what was read through another one is read again.
 
-A view that is made anew with another text may show other values for rows whose stamps have not moved. A digest of the
-text is kept with every staged range and with every table's last whole reading.
+A view that is made anew with another text may show other values for rows whose stamps have not moved; so may one with
+the same text, over columns that have another type or width by now. A digest of text and columns is kept with every
+staged range and with every table's last whole reading.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ from hat_etl.source.reader import Source, ViewShape
 
 
 def with_digests(source: Source, shapes: Sequence[ViewShape]) -> list[ViewShape]:
-    """The shapes with the digests of their views' texts as they are now, where the database tells them."""
+    """The shapes with the digests of their views as they are now, where the database tells their texts."""
     texts = source.definitions(shapes) if shapes else {}
-    return [replace(shape, definition=_digest(texts.get(shape.entity.table, ""))) for shape in shapes]
+    return [replace(shape, definition=_digest(texts.get(shape.entity.table, ""), shape)) for shape in shapes]
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest() if text else ""
+def _digest(text: str, shape: ViewShape) -> str:
+    columns = sorted((column.name, column.type_name, column.width or 0) for column in shape.columns)
+    return hashlib.sha256(f"{text}\n{columns}".encode()).hexdigest() if text else ""
 
 
 def made_anew(shape: ViewShape, known: str) -> bool:
-    """Whether a view has another text than the one of the digest ``known``; not where one of both was not told."""
+    """Whether a view has another text or other columns than ``known``, a digest; not where one of both was not told."""
     return bool(shape.definition and known) and shape.definition != known
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import random
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -239,3 +240,44 @@ def test_a_catalogue_that_refuses_to_tell_ends_a_run_as_the_erps_trouble(ground:
         assert result.exit_code == 4, result.err
         assert_told(result.err, "demo", "Reading the ERP failed (InsufficientPrivilege, SQLSTATE 42501)", "hat-etl")
     untouched.check()
+
+
+def test_rows_that_a_narrower_column_of_the_erp_has_cut_follow_without_a_stamp(
+    ground: Ground, make_ground: MAKE_GROUND
+) -> None:
+    """The text of the view was as before: a sync that was to accept it read a window, and HAT kept what was longer."""
+
+    def width(of: int) -> None:
+        with ground.in_erp() as connection:
+            connection.execute(
+                "DROP VIEW hat.hat_baq_especialidade;"
+                f" ALTER TABLE protheus.baq010 ALTER baq_descri TYPE char({of}) USING left(baq_descri, {of})"
+            )
+        assert ground.run("views", "install", ground.name).exit_code == 0
+
+    synced(ground)
+    width(8)
+    report = synced(ground, "--accept")
+    assert {t["table"]: t["strategy"] for t in report["tables"]}["specialties"] == "full"
+    assert Shown.by(ground) == loaded(ground, make_ground)
+    assert {t["table"]: t["strategy"] for t in synced(ground)["tables"]}["specialties"] == "window"
+    width(60)
+    synced(ground)
+    assert Shown.by(ground) == loaded(ground, make_ground)
+
+
+def test_what_a_load_read_before_a_column_was_narrower_is_not_kept(ground: Ground, make_ground: MAKE_GROUND) -> None:
+    """Ranges of before stood beside those that were read when it was resumed."""
+    phase = Phase("keys and references", "load")
+    load = ground.start("load", ground.name, prepare=phase)
+    phase.await_reached()
+    load.signal(signal.SIGKILL)
+    load.wait()
+    with ground.in_erp() as connection:
+        connection.execute(
+            "DROP VIEW hat.hat_baq_especialidade;"
+            " ALTER TABLE protheus.baq010 ALTER baq_descri TYPE char(8) USING left(baq_descri, 8)"
+        )
+    assert ground.run("views", "install", ground.name).exit_code == 0
+    ground.load("--resume")
+    assert Shown.by(ground) == loaded(ground, make_ground)
