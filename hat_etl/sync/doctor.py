@@ -221,7 +221,8 @@ def _target(database: TenantDatabase, connection: Connection, shapes: Sequence[V
                 f"tenant database: {table}",
                 "warning",
                 f"Others have built on it ({', '.join(found)}): a load rewrites all tables in place.",
-                "Nothing to mend; the load holds its locks for longer. Rows that others refer to must stay.",
+                "Nothing to mend; the load holds its locks for longer. Rows that others refer to must stay, and what"
+                " they have added must let in every row.",
             )
 
 

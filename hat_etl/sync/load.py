@@ -373,7 +373,9 @@ class _Load:
             ledger.commit_load(self.control, self.run, self._watermarks(horizon), outcomes)
             for shape in shapes:
                 ledger.note_view(self.control, self.run, shape.entity.table, to_be_known(shape, whole=True))
-            rewritten = swap.replace(self.control, self.entities, schema, live)
+            rewritten = swap.replace(
+                self.control, self.entities, schema, live, partial(errors, self.tenant.name, again=self.again)
+            )
             held = swap.reconnect(self.control, loaded, schema, self.run, self.suspects)
             swap.warn_anew(self.control, loaded, set(held), schema, self.run)
             staging.drop(self.control)

@@ -224,6 +224,13 @@ def target_failed(tenant: str, table: str | None, error: psycopg.Error, again: s
         case pg.UndefinedTable() | pg.UndefinedColumn():
             cause = f"The tenant database lacks what this version of hat_etl looks for ({_primary(error)})."
             step = f"After an upgrade, the next load, sync or billing run makes it. Else run: hat-etl doctor {tenant}"
+        case pg.CheckViolation() | pg.NotNullViolation() | pg.ExclusionViolation() | pg.RaiseException():
+            # Of keys and references hat_etl takes care itself.
+            names = [f"{kind} {name}" for kind, name in _names(error) if name]
+            cause = (
+                f"What others have added to HAT's tables refused a row ({', '.join([type(error).__name__, *names])})."
+            )
+            step = f"Have it let the row in (hat-etl doctor {tenant} tells what was added), then go on with: {again}"
         case pg.LockNotAvailable() | pg.DeadlockDetected():
             cause = "Tables of the tenant database stay locked by other sessions."
             step = f"End the sessions that hold them, then go on with: {again}"
@@ -258,6 +265,12 @@ def may_shorten_log(version: int) -> str:
     if version >= 150000:
         return "has_parameter_privilege('log_error_verbosity', 'SET')"
     return "current_setting('is_superuser') = 'on'"
+
+
+def _names(error: psycopg.Error) -> list[tuple[str, str | None]]:
+    """Names alone: the text that a trigger or the server has for it may quote the row."""
+    told = error.diag
+    return [("table", told.table_name), ("constraint", told.constraint_name), ("column", told.column_name)]
 
 
 def _primary(error: psycopg.Error) -> str:

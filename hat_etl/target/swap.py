@@ -6,7 +6,8 @@ on a table or added to it, all tables stay and are brought to the staged rows in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from psycopg import errors as pg
 
@@ -104,11 +105,17 @@ def lock(connection: Connection, schema: str, tables: Sequence[str], tenant: str
     )
 
 
-def replace(connection: Connection, entities: Sequence[Entity], schema: str, live: set[str]) -> list[str]:
+def replace(
+    connection: Connection,
+    entities: Sequence[Entity],
+    schema: str,
+    live: set[str],
+    about: Callable[[str], AbstractContextManager[None]],
+) -> list[str]:
     """Put the staged tables in the place of the live ones; returns the tables rewritten because of dependents.
 
     The caller holds the locks and the transaction. Foreign keys that cross from staged to live tables, in either
-    direction, are left to ``reconnect``.
+    direction, are left to ``reconnect``. ``about`` tells of errors with the table that it is given.
     """
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
     replaced = [entity for entity in entities if entity.table in live]
@@ -119,7 +126,8 @@ def replace(connection: Connection, entities: Sequence[Entity], schema: str, liv
         if entity.table in live:
             _drop_foreign_keys(connection, entity, schema, {other.table for other in replaced})
     for entity in rewritten:
-        _rewrite(connection, entity, schema)
+        with about(entity.table):
+            _rewrite(connection, entity, schema)
         for index in create_indexes(entity, schema):
             connection.execute(index)
     for entity in entities:
@@ -298,8 +306,8 @@ def _widen(connection: Connection, entity: Entity, schema: str) -> None:
         name = f"{schema}.{entity.table}.{column.name}"
         try:
             connection.execute(f'ALTER TABLE {schema}.{entity.table} ALTER "{column.name}" TYPE {column.sql_type}')
-        except pg.FeatureNotSupported as error:
-            why = (error.diag.message_detail or "").rstrip(".")
+        except (pg.FeatureNotSupported, pg.InvalidTableDefinition) as error:  # a view's column; part of a partition key
+            why = (error.diag.message_detail or error.diag.message_primary or "").rstrip(".")
             raise TargetError(
                 f"Column {name} must become {column.sql_type}, and cannot: {why}.",
                 "Have the HAT application drop what is named, then go on with --resume, and let it make that again.",
