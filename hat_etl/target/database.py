@@ -224,6 +224,10 @@ def target_failed(tenant: str, table: str | None, error: psycopg.Error, again: s
         case pg.UndefinedTable() | pg.UndefinedColumn():
             cause = f"The tenant database lacks what this version of hat_etl looks for ({_primary(error)})."
             step = f"After an upgrade, the next load, sync or billing run makes it. Else run: hat-etl doctor {tenant}"
+        case pg.StringDataRightTruncation() | pg.NumericValueOutOfRange():
+            cause = "A column of HAT's table is narrower than what it is to hold."
+            only = "" if table is None else f" --only {table}"
+            step = f"A load gives it its width: hat-etl load {tenant}{only}. Then go on with: {again}"
         case pg.CheckViolation() | pg.NotNullViolation() | pg.ExclusionViolation() | pg.RaiseException():
             # Of keys and references hat_etl takes care itself.
             names = [f"{kind} {name}" for kind, name in _names(error) if name]

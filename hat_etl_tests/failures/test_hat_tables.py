@@ -128,3 +128,19 @@ def test_a_narrow_column_that_is_part_of_a_partition_key_is_named(ground: Ground
     told = ground.run("load", ground.name)
     assert told.exit_code == 5
     assert_told(told.err, "hat.kinships.description", "partition key", "--resume")
+
+
+def test_a_column_that_is_too_narrow_for_a_sync_is_told_with_the_load_that_widens_it(ground: Ground) -> None:
+    """It was the name of an error of the server's, and the doctor, to which that sent, was green."""
+    with ground.in_hat() as connection:
+        before = rows(connection)
+        connection.execute("ALTER TABLE hat.kinships ALTER description TYPE varchar(2) USING left(description, 2)")
+    told = ground.run("sync", ground.name, "--full")
+    assert told.exit_code == 5
+    assert_told(
+        told.err, "demo / kinships", "narrower", "hat-etl load demo --only kinships", "hat-etl sync demo --full"
+    )
+    ground.load("--only", "kinships")
+    assert ground.run("sync", ground.name, "--full").exit_code == 0
+    with ground.in_hat() as connection:
+        assert rows(connection) == before
