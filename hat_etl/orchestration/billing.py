@@ -18,7 +18,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from hat_etl.orchestration.asking import ask_all
 from hat_etl.orchestration.checks import last_told
-from hat_etl.orchestration.failures import explained, known
+from hat_etl.orchestration.failures import explained, known, tenant_of
 from hat_etl.orchestration.partitions import for_one_tenant, tenants, with_partition
 from hat_etl.orchestration.schedules import BILLING_TAG, UNFINISHED, tenant_files
 
@@ -83,7 +83,7 @@ def _op(name: str) -> dg.OpDefinition:
         from hat_etl.errors import Busy
         from hat_etl.tenants import store
 
-        partition = context.partition_key
+        partition = tenant_of(context)
         with explained(partition, DECISION):
             tenant = store.load(partition)
             try:
@@ -255,6 +255,7 @@ def _spec() -> dg.AssetCheckSpec:
 def billing_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
     from hat_etl.tenants import store
 
-    with explained(context.partition_key):
-        passed, told = _judged(store.load(context.partition_key))
+    name = tenant_of(context)
+    with explained(name):
+        passed, told = _judged(store.load(name))
     yield dg.AssetCheckResult(asset_key=LOTS, check_name=STUCK, passed=passed, metadata=dict(told))

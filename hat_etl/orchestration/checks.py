@@ -163,13 +163,13 @@ def _reconciliation(tenant: "Tenant", standing: "Standing") -> Verdict:
     can_subset=True,  # also for checks that cannot be judged yet: without it, each owes a verdict
 )
 def tenant_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-    from hat_etl.orchestration.failures import explained
+    from hat_etl.orchestration.failures import explained, tenant_of
     from hat_etl.sync.window import now
     from hat_etl.target.database import TenantDatabase
     from hat_etl.target.standing import standing
     from hat_etl.tenants import store
 
-    name = context.partition_key
+    name = tenant_of(context)
     with explained(name):
         tenant = store.load(name)
         verdicts = list(judge(tenant, standing(TenantDatabase(tenant)), now()))

@@ -41,6 +41,18 @@ def explained(tenant: str, decision: str = DECISION) -> Iterator[None]:
         raise unforeseen(tenant, error) from None
 
 
+def tenant_of(context: dg.OpExecutionContext | dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> str:
+    """The tenant of the run. Raises Failure when it was launched without one, which Dagster's forms allow."""
+    if not context.has_partition_key:
+        raise dg.Failure(
+            "The run was launched without a tenant, and has done nothing. Next step: launch it again, and choose the"
+            " tenant under Partition.",
+            metadata={"kind": "configuration"},
+            allow_retries=False,
+        )
+    return context.partition_key
+
+
 def left_out(tenant: str, problems: Sequence[Problem]) -> dg.Failure:
     """The Failure of a run that has committed, but without some tables."""
     told = {problem.table: f"{problem.message} Next step: {problem.next_step}" for problem in problems}

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from hat_etl.orchestration import reporting
 from hat_etl.orchestration.assets import TABLES, asset_key, entity_of
-from hat_etl.orchestration.failures import explained, window_closed
+from hat_etl.orchestration.failures import explained, tenant_of, window_closed
 from hat_etl.orchestration.openings import note
 from hat_etl.orchestration.partitions import for_one_tenant
 from hat_etl.orchestration.progress import LogProgress
@@ -63,7 +63,7 @@ def load_tenant(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterat
     from hat_etl.sync.request import LoadRequest
     from hat_etl.tenants import store
 
-    tenant, selected = context.partition_key, context.selected_asset_keys
+    tenant, selected = tenant_of(context), context.selected_asset_keys
     only = () if len(selected) == len(TABLES) else tuple(sorted(entity_of(key).table for key in selected))
     with explained(tenant):
         settings = store.load(tenant)

@@ -17,7 +17,7 @@ from hat_etl.orchestration import reporting
 from hat_etl.orchestration.assets import TENANT, asset_key
 from hat_etl.orchestration.checks import judge, last_told
 from hat_etl.orchestration.doubles import is_double
-from hat_etl.orchestration.failures import explained, left_out
+from hat_etl.orchestration.failures import explained, left_out, tenant_of
 from hat_etl.orchestration.openings import GOES_ON, note
 from hat_etl.orchestration.partitions import for_one_tenant
 from hat_etl.orchestration.progress import LogProgress
@@ -79,7 +79,7 @@ def sync_tenant(context: dg.OpExecutionContext, config: SyncConfig) -> None:
     from hat_etl.sync.request import SyncRequest
     from hat_etl.tenants import store
 
-    name = context.partition_key
+    name = tenant_of(context)
     if is_double(context.run, context.instance):
         context.log.warning("Another run was launched for the same moment of the schedule: this one does nothing.")
         return
@@ -107,7 +107,7 @@ def reconcile_tenant(context: dg.OpExecutionContext, config: ReconcileConfig) ->
     from hat_etl.sync.reconcile import ReconcileRequest, reconcile
     from hat_etl.tenants import store
 
-    name = context.partition_key
+    name = tenant_of(context)
     with explained(name):
         tenant = store.load(name)
         request = ReconcileRequest(tuple(config.tables), config.repair, config.accept, config.outside_windows)
@@ -135,7 +135,7 @@ def undo_run(context: dg.OpExecutionContext, config: UndoConfig) -> None:
     from hat_etl.sync import undo
     from hat_etl.tenants import store
 
-    name = context.partition_key
+    name = tenant_of(context)
     with explained(name):
         tenant = store.load(name)
         report = undo.plan(tenant, config.run) if config.dry_run else undo.undo(tenant, config.run)

@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 from dagster._serdes import serialize_value
 
+from hat_etl.definitions import defs
 from hat_etl.errors import Busy, DecisionNeeded
 from hat_etl.orchestration.failures import explained
 from hat_etl.tenants import store
@@ -44,6 +45,17 @@ def test_a_tenant_without_a_file_is_explained(door: Door) -> None:
     _, told = failure(door.launch(tenant="nobody"))
     assert told["kind"] == "configuration"
     assert "nobody.toml" in told["cause"]
+
+
+@pytest.mark.parametrize("job", ["initial_load", "incremental_sync", "reconcile", "undo", "billing_send"])
+def test_a_run_that_was_launched_without_a_tenant_says_so(door: Door, job: str) -> None:
+    """It ended with Dagster's own error, and whoever is told of failures read only that a step had failed."""
+    config = {"ops": {"undo_run": {"config": {"run": 1}}}} if job == "undo" else {}
+    made = defs.resolve_job_def(job)
+    result = made.execute_in_process(run_config=config, instance=door.instance, raise_on_error=False)
+    description, _ = failure(result)
+    assert "without a tenant" in description
+    assert "Partition" in description
 
 
 def test_an_error_that_nobody_foresaw_loses_its_text_and_keeps_its_places() -> None:
