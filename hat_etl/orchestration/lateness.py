@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from dagster import DagsterInstance
 
-from hat_etl.errors import HatEtlError
+from hat_etl.errors import ConfigurationError, HatEtlError
 from hat_etl.orchestration import partitions
 from hat_etl.orchestration.asking import AT_ONCE, ask_all
 from hat_etl.orchestration.assets import TENANT
@@ -130,8 +130,8 @@ def newly_broken(now: datetime, broken: Iterable[str], memory: Memory) -> list[s
 
 @dg.sensor(
     name="late_tenants",
-    description="Turns check freshness red for a tenant whose sync is missing, or whose file cannot be used, and tells"
-    " of it once. A run turns it green.",
+    description="Turns check freshness red for a tenant whose sync is missing, or whose file is gone or cannot be used,"
+    " and tells of it once. A run turns it green.",
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
@@ -141,6 +141,7 @@ def late_tenants(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     tenants = {tenant.name: tenant for tenant in partitions.with_partition(instance, usable)}
     there = partitions.names(instance)
     errors = {error.tenant: error for error in unusable if error.tenant in there}
+    errors |= {name: _without_file(name) for name in there - tenants.keys() - errors.keys()}
     _look_through_runs(instance, memory, now)
     found = newly_broken(now, filter(None, errors), memory) + newly_late(now, tenants, memory, _shown)
     messages = {}
@@ -158,6 +159,18 @@ def late_tenants(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         context.log.error(REFUSED)
     late_now = f"Late: {', '.join(sorted(memory.late))}." if memory.late else "Nobody is late."
     return dg.SensorResult(skip_reason=late_now, cursor=memory.text())
+
+
+def _without_file(name: str) -> ConfigurationError:
+    """What is told of a tenant that Dagster knows and that has no file: it was moved away, or the folder with it."""
+    from hat_etl.tenants.store import FOLDER_VARIABLE, folder
+
+    return ConfigurationError(
+        f"There is no tenant file {folder() / name}.toml any more.",
+        f"Put it back, or point {FOLDER_VARIABLE} to the folder that holds it. If {name} is to be synchronised no more,"
+        " delete its partition: asset hat/beneficiaries, Delete partitions.",
+        tenant=name,
+    )
 
 
 def _send(messages: Mapping[str, tuple[str, str]], memory: Memory) -> bool:

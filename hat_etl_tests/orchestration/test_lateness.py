@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import psycopg
@@ -283,3 +284,20 @@ def test_a_tenant_whose_file_breaks_is_told_though_no_run_of_it_is_launched_any_
     key = dg.AssetCheckKey(TENANT, "freshness")
     (info,) = door.instance.event_log_storage.get_asset_check_partition_info([key], partition_keys=["demo"])
     assert (info.latest_execution_status.value, info.is_current) == ("FAILED", True)
+
+
+def test_tenants_whose_files_are_gone_are_told(
+    door: Door, tmp_path: Path, received: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the folder lost or moved, nothing was launched any more, and the sensor said that nobody is late."""
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "not mounted"))
+    lateness.tenant_files.cache_clear()
+    cursor = tick(door, None)
+    assert received == [], "somebody may be moving it"
+    memory = Memory.read(cursor)
+    memory.broken = {name: since - PATIENCE for name, since in memory.broken.items()}
+    cursor = tick(door, memory.text())
+    tick(door, cursor)
+    (message,) = received
+    assert message["title"] == "hat_etl: demo has a file that cannot be used"
+    assert "not mounted/demo.toml" in message["message"]
