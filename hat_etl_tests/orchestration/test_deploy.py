@@ -26,6 +26,7 @@ def read(file: Path) -> Any:
 SERVICES: dict[str, dict[str, Any]] = read(COMPOSE / "compose.yaml")["services"]
 VALUES: dict[str, Any] = read(DEPLOY / "kubernetes" / "values.yaml")
 OURS = {name: service["command"] for name, service in SERVICES.items() if "command" in service}
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 IN_IMAGE = re.search(r"^CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
 
 
@@ -81,6 +82,26 @@ def test_every_variable_has_its_example_and_no_example_holds_a_secret() -> None:
     assert asked == set(examples)
     for name in ("DAGSTER_PASSWORD", "HAT_ETL_TEAM_HASH", "HAT_ETL_BOARD_HASH", "HAT_ETL_NOTIFY"):
         assert examples[name].strip("'") == ""
+
+
+def test_what_a_variable_lacks_is_made_without_the_compose_file() -> None:
+    """The hashes of the passwords were to be made by a service of Compose, which refuses to begin without them."""
+    hints = re.findall(r":\?([^}]+)\}", (COMPOSE / "compose.yaml").read_text(encoding="utf-8"))
+    before = OPERATIONS.partition("docker build")[2].partition("docker compose up")[0]
+    for text in (*hints, before):
+        assert "docker compose" not in text
+    assert "docker run --rm -it caddy:2 caddy hash-password" in before
+
+
+def test_the_user_of_the_image_is_the_one_that_may_read_the_secrets() -> None:
+    (number,) = re.findall(r"useradd --uid (\d+)", DOCKERFILE)
+    assert f"`chown {number}`" in OPERATIONS
+
+
+def test_a_dump_of_dagsters_database_goes_through_no_terminal() -> None:
+    """A terminal changes line ends, and with them the bytes of the dump."""
+    for command in re.findall(r"^docker compose exec .*$", OPERATIONS, re.MULTILINE):
+        assert command.startswith("docker compose exec -T ")
 
 
 def test_the_login_knows_its_variables_and_the_servers_behind_it() -> None:
