@@ -24,6 +24,9 @@ CAUGHT_TAG = "hat/window-run"
 KEPT = timedelta(days=7)
 """How long a run waits for an opening: afterwards, a person has it in hand."""
 
+_LOADS = ("initial_load", "__ASSET_JOB")
+"""Jobs that load: the second is Dagster's own, for what is launched from the asset graph."""
+
 GOES_ON = "It goes on by itself when the next window opens."
 
 
@@ -46,7 +49,7 @@ def caught(instance: DagsterInstance, now: datetime) -> list[dg.DagsterRun]:
     noted = instance.get_runs(RunsFilter(tags={CLOSED_TAG: "closed"}, created_after=now - KEPT))
     waiting: dict[tuple[str, str], dg.DagsterRun] = {}
     for run in filter(_was_caught, noted):  # latest first
-        waiting.setdefault((run.job_name, run.tags[PARTITION_NAME_TAG]), run)
+        waiting.setdefault((_jobs(run)[0], run.tags[PARTITION_NAME_TAG]), run)
     return [
         run for run in waiting.values()
         if not any(_makes_up_for(later, run, instance) for later in _later(instance, run))
@@ -56,12 +59,11 @@ def caught(instance: DagsterInstance, now: datetime) -> list[dg.DagsterRun]:
 def _later(instance: DagsterInstance, run: dg.DagsterRun) -> list[dg.DagsterRun]:
     """Runs of the same job and tenant since."""
     record = instance.get_run_record_by_id(run.run_id)
-    same = RunsFilter(
-        job_name=run.job_name,
+    since = RunsFilter(
         tags={PARTITION_NAME_TAG: run.tags[PARTITION_NAME_TAG]},
         created_after=record.create_timestamp if record else None,
     )
-    return [later for later in instance.get_runs(same) if later.run_id != run.run_id]
+    return [later for later in instance.get_runs(since) if later.job_name in _jobs(run) and later.run_id != run.run_id]
 
 
 def _was_caught(run: dg.DagsterRun) -> bool:
@@ -71,13 +73,14 @@ def _was_caught(run: dg.DagsterRun) -> bool:
 def _makes_up_for(later: dg.DagsterRun, run: dg.DagsterRun, instance: DagsterInstance) -> bool:
     """Whether ``run`` was taken up by the later one, or is made up for by it.
 
-    A refusal does neither, nor do a plan, a sync of some tables, and a double.
+    A refusal does neither, nor do a plan, a sync of some tables, a run of checks alone, and a double.
     """
     if later.tags.get(RUN_KEY_TAG) == run.run_id:
         return True
     config: dict[str, Any] = dict(later.run_config)
     asked = config.get("ops", {}).get("sync_tenant", {}).get("config", {})
-    did_less = asked.get("dry_run") or asked.get("tables") or is_double(later, instance)
+    is_of_checks = bool(later.asset_check_selection) and not later.asset_selection
+    did_less = asked.get("dry_run") or asked.get("tables") or is_of_checks or is_double(later, instance)
     return later.status == dg.DagsterRunStatus.SUCCESS and not _was_caught(later) and not did_less
 
 
@@ -100,7 +103,7 @@ def to_take_up(
         tenant = tenants.get(run.tags[PARTITION_NAME_TAG])
         if tenant is None or tenant.schedule.paused or tenant.name in running or not tenant.erp.is_open(now):
             continue
-        found.append(TakeUp(run.run_id, tenant.name, run.job_name, _config(run)))
+        found.append(TakeUp(run.run_id, tenant.name, _jobs(run)[0], _config(run)))
     return found
 
 
@@ -114,4 +117,9 @@ def _config(run: dg.DagsterRun) -> dict[str, Any]:
 
 
 def _is_load(run: dg.DagsterRun) -> bool:
-    return run.job_name == "initial_load"
+    return run.job_name in _LOADS
+
+
+def _jobs(run: dg.DagsterRun) -> tuple[str, ...]:
+    """The jobs that do what the run did; the first is that as which it goes on."""
+    return _LOADS if _is_load(run) else (run.job_name,)

@@ -13,6 +13,7 @@ from dagster._core.storage.tags import RETRY_NUMBER_TAG
 from hat_etl.definitions import defs
 from hat_etl.errors import WindowClosed
 from hat_etl.orchestration import schedules
+from hat_etl.orchestration.assets import TABLES, TENANT
 from hat_etl.orchestration.loading import LEDGER_TAG, _Ledger
 from hat_etl.orchestration.openings import CLOSED_TAG, KEPT, caught, note
 from hat_etl.orchestration.runs import ERP_TAG
@@ -89,6 +90,32 @@ def test_a_load_that_is_caught_goes_on_by_itself_once(
     resumed = execute(door, request)
     assert resumed.success
     assert materialized(resumed)["beneficiaries"]["dagster/row_count"] == demo.count("beneficiaries")
+    assert take_up(door) == []
+
+
+def test_a_load_from_the_asset_graph_that_is_caught_goes_on_by_itself(door: Door, demo: Demo, closing: Closing) -> None:
+    """Its job is Dagster's own, and was taken for none that loads: what it had staged waited for a person."""
+    closing(20)
+    graph = defs.resolve_implicit_global_asset_job_def()
+    load = graph.get_subset(asset_selection={spec.key for spec in TABLES})
+    caught = load.execute_in_process(
+        partition_key="demo",
+        instance=door.instance,
+        run_config={"ops": {"load_tenant": {"config": {"mode": "restart"}}}},
+        raise_on_error=False,
+    )
+    assert failure(caught)[1]["kind"] == "window"
+    closing(10**6)
+    judging = dg.DagsterRun(
+        "__ASSET_JOB",
+        tags={"dagster/partition": "demo"},
+        status=dg.DagsterRunStatus.SUCCESS,
+        asset_check_selection=frozenset({dg.AssetCheckKey(TENANT, "rejects")}),
+    )
+    door.instance.add_run(judging)  # somebody has had the tenant judged
+    (request,) = take_up(door)
+    assert (request.partition_key, request.job_name, request.run_key) == ("demo", "initial_load", caught.run_id)
+    assert execute(door, request).success
     assert take_up(door) == []
 
 
