@@ -37,6 +37,11 @@ def missing(known: list[str], files: list[str]) -> list[str]:
     return sorted(set(files) - set(known))
 
 
+def _may_be_key(name: str) -> bool:
+    """Whether Dagster takes it: one that it refuses, or that is not even text, would keep all others from coming in."""
+    return name.isprintable() and "..." not in name
+
+
 @dg.sensor(
     name="tenant_partitions",
     description="Adds a partition for each new tenant file. Keeps that of a tenant whose file is gone: its history"
@@ -47,7 +52,7 @@ def missing(known: list[str], files: list[str]) -> list[str]:
 def tenant_partitions(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     from hat_etl.tenants import store
 
-    new = missing(list(context.instance.get_dynamic_partitions(_NAME)), store.names())
+    new = missing(list(context.instance.get_dynamic_partitions(_NAME)), list(filter(_may_be_key, store.names())))
     if not new:
         return dg.SkipReason("Every tenant file has its partition.")
     return dg.SensorResult(dynamic_partitions_requests=[tenants.build_add_request(new)])

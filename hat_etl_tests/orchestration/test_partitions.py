@@ -39,6 +39,17 @@ def test_each_tenant_file_gets_its_partition_once(files: Path, home: Path) -> No
         assert tick(instance) == []
 
 
+@pytest.mark.parametrize("name", [b"c\xf3pia de alfa.toml", b"alfa....toml", b"alfa\n.toml"])
+def test_a_file_whose_name_dagster_does_not_take_keeps_no_other_from_its_partition(
+    name: bytes, files: Path, home: Path
+) -> None:
+    """A copy that was unpacked with letters of another encoding: no new tenant came in any more."""
+    (Path(os.fsdecode(os.fsencode(files) + b"/" + name))).write_text("", encoding="utf-8")
+    with dg.DagsterInstance.get() as instance:
+        assert tick(instance) == ["alfa", "beta"]
+        assert set(instance.get_dynamic_partitions("tenant")) == {"alfa", "beta"}
+
+
 def test_the_partition_of_a_tenant_whose_file_is_gone_stays(files: Path, home: Path) -> None:
     with dg.DagsterInstance.get() as instance:
         tick(instance)
