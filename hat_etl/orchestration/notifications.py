@@ -43,6 +43,7 @@ class Failure:
     """A failed run. ``cause`` holds no value of the data: it is what the run itself told Dagster."""
 
     tenant: str
+    """Empty when the run was of none: housekeeping, or one that was launched without a partition."""
     job: str
     run_id: str
     cause: str
@@ -59,7 +60,8 @@ class Failure:
     @property
     def title(self) -> str:
         times = f" ({self.repeated} times in a row)" if self.repeated > 1 else ""
-        return f"hat_etl: {self.job} of {self.tenant} failed{times}"
+        whose = f" of {self.tenant}" if self.tenant else ""
+        return f"hat_etl: {self.job}{whose} failed{times}"
 
     @property
     def body(self) -> str:
@@ -80,7 +82,7 @@ def judge_failure(instance: DagsterInstance, run: dg.DagsterRun, cause: str) -> 
     record = instance.get_run_record_by_id(run.run_id)
     ended = RunsFilter(
         job_name=run.job_name,
-        tags={PARTITION_NAME_TAG: tenant},
+        tags={PARTITION_NAME_TAG: tenant} if tenant else {},
         statuses=[DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE],
         created_before=record.create_timestamp if record else None,
     )

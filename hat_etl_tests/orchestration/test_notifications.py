@@ -57,6 +57,16 @@ def test_repetitions_are_told_ever_more_rarely(door: Door, received: list[dict[s
     ]  # fmt: skip
 
 
+def test_repetitions_of_a_run_of_no_tenant_are_counted_too(door: Door) -> None:
+    """It was told anew each night, as one "of" nobody."""
+    for times in (1, 2):
+        made = defs.resolve_job_def("housekeeping")
+        run = door.instance.create_run_for_job(made, status=DagsterRunStatus.FAILURE)
+        told = judge_failure(door.instance, run, "The disk is full.")
+        assert told.repeated == times
+    assert told.title == "hat_etl: housekeeping failed (2 times in a row)"
+
+
 def ended(
     door: Door, status: DagsterRunStatus, tenant: str = "acme", job: str = "incremental_sync", **tags: str
 ) -> dg.DagsterRun:
