@@ -52,7 +52,10 @@ def _may_be_key(name: str) -> bool:
 def tenant_partitions(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     from hat_etl.tenants import store
 
-    new = missing(list(context.instance.get_dynamic_partitions(_NAME)), list(filter(_may_be_key, store.names())))
+    files = list(filter(_may_be_key, store.names()))
+    if not files:
+        return dg.SkipReason(f"There is no tenant file in {store.folder()}, the folder of {store.FOLDER_VARIABLE}.")
+    new = missing(list(context.instance.get_dynamic_partitions(_NAME)), files)
     if not new:
         return dg.SkipReason("Every tenant file has its partition.")
     return dg.SensorResult(dynamic_partitions_requests=[tenants.build_add_request(new)])

@@ -58,6 +58,15 @@ def test_the_partition_of_a_tenant_whose_file_is_gone_stays(files: Path, home: P
         assert set(instance.get_dynamic_partitions("tenant")) == {"alfa", "beta"}
 
 
+def test_a_folder_without_tenant_files_is_named(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that lacked its variable said that every tenant file has its partition."""
+    monkeypatch.setenv(store.FOLDER_VARIABLE, str(tmp_path / "nowhere"))
+    with dg.DagsterInstance.get() as instance, dg.build_sensor_context(instance=instance) as context:
+        skipped = tenant_partitions(context)
+    assert isinstance(skipped, dg.SkipReason)
+    assert str(tmp_path / "nowhere") in str(skipped.skip_message)
+
+
 def test_the_sensor_runs_without_being_switched_on() -> None:
     assert tenant_partitions.default_status is dg.DefaultSensorStatus.RUNNING
 
