@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster import DagsterInstance, RunsFilter
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 from dagster._core.storage.tags import PARTITION_NAME_TAG, RETRY_NUMBER_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
 
 from hat_etl.orchestration.doubles import is_double
@@ -24,7 +25,7 @@ CAUGHT_TAG = "hat/window-run"
 KEPT = timedelta(days=7)
 """How long a run waits for an opening: afterwards, a person has it in hand."""
 
-_LOADS = ("initial_load", "__ASSET_JOB")
+_LOADS = ("initial_load", IMPLICIT_ASSET_JOB_NAME)
 """Jobs that load: the second is Dagster's own, for what is launched from the asset graph."""
 
 GOES_ON = "It goes on by itself when the next window opens."
