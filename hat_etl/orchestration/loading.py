@@ -16,7 +16,7 @@ from hat_etl.orchestration.failures import explained, tenant_of, window_closed
 from hat_etl.orchestration.openings import note
 from hat_etl.orchestration.partitions import for_one_tenant
 from hat_etl.orchestration.progress import LogProgress
-from hat_etl.orchestration.runs import judging, tags_of, tell_of_tenant
+from hat_etl.orchestration.runs import evaluate, judging, tags_of, tell_of_tenant
 
 if TYPE_CHECKING:
     from hat_etl.sync.run import RunReport
@@ -67,7 +67,8 @@ def load_tenant(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterat
     only = () if len(selected) == len(TABLES) else tuple(sorted(entity_of(key).table for key in selected))
     with explained(tenant):
         settings = store.load(tenant)
-        mode = _mode(context, settings, config.mode)
+        begun = _Ledger.read(settings)
+        mode = _mode(context, begun, config.mode)
         if mode is None:
             context.log.warning("Nothing is left to be resumed: somebody else has ended that load.")
             return
@@ -87,6 +88,13 @@ def load_tenant(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterat
             if note(context.run, error, context.instance):
                 raise window_closed(error) from None
             raise
+    if report.run == begun.loaded and RETRY_NUMBER_TAG not in context.run.tags:
+        # Nothing was done: HAT may show later runs since, whose numbers stand.
+        for remark in report.remarks:
+            context.log.warning(remark)
+        with explained(tenant):
+            evaluate(context, settings)
+        return
     # From here on everything is committed in HAT: only then may Dagster hear of it.
     _log(context, report)
     for outcome in report.tables:
@@ -116,14 +124,14 @@ initial_load = dg.define_asset_job(
 )
 
 
-def _mode(context: dg.AssetExecutionContext, tenant: "Tenant", asked: Mode) -> Mode | None:
-    """How to load; None when there is nothing to do.
+def _mode(context: dg.AssetExecutionContext, now: "_Ledger", asked: Mode) -> Mode | None:
+    """How to load, as the ledger stands ``now``; None when there is nothing to do.
 
     Dagster launches loads again whose process was killed, and those that the end of a window has caught: they go on
     with what is staged. One that was killed after its commit only tells what it has done. A load whose window has
     opened does nothing when somebody has ended it meanwhile.
     """
-    tags, now = context.run.tags, _Ledger.read(tenant)
+    tags = context.run.tags
     if RETRY_NUMBER_TAG in tags:
         if LEDGER_TAG not in tags:
             return asked  # the run before had not begun
