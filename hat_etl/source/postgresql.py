@@ -36,7 +36,7 @@ from hat_etl.source.reader import (
     quote,
 )
 from hat_etl.source.views import identifier
-from hat_etl.tenants.address import SERVER_NETWORK, connection_string, refusal
+from hat_etl.tenants.address import LOOKS_FOR_CLIENTS, SERVER_NETWORK, connection_string, refusal
 from hat_etl.tenants.config import Tenant
 
 LOCK_WAIT_MINUTES = 5
@@ -349,8 +349,9 @@ class PostgresSource:
         encoding = self._encoding()
         opening = ["SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"]
         if self.control().info.server_version >= 140000:
-            # A session whose client was killed notices within a second, even in the middle of sorting.
-            opening.append("SET client_connection_check_interval = '1s'")
+            if self._looks_for_clients():
+                # A session whose client was killed notices within a second, even in the middle of sorting.
+                opening.append("SET client_connection_check_interval = '1s'")
             opening.append("SET tcp_user_timeout = '60s'")
         if self.control().info.server_version >= 170000:
             opening.append("SET transaction_timeout = 0")
@@ -368,6 +369,11 @@ class PostgresSource:
             for session in reversed(sessions):
                 with suppress(AdbcError):
                     session.close()
+
+    def _looks_for_clients(self) -> bool:
+        with self._told():
+            ((does,),) = self.control().execute(f"SELECT {LOOKS_FOR_CLIENTS}").fetchall()
+        return bool(does)
 
     def _horizon(self) -> tuple[datetime, datetime]:
         """The clock, and the moment up to which all stamps are final; asked before the snapshot is taken.

@@ -12,7 +12,7 @@ from psycopg import errors as pg
 
 from hat_etl.errors import Busy, HatEtlError, TargetError
 from hat_etl.target.technical import bring_up_to_date
-from hat_etl.tenants.address import SERVER_NETWORK, connection_string, refusal
+from hat_etl.tenants.address import LOOKS_FOR_CLIENTS, SERVER_NETWORK, connection_string, refusal
 from hat_etl.tenants.config import Tenant
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -250,11 +250,14 @@ def target_failed(tenant: str, table: str | None, error: psycopg.Error, again: s
     return TargetError(cause, step, tenant=tenant, table=table)
 
 
+NOTICE_LOST_CLIENT = f"SELECT set_config('client_connection_check_interval', '1s', false) WHERE {LOOKS_FOR_CLIENTS}"
+
+
 def _settings(version: int) -> Iterator[str]:
     """What a session of ours asks of a server of this ``version``."""
     if version >= 140000:
         # A session whose client was killed notices within a second, even in the middle of building an index.
-        yield "SET client_connection_check_interval = '1s'"
+        yield NOTICE_LOST_CLIENT
         yield "SET tcp_user_timeout = '60s'"
         # The session that holds the lock is idle while others work.
         yield "SET idle_session_timeout = 0"

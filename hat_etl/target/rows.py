@@ -22,7 +22,7 @@ from hat_etl.errors import TargetError
 from hat_etl.source.adbc import Session
 from hat_etl.source.reader import Recnos
 from hat_etl.target import rowhash
-from hat_etl.target.database import TenantDatabase
+from hat_etl.target.database import NOTICE_LOST_CLIENT, TenantDatabase
 from hat_etl.target.integrity import key_array
 from hat_etl.target.rowhash import Hashes
 from hat_etl.target.sink import RULE
@@ -108,7 +108,7 @@ class HatRows:
         (version,) = self._session.row("SELECT current_setting('server_version_num')::int8")
         if version < 140000:
             return False
-        self._session.run("SET client_connection_check_interval = '1s'")
+        self._session.run(NOTICE_LOST_CLIENT)
         if version >= 170000:  # its transaction lasts as long as the ERP is read
             self._session.run("SET transaction_timeout = 0")
         return bool(self._session.row(rowhash.PROBE) == (rowhash.probed(),))

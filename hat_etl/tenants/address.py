@@ -20,6 +20,9 @@ NETWORK = {
 SERVER_NETWORK = ("tcp_keepalives_idle=30", "tcp_keepalives_interval=10", "tcp_keepalives_count=3")
 """Settings by which the server, too, gives up a client that has vanished, with its locks and its snapshot."""
 
+LOOKS_FOR_CLIENTS = "version() !~* 'visual c[+][+]|mingw|windows'"
+"""SQL: whether the server takes ``client_connection_check_interval``. On Windows it refuses any but 0."""
+
 
 def connection_string(tenant: str, key: str, reference: SecretRef, **options: str | int) -> str:
     """The connection string behind ``reference`` with ``options`` and ``NETWORK`` added.
