@@ -68,6 +68,9 @@ _TYPES = {
 }  # fmt: skip
 
 
+_PLACE = "SELECT SYS_CONTEXT('USERENV', 'DB_NAME'), SYS_CONTEXT('USERENV', 'DB_UNIQUE_NAME') FROM DUAL"
+
+
 class OracleSource:
     """A PLS on Oracle, as one tenant's file describes it; ``again`` is the command that errors tell to go on with.
 
@@ -82,6 +85,7 @@ class OracleSource:
         self._login = OracleLogin.of(tenant, address)
         self._address = self._login.address
         self._control: OracleSession | None = None
+        self._place: str | None = None
         self._probed: tuple[int, timedelta] | None = None
         self._refused: list[str] = []
         """Views that the login may read, but not as of an earlier moment."""
@@ -178,6 +182,12 @@ class OracleSource:
             with self._asking() as session:
                 self._fields = self._catalogue(session).fields()
         return self._fields
+
+    def place(self) -> str:
+        if self._place is None:
+            with self._asking() as session:
+                self._place = " ".join(map(str, session.row(_PLACE)))
+        return self._place
 
     def definitions(self, shapes: Sequence[ViewShape]) -> dict[str, str]:
         with self._asking() as session:

@@ -156,6 +156,14 @@ def connection_failed(tenant: str, error: psycopg.OperationalError, dsn: str) ->
     )
 
 
+_PLACE = (
+    "SELECT oid, has_function_privilege('pg_control_system()', 'EXECUTE')"
+    " AND has_function_privilege('pg_control_checkpoint()', 'EXECUTE') FROM pg_database"
+    " WHERE datname = current_database()"
+)
+_SERVER = "SELECT system_identifier, timeline_id FROM pg_control_system(), pg_control_checkpoint()"
+
+
 class PostgresSource:
     """A PLS on PostgreSQL, as a tenant's file describes it; ``again`` is the command that errors tell to go on with."""
 
@@ -164,6 +172,7 @@ class PostgresSource:
         self._again = again
         self._read: dict[tuple[str, str], set[tuple[str, str]]] | None = None
         self._fields: Tables | None = None
+        self._place: str | None = None
         self._dsn = connection_string(
             tenant.name,
             "erp.url",
@@ -301,6 +310,15 @@ class PostgresSource:
             with self._told():
                 self._fields = tables(self.control(), self._tenant)
         return self._fields
+
+    def place(self) -> str:
+        if self._place is None:
+            with self._told():
+                database, allowed = self.control().execute(_PLACE).fetchall()[0]
+                # A copy of the files that was opened as a database of its own has another timeline.
+                server = self.control().execute(_SERVER).fetchall()[0] if allowed else ()
+            self._place = " ".join(map(str, (database, *server)))
+        return self._place
 
     def definitions(self, shapes: Sequence[ViewShape]) -> dict[str, str]:
         views = {shape.entity.table: relation(shape) for shape in shapes}

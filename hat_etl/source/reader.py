@@ -249,6 +249,9 @@ class Source(Protocol):
     def fields(self) -> Tables:
         """The PLS tables that the login is shown, with their fields; asked once."""
 
+    def place(self) -> str:
+        """What tells the database from another one with the same views, such as its copy for tests; asked once."""
+
     def definitions(self, shapes: Sequence[ViewShape]) -> dict[str, str]:
         """HAT table to the text of its view as the database keeps it now; without those that it does not tell."""
 

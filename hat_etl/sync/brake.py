@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from hat_etl.errors import DecisionNeeded
+from hat_etl.sync.view_texts import ANEW
 from hat_etl.target.ledger import Watermark
 from hat_etl.target.merge import Merged
 from hat_etl.tenants.config import Sync
@@ -57,7 +58,7 @@ def check_share(
         if rows is not None and merged.updated + merged.left > max(settings.brake_rows, settings.brake_share * rows):
             too_much.append(
                 f"{table}: {merged.updated:,} of {rows:,} rows change and {merged.left:,} leave HAT"
-                f"{' (its view was made anew with another text or other columns)' if table in made_anew else ''}"
+                f"{f' (its view was {ANEW})' if table in made_anew else ''}"
             )
     if too_much:
         raise DecisionNeeded(

@@ -13,7 +13,7 @@ from hat_etl.errors import DataError, SourceError
 from hat_etl.source.reader import Source, ViewShape
 from hat_etl.source.view_check import inspect
 from hat_etl.sync.run import Problem
-from hat_etl.sync.view_texts import made_anew, with_digests
+from hat_etl.sync.view_texts import ANEW, made_anew, with_digests
 from hat_etl.target.ledger import KnownView
 from hat_etl.tenants.config import Tenant
 
@@ -68,9 +68,7 @@ def survey(
     for shape in found.shapes:
         if made_anew(shape, known.get(shape.entity.table, _UNKNOWN).definition):
             found.made_anew.add(shape.entity.table)
-            found.remarks.append(
-                f"{shape.entity.view}: Made anew with another text or other columns since it was last read whole."
-            )
+            found.remarks.append(f"{shape.entity.view}: {ANEW.capitalize()}, since it was last read whole.")
     return found
 
 

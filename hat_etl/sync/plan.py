@@ -14,7 +14,8 @@ from hat_etl.hat_api.resources import route
 from hat_etl.source.erp import open_source
 from hat_etl.source.reader import OneMoment, Source, ViewShape
 from hat_etl.source.view_check import inspect
-from hat_etl.sync.view_texts import made_anew, with_digests
+from hat_etl.sync.drift import survey
+from hat_etl.sync.view_texts import ANEW, with_digests
 from hat_etl.target.database import TenantDatabase
 from hat_etl.target.ledger import LedgerReader
 from hat_etl.tenants.config import Tenant, Via
@@ -25,6 +26,8 @@ WINDOW = "window"
 """Strategy of a sync: rows stamped since the watermark, less a look-back, and rows without a stamp."""
 FULL = "full"
 """Strategy of a sync: every row of the view, for it shows no stamp or was asked for whole."""
+STOPPED = "stopped"
+"""Strategy of a plan: the view has changed, and a sync would leave its table out."""
 
 
 @dataclass(frozen=True)
@@ -120,26 +123,29 @@ def plan(tenant: Tenant, only: Sequence[str] = ()) -> list[PlannedTable]:
 def plan_sync(tenant: Tenant, only: Sequence[str] = (), via: Via | None = None) -> list[PlannedTable]:
     """How ``sync`` would read each table that was loaded, and by HAT's API also where its changes would go.
 
-    Raises as ``describe`` does, TargetError, and DecisionNeeded for a table named in ``only`` that was never loaded.
+    Raises SourceError, TargetError, and DecisionNeeded for a table named in ``only`` that was never loaded.
     """
     by_api = (via or tenant.sync.via) == "api"
     entities = select(only, tenant.name)
     ledger = LedgerReader(TenantDatabase(tenant), f"hat-etl plan {tenant.name} --sync")
-    marks, undone, digests = ledger.watermarks(), ledger.to_be_read_whole(), ledger.view_digests()
+    marks, undone, known = ledger.watermarks(), ledger.to_be_read_whole(), ledger.known_views()
     refuse_unloaded(tenant.name, only, marks)
     source = open_source(tenant, f"hat-etl plan {tenant.name} --sync")
     try:
-        shapes = describe(source, tenant, [entity for entity in entities if entity.table in marks])
+        loaded = [entity for entity in entities if entity.table in marks]
+        found = survey(source, tenant, loaded, known, accept=False, sync=f"hat-etl sync {tenant.name}")
         moment = _of_moment(source.one_moment())
     finally:
         source.close()
-    planned = []
-    for shape in shapes:
+    planned = [
+        PlannedTable(problem.table, BY_TABLE[problem.table].view, STOPPED, 0, (problem.message, problem.next_step))
+        for problem in found.problems
+    ]
+    for shape in found.shapes:
         table = shape.entity.table
         whole = [
             *["every row, for a run was undone that had changed this table"] * (table in undone),
-            *["every row, for its view was made anew with another text or other columns"]
-            * made_anew(shape, digests.get(table, "")),
+            *[f"every row, for its view was {ANEW}"] * (table in found.made_anew),
         ]
         by_window = shape.named(STAMP) is not None and not whole
         since = marks[table] - timedelta(minutes=tenant.sync.lookback_minutes)
@@ -153,7 +159,8 @@ def plan_sync(tenant: Tenant, only: Sequence[str] = (), via: Via | None = None) 
                 (*remarks, *whole, *([route(table)] if by_api else []), *_remarks(shape), *moment),
             )
         )
-    return planned
+    order = [entity.table for entity in ENTITIES]
+    return sorted(planned, key=lambda one: order.index(one.table))
 
 
 def _of_moment(moment: OneMoment) -> list[str]:

@@ -1,8 +1,9 @@
 """Whether a view still has the text by which its rows were read: what was read through another one is read again.
 
 A view that is made anew with another text may show other values for rows whose stamps have not moved; so may one with
-the same text, over columns that have another type or width by now. A digest of text and columns is kept with every
-staged range and with every table's last whole reading.
+the same text, over columns that have another type or width by now, or in another database: many a tenant is loaded from
+the ERP's copy for tests before its address is changed. A digest of all of these is kept with every staged range and
+with every table's last whole reading.
 """
 
 from __future__ import annotations
@@ -14,20 +15,25 @@ from dataclasses import replace
 from hat_etl.errors import SourceError
 from hat_etl.source.reader import Source, ViewShape
 
+ANEW = "made anew with another text or other columns, or is another database's"
+"""What may be true of a view whose digest is another one."""
+
 
 def with_digests(source: Source, shapes: Sequence[ViewShape]) -> list[ViewShape]:
     """The shapes with the digests of their views as they are now, where the database tells their texts."""
-    texts = source.definitions(shapes) if shapes else {}
-    return [replace(shape, definition=_digest(texts.get(shape.entity.table, ""), shape)) for shape in shapes]
+    if not shapes:
+        return []
+    texts, place = source.definitions(shapes), source.place()
+    return [replace(shape, definition=_digest(place, texts.get(shape.entity.table, ""), shape)) for shape in shapes]
 
 
-def _digest(text: str, shape: ViewShape) -> str:
+def _digest(place: str, text: str, shape: ViewShape) -> str:
     columns = sorted((column.name, column.type_name, column.width or 0) for column in shape.columns)
-    return hashlib.sha256(f"{text}\n{columns}".encode()).hexdigest() if text else ""
+    return hashlib.sha256(f"{place}\n{shape.relation}\n{text}\n{columns}".encode()).hexdigest() if text else ""
 
 
 def made_anew(shape: ViewShape, known: str) -> bool:
-    """Whether a view has another text or other columns than ``known``, a digest; not where one of both was not told."""
+    """Whether a view has another digest than ``known``; not where the text of one of both was not told."""
     return bool(shape.definition and known) and shape.definition != known
 
 

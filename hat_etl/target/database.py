@@ -72,12 +72,13 @@ class TenantDatabase:
         connection.execute("; ".join(_settings(connection.info.server_version)))
         return connection
 
-    def unreachable(self, error: Exception) -> TargetError:
-        """The error for a connection that could not be had, of whichever driver."""
+    def unreachable(self, error: Exception, again: str | None = None) -> TargetError:
+        """The error for a connection that could not be had, of whichever driver; ``again``: what to go on with."""
+        then = f"hat-etl doctor {self.tenant.name}" + (f"; go on with: {again}" if again else "")
         return TargetError(
             f"The tenant database cannot be reached: {refusal(error, self._dsn)}.",
             "Check host, port, database, user and password behind [hat] url, and that the server lets this machine"
-            f" in (pg_hba.conf). Then run: hat-etl doctor {self.tenant.name}",
+            f" in (pg_hba.conf). Then run: {then}",
             tenant=self.tenant.name,
         )
 

@@ -375,16 +375,16 @@ class LedgerReader:
             unknown = watermarks.c.live_rows.is_(None) | watermarks.c.live_recnos.is_(None)
             return set(connection.scalars(sa.select(watermarks.c.table).where(unknown)))
 
-    def view_digests(self) -> dict[str, str]:
-        """HAT table to the digest of the text of its view when it was last read whole."""
+    def known_views(self) -> dict[str, KnownView]:
+        """What is known of the view of each HAT table."""
         with self._asking() as connection:
             if connection is None:
                 return {}
             # Nobody has brought the ledger of an older hat_etl up yet: that knows of no digest.
             found = connection.execute(
-                sa.text("SELECT \"table\", coalesce(to_jsonb(s) ->> 'definition', '') FROM hat_etl.shapes s")
+                sa.text("SELECT \"table\", columns, coalesce(to_jsonb(s) ->> 'definition', '') FROM hat_etl.shapes s")
             )
-            return {str(table): str(definition) for table, definition in found}
+            return {str(table): KnownView(columns, str(definition)) for table, columns, definition in found}
 
     def rejects(self, table: str | None = None) -> list[dict[str, Any]]:
         """The quarantine without the values: table, recno, key, column, rule, severity, reason."""

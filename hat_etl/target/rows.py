@@ -99,7 +99,7 @@ class HatRows:
         try:
             self._session = Session(database.dsn)
         except AdbcError as error:
-            raise database.unreachable(error) from None
+            raise database.unreachable(error, command) from None
         with self._told():
             self._hashes_there = self._probe()
 

@@ -112,6 +112,9 @@ class Ground:
     extra: str = ""
     """Lines at the end of the tenant file, in section [hat]."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    moved: bool = False
+    """Whether another ``pls`` is to be known as another database, and not as the same one at a later moment."""
+    _read: str = PLS
 
     def write(self) -> None:
         """Write the tenant file as things stand."""
@@ -134,8 +137,19 @@ class Ground:
     def start(self, *arguments: str, prepare: Callable[[], None] | None = None) -> Command:
         """Begin a ``hat-etl`` command; ``prepare`` is called in its process first."""
         self.write()
+        self.forget_place()
         environment = {**os.environ, "HAT_ETL_TENANTS": str(self.folder), "COLUMNS": "200", **self.environment}
         return Command(arguments, environment, prepare)
+
+    def forget_place(self) -> None:
+        """Let HAT not know that it was read from another copy of the PLS, unless that is what the test is about."""
+        if self.pls == self._read or self.moved:
+            return
+        self._read = self.pls
+        with self.in_hat() as connection:
+            for table in ("hat_etl.shapes", "hat_etl.checkpoints"):
+                if connection.execute("SELECT to_regclass(%s)", (table,)).fetchone() != (None,):
+                    connection.execute(sql.SQL("UPDATE {} SET definition = ''").format(sql.SQL(table)))
 
     def run(self, *arguments: str) -> Result:
         """Run a ``hat-etl`` command to its end."""

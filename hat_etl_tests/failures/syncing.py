@@ -49,6 +49,7 @@ class Untouched:
     """Remembers HAT with all that syncs keep beside it."""
 
     def __init__(self, ground: Ground) -> None:
+        ground.forget_place()
         self._ground, self._before = ground, _everything(ground)
 
     def check(self, *, temporary: bool = False) -> None:

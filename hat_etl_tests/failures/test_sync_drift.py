@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from hat_etl.entities import BY_TABLE
+from hat_etl.entities import BY_TABLE, ENTITIES
 from hat_etl.sandbox.server import PLS, READER
 
 from . import changes
@@ -144,6 +144,20 @@ def test_what_the_operator_meant_is_accepted_once(ground: Ground, make_ground: M
     assert synced(ground)["problems"] == []
     assert Shown.by(ground) == expected
     ground.assert_clean()
+
+
+def test_a_plan_tells_what_a_sync_would_leave_out(ground: Ground) -> None:
+    """It told of windows for views that had narrower columns, and failed where one was missing."""
+    drift(ground)
+    result = ground.run("plan", ground.name, "--sync", "--json")
+    assert result.exit_code == 0, result.err
+    planned = {table["table"]: table for table in result.document}
+    assert list(planned) == [entity.table for entity in ENTITIES]
+    for table, words in STOPPED.items():
+        assert planned[table]["strategy"] == "stopped"
+        assert_told(" ".join(planned[table]["remarks"]), *words)
+    left_out = {problem["table"] for problem in ground.run("sync", ground.name, "--json").document["problems"]}
+    assert {table for table, plan in planned.items() if plan["strategy"] == "stopped"} == left_out
 
 
 def test_of_a_view_that_has_changed_throughout_three_columns_are_named(ground: Ground) -> None:

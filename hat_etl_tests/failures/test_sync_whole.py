@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -44,6 +44,31 @@ def test_a_full_sync_leaves_what_a_load_leaves(make_ground: MAKE_GROUND, moved: 
     ground = make_ground(pls=MOVED)
     synced(ground, "--full", "--accept")
     assert Shown.by(ground) == moved
+
+
+@pytest.mark.parametrize("dialect", ["postgresql", "oracle"])
+def test_an_erp_that_is_another_database_is_read_whole(dialect: str, make_ground: MAKE_GROUND, server: Server) -> None:
+    """HAT kept what the ERP's copy for tests had had, in rows that the ERP had changed between copy and load."""
+    pls = server.copy(PLS)
+    with server.admin(pls) as connection:
+        people = changes.live(connection, random.Random(8), "BTS", 3)
+        connection.execute(f"ALTER TABLE {table('BTS')} DISABLE TRIGGER USER")
+        changes.update(connection, "BTS", people, nomusr="NOME MUDADO")
+    with ExitStack() as stack:
+        ground = make_ground(dialect=dialect, moved=True)
+        if dialect == "oracle":
+            oracles = [stack.enter_context(closing(started(server, database))) for database in (PLS, pls)]
+            ground.erp_url = address(oracles[0])
+            synced(ground, "--accept")
+            ground.erp_url = address(oracles[1])
+        ground.pls = pls
+        report = synced(ground)
+        assert {t["strategy"] for t in report["tables"]} == {"full"}
+        assert "another database" in " ".join(report["remarks"])
+        with ground.in_hat() as connection:
+            changed = connection.execute("SELECT count(*) FROM hat.persons WHERE name = 'NOME MUDADO'").fetchone()
+        assert changed == (3,)
+        assert {t["strategy"] for t in synced(ground)["tables"]} == {"window"}
 
 
 def take_stamps(ground: Ground, how: str) -> None:

@@ -70,7 +70,8 @@ def install(connection: psycopg.Connection, reader: str) -> None:
         connection.execute(f'GRANT USAGE ON SCHEMA {DICTIONARY} TO "{reader}"')
         connection.execute(
             f"CREATE OR REPLACE FUNCTION {DICTIONARY}.sys_context(text, text) RETURNS text LANGUAGE sql AS"
-            " $$ SELECT CASE WHEN pg_is_in_recovery() THEN 'PHYSICAL STANDBY' ELSE 'PRIMARY' END $$"
+            " $$ SELECT CASE WHEN $2 <> 'DATABASE_ROLE' THEN upper(current_database())"
+            " WHEN pg_is_in_recovery() THEN 'PHYSICAL STANDBY' ELSE 'PRIMARY' END $$"
         )
         for name, query in _VIEWS.items():
             connection.execute(

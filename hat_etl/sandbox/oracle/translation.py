@@ -19,6 +19,7 @@ from hat_etl.sandbox.oracle.errors import OracleError
 from hat_etl.sandbox.oracle.messages import Bind
 
 DICTIONARY = "oracle_dictionary"
+USERENV = ("DATABASE_ROLE", "DB_NAME", "DB_UNIQUE_NAME")
 """Schema of the views that stand for Oracle's data dictionary."""
 
 _SAME = (
@@ -161,8 +162,8 @@ class _Translation:
         match node.name.upper(), len(arguments):
             case "SYS_EXTRACT_UTC", 1:
                 return _raw(f"({arguments[0].sql('postgres')} AT TIME ZONE 'UTC')")
-            case "SYS_CONTEXT", 2 if [argument.name for argument in arguments] == ["USERENV", "DATABASE_ROLE"]:
-                return _raw(f"{DICTIONARY}.sys_context('USERENV', 'DATABASE_ROLE')")
+            case "SYS_CONTEXT", 2 if arguments[0].name == "USERENV" and arguments[1].name in USERENV:
+                return _raw(f"{DICTIONARY}.sys_context('USERENV', '{arguments[1].name}')")
             case "NLSSORT", 2 if arguments[1].name == "NLS_SORT=BINARY":
                 return exp.Collate(this=arguments[0], expression=exp.to_identifier("C", quoted=True))
         raise OracleError(900)
