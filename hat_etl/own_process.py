@@ -6,7 +6,9 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, TypeVar
 
@@ -28,7 +30,8 @@ def call_apart(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) 
     """
     here, there = _PROCESSES.Pipe(duplex=False)
     process = _PROCESSES.Process(target=_answer, args=(there, function, arguments, named), daemon=True)
-    process.start()
+    with _deaf():
+        process.start()
     there.close()
     try:
         while not here.poll(LISTENING):
@@ -48,8 +51,18 @@ def call_apart(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) 
     return answer
 
 
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that are started hear no Ctrl-C of a terminal: the caller does, which then ends them."""
+    resource_tracker.ensure_running()  # its own start, which comes with that of the first process, lets SIGINT in again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _answer(caller: Connection, function: Callable[..., Any], arguments: Any, named: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the caller hears it, too, and ends this process
     threading.Thread(target=_end_with_caller, daemon=True).start()
     try:
         outcome = function(*arguments, **named)

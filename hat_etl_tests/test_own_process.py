@@ -69,6 +69,18 @@ def test_it_ends_with_a_caller_who_is_killed(tmp_path: Path) -> None:
         made.wait(DEADLINE)
 
 
+def test_ctrl_c_of_a_terminal_does_not_reach_it_while_it_starts() -> None:
+    """Until it had its imports, it died of it with a traceback, which stood among the words of the command."""
+    code = (
+        "import multiprocessing, os, signal, threading; signal.signal(signal.SIGINT, lambda *_: None);"
+        f"from hat_etl.own_process import call_apart; from {__name__} import number;"
+        "call = threading.Thread(target=lambda: print(call_apart(number, 0, times=0))); call.start();"
+        "next(filter(None, iter(multiprocessing.active_children, None))); os.killpg(0, signal.SIGINT); call.join()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], start_new_session=True, capture_output=True, text=True)
+    assert (ended.stdout, ended.stderr) == ("0\n", "")
+
+
 def test_it_runs_in_another_process_and_gives_what_it_returns() -> None:
     assert call_apart(number, 0, times=1) not in (os.getpid(), None)
     assert call_apart(number, 1, times=2) % 2 == 0
