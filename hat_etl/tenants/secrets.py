@@ -57,6 +57,12 @@ class SecretRef:
                 "is not set or empty",
                 f"Set the environment variable {self.target} for the process that runs hat-etl, then run it again.",
             )
+        try:
+            secret.encode()
+        except UnicodeEncodeError:
+            raise self._missing(
+                "is not UTF-8 text", f"Set the environment variable {self.target} as UTF-8 text, then run it again."
+            ) from None
         return secret
 
     def _from_file(self) -> str:

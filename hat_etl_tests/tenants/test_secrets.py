@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,17 @@ def test_a_variable_that_is_unset_or_empty_is_named_with_the_next_step(
         SecretRef.parse("env:SOME_URL", tenant="acme").resolve()
     assert "env:SOME_URL" in raised.value.cause
     assert "SOME_URL" in raised.value.next_step
+    assert raised.value.tenant == "acme"
+
+
+def test_a_variable_that_is_no_utf8_text_is_named_with_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A letter of Latin-1 in the password of an Oracle was told as a server at which nothing answers."""
+    monkeypatch.setenv("SOME_URL", os.fsdecode(CANARY.encode() + b"\xe9"))
+    with pytest.raises(ConfigurationError) as raised:
+        SecretRef.parse("env:SOME_URL", tenant="acme").resolve()
+    assert "env:SOME_URL is not UTF-8 text" in raised.value.cause
+    assert "SOME_URL" in raised.value.next_step
+    assert "c4n4ry" not in str(raised.value)
     assert raised.value.tenant == "acme"
 
 
