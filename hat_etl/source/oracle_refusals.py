@@ -184,8 +184,9 @@ _REFUSALS |= {
         theirs: _REFUSALS[ours]
         for theirs, ours in {
             "ORA-12154": "DPY-4000", "ORA-12514": "DPY-6001", "ORA-12505": "DPY-6003", "ORA-29024": _UNTRUSTED,
-            "ORA-29002": "DPY-6006", "ORA-12537": "DPY-4011", "ORA-12547": "DPY-4011", "ORA-12170": "DPY-6005",
-            "ORA-12535": "DPY-6005", "ORA-12541": "DPY-6005", "ORA-12543": "DPY-6005", "ORA-12545": "DPY-6005",
+            "ORA-29002": "DPY-6006", "ORA-03113": "DPY-4011", "ORA-03135": "DPY-4011", "ORA-12537": "DPY-4011",
+            "ORA-12547": "DPY-4011", "ORA-12570": "DPY-4011", "ORA-12170": "DPY-6005", "ORA-12535": "DPY-6005",
+            "ORA-12541": "DPY-6005", "ORA-12543": "DPY-6005", "ORA-12545": "DPY-6005",
         }.items()
     },
 }  # fmt: skip

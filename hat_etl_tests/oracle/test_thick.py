@@ -135,3 +135,12 @@ def test_what_the_libraries_say_of_a_refusal_is_told_in_the_same_words(code: str
     )
     assert_told(str(error), words, f"({code})", "hat-etl doctor demo")
     assert "s3nha" not in str(error)
+
+
+@pytest.mark.parametrize("code", ["ORA-03113", "ORA-03135", "ORA-12537", "ORA-12547", "ORA-12570"])
+def test_a_connection_that_is_closed_before_the_login_is_told_as_one_with_the_libraries_too(code: str) -> None:
+    """Behind the driver's own code stands that of the libraries: the cause was said to be unknown."""
+    text = f"DPY-4011: the database or network closed the connection\n{code}: TNS:s3nha"
+    error = connection_failed(described(), OracleAddress("u", "s3nha", "PLS"), oracledb.DatabaseError(text))
+    assert_told(str(error), "closes the connection before the login", f"({code})", "write tcps:// before the host")
+    assert "s3nha" not in str(error)
