@@ -140,7 +140,8 @@ def test_ctrl_c_of_a_terminal_does_not_reach_a_fetcher_that_starts() -> None:
     begun = (
         "import os, signal; signal.signal(signal.SIGINT, lambda *_: None);"
         "from hat_etl.source.oracle_fetcher import Fetcher; fetcher = Fetcher(None, 1);"
-        "os.killpg(0, signal.SIGINT); fetcher.close(); print(fetcher._process.returncode)"
+        "os.killpg(0, signal.SIGINT); [session.close() for session in fetcher.sessions]; fetcher._life.close();"
+        "print(fetcher._process.wait())"
     )
     ended = subprocess.run(
         [sys.executable, "-c", begun], start_new_session=True, check=True, capture_output=True, text=True
