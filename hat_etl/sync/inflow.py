@@ -269,7 +269,7 @@ class Inflow:
             for raw in snapshot.rows(shape, unseen):
                 intake.write(raw, transform(raw))
                 stamps |= set(raw.column("source_stamp").cast(pa.timestamp("us"), safe=False).drop_null().to_pylist())
-            if stamps:
+            if stamps and not shape.entity.row_filter:  # a filter shows rows for reasons of its own
                 self.backdated[shape.entity.table] = unseen.size, max(stamps)
 
     def _is_renumbered(self, snapshot: Snapshot, reading: Reading) -> bool:

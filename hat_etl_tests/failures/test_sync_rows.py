@@ -91,6 +91,19 @@ def test_rows_that_come_with_old_stamps_are_told_of(ground: Ground) -> None:
     assert synced(ground)["remarks"] == []
 
 
+def test_rows_that_a_filter_shows_again_are_no_sign_of_wrong_stamps(ground: Ground, make_ground: MAKE_GROUND) -> None:
+    """Where the segment of a table that was shown is deleted, the view shows the next one, as it was stamped long
+    ago: the sync sent to look for a clock that was wrong."""
+    with ground.in_erp() as connection:
+        (shown,) = changes.live(connection, random.Random(8), "BR4", 1, "br4_segmen = '' AND br4_codpad <> '22'")
+        changes.insert(connection, "BR4", [shown], segmen="009")
+    synced(ground)
+    with ground.in_erp() as connection:
+        changes.delete(connection, "BR4", [shown])
+    assert synced(ground)["remarks"] == []
+    assert Shown.by(ground) == loaded(ground, make_ground)
+
+
 @pytest.mark.parametrize("way", ["is not asked for", "has drifted"])
 def test_versions_kept_of_rejected_rows_stay_when_their_table_is_not_read(way: str, ground: Ground) -> None:
     """They left HAT for good as soon as a row came to a table that they refer to."""
