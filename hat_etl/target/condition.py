@@ -97,9 +97,10 @@ def _columns(connection: Connection, schema: str) -> dict[str, dict[str, str]]:
     """HAT tables that are there, with the types of their columns."""
     found: dict[str, dict[str, str]] = {}
     for table, column, kind in connection.execute(
-        "SELECT c.relname, a.attname, t.typname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        "SELECT c.relname, a.attname, coalesce(b.typname, t.typname)"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
-        " LEFT JOIN pg_type t ON t.oid = a.atttypid"
+        " LEFT JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype"  # that of a domain
         " WHERE n.nspname = %s AND c.relname = ANY (%s) AND c.relkind IN ('r', 'p')",
         (schema, list(BY_TABLE)),
     ):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from psycopg import errors as pg
 
 from hat_etl.entities import BY_TABLE, ENTITIES
-from hat_etl.entities.model import Entity, Parent
+from hat_etl.entities.model import Column, Entity, Kind, Parent
 from hat_etl.errors import DataError
 from hat_etl.target import sql
 from hat_etl.target.database import Connection
@@ -326,13 +326,22 @@ def _issue(connection: Connection, entity: Entity, severity: str, reason: str, c
 
 def key_text(entity: Entity, alias: str = "") -> str:
     """SQL for the natural key as reports show it: its parts with a bar between."""
-    prefix = f"{alias}." if alias else ""
-    return " || '|' || ".join(f"coalesce({prefix}\"{column}\"::text, '')" for column in entity.key)
+    return " || '|' || ".join(f"coalesce({part}, '')" for part in _key_parts(entity, alias))
 
 
 def key_array(entity: Entity, alias: str) -> str:
     """SQL for the natural key of a row as an array of texts: what ``hat_etl.backing`` is found by."""
-    return "ARRAY[" + ", ".join(f'{alias}."{column}"::text' for column in entity.key) + "]"
+    return f"ARRAY[{', '.join(_key_parts(entity, alias))}]"
+
+
+def _key_parts(entity: Entity, alias: str) -> list[str]:
+    prefix = f"{alias}." if alias else ""
+    return [f"{prefix}{plain(entity[column])}::text" for column in entity.key]
+
+
+def plain(column: Column) -> str:
+    """SQL for a column in its own type: where HAT's is wider, a day would show its hour, a number its scale."""
+    return f'"{column.name}"' + ("" if column.kind in (Kind.TEXT, Kind.FLAG) else f"::{column.sql_type}")
 
 
 def typed_key(entity: Entity, parts: str) -> str:

@@ -23,7 +23,7 @@ from hat_etl.source.adbc import Session
 from hat_etl.source.reader import Recnos
 from hat_etl.target import rowhash
 from hat_etl.target.database import NOTICE_LOST_CLIENT, TenantDatabase
-from hat_etl.target.integrity import key_array
+from hat_etl.target.integrity import key_array, plain
 from hat_etl.target.rowhash import Hashes
 from hat_etl.target.sink import RULE
 from hat_etl.transform.texts import Mask
@@ -260,7 +260,7 @@ def _arrow(column: Column) -> pa.DataType:
 
 
 def _columns(entity: Entity) -> str:
-    return ", ".join(f'h."{c.name}"' + ("::text" if c.kind is Kind.AMOUNT else "") for c in entity.columns)
+    return ", ".join(f"h.{plain(c)}" + ("::text" if c.kind is Kind.AMOUNT else "") for c in entity.columns)
 
 
 def _keyed(entity: Entity) -> str:
