@@ -112,21 +112,31 @@ def compare_all(
 def standing(connection: Connection, intake: Intake, schema: str) -> dict[int, str]:
     """Recnos of some live rows that were not read, each with the key that HAT has of it.
 
-    They are spread over the whole table, or stand behind rows of HAT whose keys were read with another Recno.
+    They are spread over the whole table, stand behind rows of HAT whose keys were read with another Recno, or are the
+    last ones: where a table is packed, all rows from a gap on move up.
     """
     entity, hat, key = intake.entity, f"{schema}.{intake.entity.table}", sql.names(intake.entity.key)
+    unread = f"NOT EXISTS (SELECT FROM {intake.seen} s WHERE s.recno ="
     rows = connection.execute(
         f"WITH ends AS (SELECT min(source_recno) AS low, max(source_recno) AS high FROM {hat}),"
         f" spread AS (SELECT h.* FROM ends CROSS JOIN generate_series(0, {_SPREAD}) n CROSS JOIN LATERAL"
-        f" (SELECT {key} FROM {hat} WHERE source_recno >= low + trunc((high - low)::numeric * n / {_SPREAD})::bigint"
+        f" (SELECT {key} FROM {hat}"
+        f" WHERE source_recno >= low + trunc((high::numeric - low) * n / {_SPREAD})::bigint"
         f" ORDER BY source_recno LIMIT 1) h),"
+        f" last AS (SELECT {sql.names(entity.key, 'h')} FROM {hat} h WHERE {unread} h.source_recno)"
+        f" AND NOT EXISTS (SELECT FROM hat_etl.backing b WHERE b.\"table\" = '{entity.table}'"
+        f" AND b.key = {key_array(entity, 'h')}) ORDER BY h.source_recno DESC LIMIT 1),"
+        f" last_backing AS (SELECT {typed_key(entity, 'b.key')} FROM hat_etl.backing b"
+        f" WHERE b.\"table\" = '{entity.table}' AND {unread} b.recno) AND b.recno IS NOT NULL"
+        " ORDER BY b.recno DESC LIMIT 1),"
         f" rivals AS (SELECT {key} FROM {hat} JOIN (SELECT {key} FROM {intake.good} UNION ALL SELECT {key}"
         f" FROM {intake.rejected} WHERE {sql.filled(entity.key)}) arrived USING ({key}) LIMIT {_RIVALS})"
         f" SELECT e.recno, {key_text(entity, 'h')} FROM {hat} h"
-        f" JOIN (SELECT * FROM spread UNION SELECT * FROM rivals) picked USING ({key})"
+        f" JOIN (SELECT * FROM spread UNION SELECT * FROM rivals UNION SELECT * FROM last"
+        f" UNION SELECT * FROM last_backing) picked USING ({key})"
         f" LEFT JOIN hat_etl.backing b ON b.\"table\" = '{entity.table}' AND b.key = {key_array(entity, 'h')}"
         " CROSS JOIN LATERAL (SELECT CASE WHEN b.key IS NULL THEN h.source_recno ELSE b.recno END AS recno) e"
-        f" WHERE e.recno IS NOT NULL AND NOT EXISTS (SELECT FROM {intake.seen} s WHERE s.recno = e.recno)"
+        f" WHERE e.recno IS NOT NULL AND {unread} e.recno)"
     ).fetchall()
     return {int(recno): str(text) for recno, text in rows}
 

@@ -77,6 +77,33 @@ def test_rows_that_were_numbered_anew_without_a_stamp(way: str, ground: Ground, 
     assert Shown.by(ground) == loaded(ground, make_ground)
 
 
+@pytest.mark.parametrize("made", ["as they were loaded", "anew, unchanged"])
+def test_a_few_rows_at_the_end_that_were_numbered_anew(made: str, ground: Ground, make_ground: MAKE_GROUND) -> None:
+    """The last one left HAT, the one that was purged stayed: none of the rows asked for had moved."""
+    bts = table("BTS")
+    with ground.in_erp() as connection:
+        (pattern,) = changes.live(connection, random.Random(7), "BTS", 1, "bts_nomusr <> '' AND r_e_c_n_o_ < 2000")
+        rows = [changes.insert(connection, "BTS", [pattern], matvid=f"9123000{n}")[0] for n in range(9)]
+    synced(ground)
+    with ground.in_erp() as connection:
+        if made == "anew, unchanged":
+            changes.delete(connection, "BTS", rows)
+            rows = sorted(changes.insert(connection, "BTS", rows))
+    synced(ground)
+    with ground.in_erp() as connection:
+        changes.update(connection, "BTS", [pattern], nomusr="NOVO NOME")
+    synced(ground)
+    with ground.in_erp() as connection:
+        changes.purge(connection, "BTS", rows[:1])
+        connection.execute(f"ALTER TABLE {bts} DISABLE TRIGGER USER")
+        for recno in rows[1:]:
+            connection.execute(f"UPDATE {bts} SET r_e_c_n_o_ = r_e_c_n_o_ - 1 WHERE r_e_c_n_o_ = %s", (recno,))
+        connection.execute(f"ALTER TABLE {bts} ENABLE TRIGGER USER")
+    (remark,) = synced(ground)["remarks"]
+    assert_told(remark, BY_TABLE["persons"].view, "R_E_C_N_O_")
+    assert Shown.by(ground) == loaded(ground, make_ground)
+
+
 def test_rows_that_come_with_old_stamps_are_told_of(ground: Ground) -> None:
     """Where stamps are in local time, they came by their Recnos, and nobody heard of the rows that change."""
     synced(ground)
