@@ -27,7 +27,7 @@ def lacking(connection: Connection, schema: str, tables: Iterable[str]) -> dict[
     lacks = {}
     for table in tables:
         there = found.get(table)
-        names = ["the table"] if there is None else [c.name for c in BY_TABLE[table].columns if c.name not in there]
+        names = ["the table"] if there is None else [name for name in BY_TABLE[table].schema.names if name not in there]
         if names:
             lacks[table] = names
     return lacks

@@ -28,7 +28,11 @@ def synced(ground: Ground) -> Ground:
 
 @pytest.mark.parametrize(
     ("harm", "lacked"),
-    [("DROP TABLE hat.health_insurers CASCADE", "the table"), ("ALTER TABLE hat.persons DROP email", "email")],
+    [
+        ("DROP TABLE hat.health_insurers CASCADE", "the table"),
+        ("ALTER TABLE hat.persons DROP email", "email"),
+        ("ALTER TABLE hat.kinships DROP source_stamp", "source_stamp"),
+    ],
 )
 def test_what_hat_lacks_is_told_and_a_load_of_it_mends_that(harm: str, lacked: str, synced: Ground) -> None:
     """A sync passed over a table that was dropped and succeeded: new children of its rows were held. Where it failed,
