@@ -153,7 +153,8 @@ class _Sync:
         self.remarks += [
             f"{BY_TABLE[table].view}: Rows have come with a Carimbo of before the last run ({rows:,}; the latest is"
             f" of {stamp:%Y-%m-%d %H:%M:%S}). Their Recnos told of them; of changes with such stamps nothing tells. See"
-            f" that S_T_A_M_P_ is in UTC and nobody sets it back; then: hat-etl sync {self.tenant.name} --full"
+            f" that S_T_A_M_P_ is in UTC and nobody sets it back, and that nobody takes rows out of HAT; then:"
+            f" hat-etl sync {self.tenant.name} --full"
             for table, (rows, stamp) in self.inflow.backdated.items()
         ]
         self.remarks += [

@@ -118,6 +118,17 @@ def test_rows_that_come_with_old_stamps_are_told_of(ground: Ground) -> None:
     assert synced(ground)["remarks"] == []
 
 
+def test_rows_that_others_took_out_of_hat_are_told_of_as_such_too(ground: Ground) -> None:
+    """They come back where keys are compared, with the stamps that they had: clocks of the ERP alone were blamed."""
+    synced(ground)
+    with ground.in_hat() as connection:
+        connection.execute("DELETE FROM hat.kinships WHERE source_recno = (SELECT max(source_recno) FROM hat.kinships)")
+    with ground.in_erp() as connection:
+        changes.purge(connection, "BRP", changes.live(connection, random.Random(7), "BRP", 1))
+    (remark,) = synced(ground, "--accept")["remarks"]
+    assert_told(remark, BY_TABLE["kinships"].view, "(1; ", "takes rows out of HAT")
+
+
 def test_rows_that_a_filter_shows_again_are_no_sign_of_wrong_stamps(ground: Ground, make_ground: MAKE_GROUND) -> None:
     """Where the segment of a table that was shown is deleted, the view shows the next one, as it was stamped long
     ago: the sync sent to look for a clock that was wrong."""
