@@ -104,6 +104,21 @@ def test_a_few_rows_at_the_end_that_were_numbered_anew(made: str, ground: Ground
     assert Shown.by(ground) == loaded(ground, make_ground)
 
 
+def test_no_table_is_read_whole_because_a_row_was_purged(ground: Ground, make_ground: MAKE_GROUND) -> None:
+    """Keys as HAT has them and as the ERP's rows have them are set side by side as texts: days and numbers, too."""
+    synced(ground)
+    shown = {"BCI": "bci_lotgui <> ''", "BEA": "bea_canedi <> ''"}
+    with ground.in_erp() as connection:
+        for alias in sorted({entity.reads[0] for entity in ENTITIES}):
+            there = changes.live(connection, random.Random(3), alias, 1, shown.get(alias, "true"))
+            changes.purge(connection, alias, there)
+    report = synced(ground, "--accept")
+    assert report["remarks"] == []
+    assert {entry["strategy"] for entry in report["tables"]} == {"window + keys"}
+    assert len(report["tables"]) == len(ENTITIES)
+    assert Shown.by(ground) == loaded(ground, make_ground)
+
+
 def test_rows_that_come_with_old_stamps_are_told_of(ground: Ground) -> None:
     """Where stamps are in local time, they came by their Recnos, and nobody heard of the rows that change."""
     synced(ground)
