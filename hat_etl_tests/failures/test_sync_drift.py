@@ -174,6 +174,7 @@ def test_of_a_view_that_has_changed_throughout_three_columns_are_named(ground: G
 @pytest.mark.parametrize("command", ["sync", "load"])
 def test_a_view_made_anew_while_a_run_reads_ends_it(command: str, ground: Ground, make_ground: MAKE_GROUND) -> None:
     """Ranges read before and after stood side by side."""
+    synced(ground, "--full")  # HAT knows the views of this copy of the PLS
     untouched, phase = Untouched(ground), Phase("reading", command)
     run = ground.start(command, ground.name, prepare=phase)
     phase.await_reached()
