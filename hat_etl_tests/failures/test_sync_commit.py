@@ -37,7 +37,10 @@ def waiting_for_standby(ground: Ground) -> Iterator[Callable[[], None]]:
     It is the checkpointer that tells all sessions so, once it has heard of the setting: a commit just after that of the
     setting did not wait. It does nothing else before it has, and a checkpoint is had only from it.
     """
-    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event = 'SyncRep'"
+    waits = (  # autovacuum commits, and waits, as well
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event = 'SyncRep'"
+        " AND backend_type = 'client backend'"
+    )
     with ground.server.admin() as admin:
         admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
         admin.execute("SELECT pg_reload_conf()")
